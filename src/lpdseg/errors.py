@@ -1,0 +1,40 @@
+"""Errors for people: what happened, where, and what to do next, in one sentence."""
+
+
+class LpdsegError(Exception):
+    """A failure that the user can mend; the command line prints its message and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class SettingsError(LpdsegError):
+    """A setting, preset or option that does not exist or cannot hold the value given."""
+
+    exit_code = 2
+
+
+class DataError(LpdsegError):
+    """Images, masks, labels or manifests that are missing, unreadable or contradict one another."""
+
+
+class WeightsError(LpdsegError):
+    """Pretrained weights that are missing or belong to another architecture."""
+
+
+class CheckpointError(LpdsegError):
+    """A run folder or checkpoint that is missing, incomplete, or made for other classes."""
+
+
+class TrainingError(LpdsegError):
+    """Training that cannot go on, such as a loss that is no longer a number."""
+
+
+class OutputError(LpdsegError):
+    """A file that cannot be written: no space, no permission, or in the way of another."""
+
+
+class MissingExtraError(LpdsegError):
+    """An optional part that is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; get it with: pip install 'lpdseg[{extra}]'")

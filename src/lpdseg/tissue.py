@@ -1,0 +1,176 @@
+"""Tissue classes: their names, colours, and the values that stand for them in a mask file.
+
+Two numberings meet here. On disk a mask holds a data set's own values. Inside the package class c of C has
+index c, background has index C, and pixels that no figure may count have `IGNORE`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lpdseg.errors import SettingsError
+
+IGNORE = 255
+"""Mask value, on disk and inside, of a pixel that is left out of every figure."""
+
+Colour = tuple[int, int, int]
+
+_SPARE_COLOURS: tuple[Colour, ...] = (
+    (213, 62, 79), (50, 136, 189), (102, 166, 30), (230, 171, 2), (117, 112, 179), (27, 158, 119),
+    (231, 41, 138), (166, 118, 29), (31, 119, 180), (140, 86, 75), (127, 127, 127), (23, 190, 207),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TissueClasses:
+    """The tissue classes of a data set, in the order of its labels.
+
+    **Arguments:**
+
+    - `names`: one per class.
+    - `colours`: RGB in 0..255, one per class; chosen when empty.
+    - `indices`: the mask value of each class on disk, 0..254; 0, 1, 2, … when empty.
+    - `background`: the mask value of background on disk, or None where every pixel belongs to a class.
+    - `background_colour`: RGB in 0..255.
+
+    **Raises:** `SettingsError` for names or values that repeat, or lengths that differ.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...] = ()
+    indices: tuple[int, ...] = ()
+    background: int | None = None
+    background_colour: Colour = (255, 255, 255)
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if not self.colours:
+            spare = tuple(_SPARE_COLOURS[i % len(_SPARE_COLOURS)] for i in range(count))
+            object.__setattr__(self, "colours", spare)
+        if not self.indices:
+            object.__setattr__(self, "indices", tuple(range(count)))
+        if count == 0 or len(set(self.names)) != count or not all(self.names):
+            raise SettingsError(f"tissue classes need different, non-empty names; got {list(self.names)}")
+        if len(self.colours) != count or len(self.indices) != count:
+            raise SettingsError(f"{count} tissue classes need {count} colours and {count} mask values")
+        used = [*self.indices, *([] if self.background is None else [self.background])]
+        if len(set(used)) != len(used) or not all(0 <= value < IGNORE for value in used):
+            raise SettingsError(f"mask values must be different and in 0..254; got {used}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def channels(self) -> int:
+        """Classes, and background where the data set has one: C or C + 1."""
+        return len(self) + (self.background is not None)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names by internal index, background last where there is one."""
+        return self.names if self.background is None else (*self.names, "background")
+
+    def to_internal(self) -> UInt8[np.ndarray, "256"]:
+        """A lookup table from disk values to internal indices. Values that mean nothing map to 254."""
+        table = np.full(256, 254, np.uint8)
+        table[list(self.indices)] = np.arange(len(self), dtype=np.uint8)
+        if self.background is not None:
+            table[self.background] = len(self)
+        table[IGNORE] = IGNORE
+        return table
+
+    def to_disk(self) -> UInt8[np.ndarray, "256"]:
+        """A lookup table from internal indices to disk values; the inverse of `to_internal`."""
+        table = np.full(256, IGNORE, np.uint8)
+        table[: len(self)] = self.indices
+        if self.background is not None:
+            table[len(self)] = self.background
+        return table
+
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """RGB by disk value, black for values that mean nothing."""
+        table = np.zeros((256, 3), np.uint8)
+        table[list(self.indices)] = self.colours
+        if self.background is not None:
+            table[self.background] = self.background_colour
+        return table
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and YAML; `from_dict` reads them back."""
+        return {
+            "names": list(self.names),
+            "colours": ["#%02X%02X%02X" % colour for colour in self.colours],
+            "indices": list(self.indices),
+            "background": self.background,
+            "background_colour": "#%02X%02X%02X" % self.background_colour,
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "TissueClasses":
+        """Reads what `as_dict` wrote; only `names` is needed.
+
+        **Raises:** `SettingsError` for unknown keys or values that cannot be read.
+        """
+        unknown = set(value) - {"names", "colours", "indices", "background", "background_colour"}
+        if unknown or "names" not in value:
+            raise SettingsError(
+                f"tissue classes have names, colours, indices, background and background_colour; got {sorted(value)}"
+            )
+        background = value.get("background")
+        return cls(
+            names=tuple(str(name) for name in value["names"]),
+            colours=tuple(_colour(text) for text in value.get("colours") or ()),
+            indices=tuple(int(index) for index in value.get("indices") or ()),
+            background=None if background is None else int(background),
+            background_colour=_colour(value.get("background_colour", "#FFFFFF")),
+        )
+
+
+def _colour(text: str | Sequence[int]) -> Colour:
+    """`#RRGGBB` or three numbers → RGB in 0..255."""
+    try:
+        red, green, blue = bytes.fromhex(text.lstrip("#")) if isinstance(text, str) else map(int, text)
+    except ValueError as error:
+        raise SettingsError(f"{text!r} is no colour; write it as '#RRGGBB'") from error
+    return red, green, blue
+
+
+PRESETS: dict[str, TissueClasses] = {
+    # Index orders and palettes of the data sets as they are published.
+    "bcss": TissueClasses(
+        names=("TUM", "STR", "LYM", "NEC"),
+        colours=((255, 0, 0), (0, 255, 0), (0, 0, 255), (153, 0, 255)),
+        background=4,
+    ),
+    "luad": TissueClasses(
+        names=("TE", "NEC", "LYM", "TAS"),
+        colours=((205, 51, 51), (0, 255, 0), (65, 105, 225), (255, 165, 0)),
+        background=4,
+    ),
+    "wsss4luad": TissueClasses(
+        names=("tumour", "stroma", "normal"),
+        colours=((0, 64, 128), (64, 128, 0), (243, 152, 0)),
+        background=3,
+    ),
+    # GlaS cut into patches: stroma stands for everything outside a gland.
+    "glas": TissueClasses(
+        names=("STR", "BEN", "MAL"),
+        colours=((244, 202, 228), (27, 158, 119), (217, 95, 2)),
+    ),
+}
+
+
+def tissue_classes(text: str) -> TissueClasses:
+    """A preset's name, or class names separated by commas, → tissue classes.
+
+    **Raises:** `SettingsError` for a single name that is no preset.
+    """
+    if text in PRESETS:
+        return PRESETS[text]
+    names = tuple(part.strip() for part in text.split(","))
+    if len(names) < 2:
+        raise SettingsError(f"no class preset {text!r}; use {', '.join(PRESETS)}, or names as in STR,BEN,MAL")
+    return TissueClasses(names=names)

@@ -102,10 +102,10 @@ class TissueClasses:
         """Plain values for JSON and YAML; `from_dict` reads them back."""
         return {
             "names": list(self.names),
-            "colours": ["#%02X%02X%02X" % colour for colour in self.colours],
+            "colours": ["#{:02X}{:02X}{:02X}".format(*colour) for colour in self.colours],
             "indices": list(self.indices),
             "background": self.background,
-            "background_colour": "#%02X%02X%02X" % self.background_colour,
+            "background_colour": "#{:02X}{:02X}{:02X}".format(*self.background_colour),
         }
 
     @classmethod
@@ -117,7 +117,8 @@ class TissueClasses:
         unknown = set(value) - {"names", "colours", "indices", "background", "background_colour"}
         if unknown or "names" not in value:
             raise SettingsError(
-                f"tissue classes have names, colours, indices, background and background_colour; got {sorted(value)}"
+                "tissue classes need names, and may have colours, indices, background and background_colour; "
+                f"got {sorted(value)}"
             )
         background = value.get("background")
         return cls(

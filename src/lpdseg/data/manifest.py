@@ -1,0 +1,190 @@
+"""The manifest on disk: a CSV with one line per patch.
+
+Its columns are `path`, `split`, `patient`, `mask`, optionally `mpp`, and one 0/1 column per class with the
+class's name. Paths are relative to the CSV's folder. `classes.yaml` beside it holds colours and mask values.
+"""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lpdseg.data.classes_file import read_classes, write_classes
+from lpdseg.data.labels import mpp_from_name, patient_from_name
+from lpdseg.data.records import SPLITS, Manifest, PatchRecord, path_below, require_class, sorted_records
+from lpdseg.errors import DataError, SettingsError
+from lpdseg.files import write_text
+from lpdseg.tissue import PRESETS, TissueClasses
+
+__all__ = [
+    "MANIFEST_FILE",
+    "SPLITS",
+    "SPLIT_NAMES",
+    "Manifest",
+    "PatchRecord",
+    "read_manifest",
+    "write_manifest",
+]
+
+MANIFEST_FILE = "manifest.csv"
+
+_KNOWN_COLUMNS = ("path", "split", "patient", "mask", "mpp")
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
+    "test": "test",
+}  # fmt: skip
+_BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # pandas writes floats into a column that has empty cells
+
+
+def write_manifest(manifest: Manifest, csv_path: Path) -> None:
+    """Writes the CSV, and `classes.yaml` beside it; paths below the CSV's folder become relative to it.
+
+    **Raises:** `DataError` for a class whose name is one of the fixed columns.
+    """
+    clash = set(manifest.classes.names) & set(_KNOWN_COLUMNS)
+    if clash:
+        raise DataError(
+            f"a class cannot be named {sorted(clash)[0]!r} in {csv_path}: that is a column of its own"
+        )
+    with_mpp = any(record.mpp is not None for record in manifest.records)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["path", *manifest.classes.names, "split", "patient", "mask", *(["mpp"] if with_mpp else [])]
+    )
+    folder = csv_path.parent
+    for record in manifest.records:
+        labels: Sequence[int | str] = [""] * len(manifest.classes) if record.labels is None else record.labels
+        mask = "" if record.mask is None else path_below(record.mask, folder)
+        mpp = ["" if record.mpp is None else repr(record.mpp)] if with_mpp else []
+        writer.writerow([path_below(record.path, folder), *labels, record.split, record.patient, mask, *mpp])
+    write_classes(manifest.classes, folder)
+    write_text(csv_path, text.getvalue())
+
+
+def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manifest:
+    """Reads a manifest CSV; whether its files exist is for whoever opens them to find out.
+
+    **Arguments:**
+
+    - `csv_path`: the CSV, comma-separated UTF-8 with a header.
+    - `classes`: the tissue classes; by default those of `classes.yaml` beside the CSV, else the preset with
+      the same names in the same order, else the class columns as they are.
+
+    **Raises:** `DataError` that names the file and the line, for anything missing, repeated or out of range.
+    """
+    rows = _rows(csv_path)
+    _, header = next(rows, (1, []))
+    for column in ("path", "split"):
+        if column not in header:
+            raise DataError(f"{csv_path}, line 1: no column {column!r}; the header must be comma-separated")
+    if len(set(header)) != len(header) or "" in header:
+        raise DataError(
+            f"{csv_path}, line 1: columns need different, non-empty names; got {', '.join(header)}"
+        )
+    columns = tuple(name for name in header if name not in _KNOWN_COLUMNS)
+    classes = _classes(csv_path, columns, classes)
+    records: list[PatchRecord] = []
+    lines: dict[Path, int] = {}
+    for line, cells in rows:
+        where = f"{csv_path}, line {line}"
+        if len(cells) != len(header):
+            raise DataError(f"{where}: {len(cells)} cells, but the header has {len(header)} columns")
+        record = _record(dict(zip(header, cells, strict=True)), classes, csv_path.parent, where)
+        if record.path in lines:
+            raise DataError(
+                f"{where}: {record.path} is already on line {lines[record.path]}; keep one of the two"
+            )
+        lines[record.path] = line
+        records.append(record)
+    if not records:
+        raise DataError(f"{csv_path} lists no patches; add one line for each image")
+    return Manifest(classes, sorted_records(records), csv_path)
+
+
+def _rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and stripped cells of the lines that are not blank."""
+    try:
+        # Spreadsheets put a byte-order mark in front; utf-8-sig drops it.
+        with csv_path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                if any(cells):
+                    yield reader.line_num, cells
+    except OSError as error:
+        raise DataError(f"cannot read {csv_path}: {error.strerror}; check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{csv_path} is no comma-separated UTF-8 file: {error}; save it again as such"
+        ) from error
+
+
+def _classes(csv_path: Path, columns: tuple[str, ...], given: TissueClasses | None) -> TissueClasses:
+    """The classes given, those of `classes.yaml`, a preset of the same names, or the columns themselves."""
+    classes = given or read_classes(csv_path.parent)
+    if classes is not None:
+        # A list of unlabelled valid and test patches needs no class columns.
+        if columns and set(columns) != set(classes.names):
+            raise DataError(
+                f"{csv_path}, line 1: the class columns are {', '.join(columns)}, but the classes are "
+                f"{', '.join(classes.names)}; one column per class is needed, and no others"
+            )
+        return classes
+    for preset in PRESETS.values():
+        if preset.names == columns:
+            return preset
+    try:
+        return TissueClasses(names=columns)
+    except SettingsError as error:
+        raise DataError(
+            f"{csv_path}, line 1: no class columns; add a column of 0 and 1 for each class"
+        ) from error
+
+
+def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: str) -> PatchRecord:
+    """One line as a record."""
+    if not cells["path"]:
+        raise DataError(f"{where}: the cell `path` is empty")
+    path = _path(cells["path"], folder)
+    split = SPLIT_NAMES.get(cells["split"].lower())
+    if split is None:
+        raise DataError(f"{where}: {cells['split']!r} is no split; use {', '.join(SPLITS)}")
+    record = PatchRecord(
+        path=path,
+        labels=_labels(cells, classes, where),
+        split=split,
+        patient=cells.get("patient") or patient_from_name(path),
+        mask=_path(cells["mask"], folder) if cells.get("mask") else None,
+        mpp=_mpp(cells["mpp"], where) if cells.get("mpp") else mpp_from_name(path),
+    )
+    require_class(record, classes, where)
+    return record
+
+
+def _path(text: str, folder: Path) -> Path:
+    """A path told relative to the CSV's folder; `a/../b` and `b` are the same file."""
+    return Path(os.path.normpath(folder / text))
+
+
+def _labels(cells: dict[str, str], classes: TissueClasses, where: str) -> tuple[int, ...] | None:
+    """0 or 1 for each class, or None where all label cells are empty."""
+    if not any(cells.get(name) for name in classes.names):
+        return None
+    for name in classes.names:
+        if cells[name] not in _BITS:
+            raise DataError(f"{where}, column {name!r}: {cells[name]!r} is no label; write 0 or 1")
+    return tuple(_BITS[cells[name]] for name in classes.names)
+
+
+def _mpp(text: str, where: str) -> float:
+    """Microns per pixel, a positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise DataError(f"{where}, column 'mpp': {text!r} is no positive number of microns per pixel")
+    return value

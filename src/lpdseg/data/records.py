@@ -1,0 +1,135 @@
+"""The patches of a data set: image, image-level labels, split, patient and mask of each."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lpdseg.errors import DataError
+from lpdseg.tissue import TissueClasses
+
+SPLITS = ("train", "valid", "test")
+"""The splits, in the order in which they are used."""
+
+
+@dataclass(frozen=True)
+class PatchRecord:
+    """One patch.
+
+    **Arguments:**
+
+    - `path`: the image.
+    - `labels`: 0 or 1 for each class in order; None where unknown, which only valid and test patches may be.
+    - `split`: `train`, `valid` or `test`.
+    - `patient`: who or what slide it was cut from; the unit that a split keeps together.
+    - `mask`: the image with its true pixels, or None.
+    - `mpp`: microns per pixel, or None where unknown.
+    """
+
+    path: Path
+    labels: tuple[int, ...] | None
+    split: str
+    patient: str
+    mask: Path | None = None
+    mpp: float | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The patches of a data set, sorted by path; `source` is the CSV or folder that they were read from.
+
+    `notes` are things that the user should know and that are no errors.
+    """
+
+    classes: TissueClasses
+    records: tuple[PatchRecord, ...]
+    source: Path
+    notes: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The folder that paths are told relative to."""
+        return self.source if self.source.is_dir() else self.source.parent
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have patches, in the order train, valid, test."""
+        present = {record.split for record in self.records}
+        return tuple(split for split in SPLITS if split in present)
+
+    def split(self, name: str) -> tuple[PatchRecord, ...]:
+        """The patches of one split.
+
+        **Raises:** `DataError` where there are none.
+        """
+        records = tuple(record for record in self.records if record.split == name)
+        if not records:
+            there = ", ".join(self.splits) or "none"
+            raise DataError(f"{self.source} has no {name!r} patches; the splits it has: {there}")
+        return records
+
+    def fingerprint(self) -> str:
+        """SHA-256 over paths, labels, splits and the contents of images and masks: 64 hex digits.
+
+        Paths count relative to the data set's folder, so a copy elsewhere has the same fingerprint.
+
+        **Raises:** `DataError` for a file that cannot be read.
+        """
+        digest = hashlib.sha256()
+        named = ((path_below(record.path, self.root), record) for record in self.records)
+        for name, record in sorted(named, key=lambda pair: pair[0]):
+            labels = "?" if record.labels is None else "".join(map(str, record.labels))
+            parts = [name, labels, record.split, content_digest(record.path)]
+            if record.mask is not None:
+                parts += [path_below(record.mask, self.root), content_digest(record.mask)]
+            digest.update(("\0".join(parts) + "\n").encode())
+        return digest.hexdigest()
+
+
+def path_below(path: Path, root: Path) -> str:
+    """`path` relative to `root` with forward slashes; absolute where it lies elsewhere."""
+    full, base = _plain(path), _plain(root)
+    return (full.relative_to(base) if full.is_relative_to(base) else full).as_posix()
+
+
+def _plain(path: Path) -> Path:
+    """An absolute path without `..`; links are not followed, since a data set may be a folder of links."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex digits.
+
+    **Raises:** `DataError` for a file that cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"cannot read {path}: {error.strerror}; restore the file or take it out of the data"
+        ) from error
+
+
+def sorted_records(records: Iterable[PatchRecord]) -> tuple[PatchRecord, ...]:
+    """The records in the order of a manifest: by path, compared as text with forward slashes."""
+    return tuple(sorted(records, key=lambda record: record.path.as_posix()))
+
+
+def require_class(record: PatchRecord, classes: TissueClasses, where: str) -> None:
+    """Refuses a training patch that teaches nothing; `where` starts the error's sentence.
+
+    A patch of no class is a background patch, and so it is legal only where the data set has a background.
+
+    **Raises:** `DataError` for a training patch without labels, or of no class and no background.
+    """
+    if record.split != "train":
+        return
+    if record.labels is None:
+        raise DataError(f"{where}: a training patch needs a 0 or 1 for each of {', '.join(classes.names)}")
+    if not any(record.labels) and classes.background is None:
+        raise DataError(
+            f"{where}: this training patch has none of the classes {', '.join(classes.names)}, and the data set "
+            "has no background; correct its label or remove the patch"
+        )

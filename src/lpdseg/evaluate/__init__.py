@@ -1,0 +1,22 @@
+"""How good the masks are: confusion matrices, the figures of the field, intervals and records."""
+
+from lpdseg.evaluate.bootstrap import Intervals, intervals
+from lpdseg.evaluate.confusion import Background, Scores, confusion_matrix, sum_by_patient
+from lpdseg.evaluate.image_level import ImageLevelScores, choose_thresholds, score_images
+from lpdseg.evaluate.protocol import Protocol, record, table, write_csv
+
+__all__ = [
+    "Background",
+    "ImageLevelScores",
+    "Intervals",
+    "Protocol",
+    "Scores",
+    "choose_thresholds",
+    "confusion_matrix",
+    "intervals",
+    "record",
+    "score_images",
+    "sum_by_patient",
+    "table",
+    "write_csv",
+]

@@ -1,0 +1,180 @@
+"""What a figure means and how it is written down: the record of one evaluation, as JSON, CSV and a table.
+
+The keys of a record are public: a list of records is what `lpdseg evaluate` writes. All figures are per cent,
+None where there is none.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int
+from rich.table import Table
+
+from lpdseg.evaluate.bootstrap import Interval, intervals
+from lpdseg.evaluate.confusion import Background, Scores
+from lpdseg.evaluate.image_level import ImageLevelScores
+from lpdseg.files import write_text
+from lpdseg.tissue import TissueClasses
+
+Gate = Literal["predicted", "oracle", "none"]
+Record = dict[str, Any]
+_FIGURES = ("miou", "mdice", "fwiou", "pixel_accuracy")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What must be said beside a figure; figures of different protocols belong in different tables.
+
+    **Arguments:**
+
+    - `split`: the split's name.
+    - `gate`: which classes an image may show: those `predicted` for it, those of its ground truth (`oracle`,
+      for comparison with published tables only), or all (`none`).
+    - `background`: whether pixels whose truth is background count, see `Background`.
+    - `refine`: what is done to the maps before argmax, such as `none` or `crf`.
+    """
+
+    split: str
+    gate: Gate = "predicted"
+    background: Background = "keep"
+    refine: str = "none"
+
+
+def record(
+    protocol: Protocol,
+    classes: TissueClasses,
+    matrices: Int[np.ndarray, "P n n"],
+    images: int,
+    image_level: ImageLevelScores | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Record:
+    """The figures of one evaluation, ready for JSON.
+
+    **Arguments:**
+
+    - `protocol`: how the masks were made and are counted.
+    - `classes`: n is `classes.channels`.
+    - `matrices`: one confusion matrix per patient, see `sum_by_patient`.
+    - `images`: how many images were compared.
+    - `image_level`: the classes' own figures per image, where they were predicted.
+    - `resamples`, `seed`: of the bootstrap.
+
+    **Returns:**
+
+    - `split`, `gate`, `background`, `refine`: the protocol.
+    - `images`, `patients`: how many.
+    - `miou`, `mdice`, `fwiou`, `pixel_accuracy`: see `Scores`.
+    - `classes`: `iou` and `dice` by class name.
+    - `background_class`: the same for background, None where it does not count.
+    - `image_level`: `f1`, `auc`, and `classes` with both by name; None where not given.
+    - `interval`: low and high end (95 %) of the four figures, and `classes`; None with fewer than 2 patients.
+    - `confusion`: pixels of the whole split, rows truth, columns prediction.
+    """
+    tissue = len(classes)
+    confusion = matrices.sum(0)
+    scores = Scores.of(confusion, tissue, protocol.background)
+    spread = intervals(matrices, tissue, protocol.background, resamples=resamples, seed=seed)
+    per_class = [{"iou": _percent(i), "dice": _percent(d)} for i, d in zip(scores.iou, scores.dice, strict=True)]
+    background_counts = classes.background is not None and protocol.background == "keep"
+    return {
+        **asdict(protocol),
+        "images": images,
+        "patients": len(matrices),
+        **{name: _percent(getattr(scores, name)) for name in _FIGURES},
+        "classes": dict(zip(classes.names, per_class, strict=False)),
+        "background_class": per_class[tissue] if background_counts else None,
+        "image_level": None if image_level is None else _image_level(image_level, classes.names),
+        "interval": None
+        if spread is None
+        else {
+            **{name: _percents(getattr(spread, name)) for name in _FIGURES},
+            "classes": {
+                name: {"iou": _percents(spread.iou[c]), "dice": _percents(spread.dice[c])}
+                for c, name in enumerate(classes.names)
+            },
+        },
+        "confusion": confusion.tolist(),
+    }
+
+
+def write_csv(records: Sequence[Record], path: Path) -> None:
+    """Writes one row per record: the protocol, counts, figures with `_low` and `_high`, then the classes.
+
+    Columns are the union over records, in order of first appearance; a figure that a record lacks is empty.
+
+    **Raises:** `OutputError` where the file cannot be written.
+    """
+    rows = [_row(entry) for entry in records]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def table(records: Sequence[Record]) -> Table:
+    """The records for a terminal: one row each, intervals in brackets, IoU per class."""
+    names = list(dict.fromkeys(name for entry in records for name in entry["classes"]))
+    result = Table(title="per cent; [95 % interval over patients]")
+    for heading in ("split", "gate", "background", "refine"):
+        result.add_column(heading)
+    for heading in ("mIoU", "mDice", "FwIoU", *(f"IoU {name}" for name in names), "image F1"):
+        result.add_column(heading, justify="right")
+    for entry in records:
+        result.add_row(
+            *(entry[key] for key in ("split", "gate", "background", "refine")),
+            *(_with_interval(entry, figure) for figure in ("miou", "mdice", "fwiou")),
+            *(_text(entry["classes"].get(name, {}).get("iou")) for name in names),
+            _text((entry["image_level"] or {}).get("f1")),
+        )
+    return result
+
+
+def _image_level(scores: ImageLevelScores, names: Sequence[str]) -> Record:
+    return {
+        "f1": _percent(scores.mean_f1),
+        "auc": _percent(scores.mean_auc),
+        "classes": {
+            name: {"f1": _percent(scores.f1[c]), "auc": _percent(scores.auc[c])} for c, name in enumerate(names)
+        },
+    }
+
+
+def _row(entry: Record) -> dict[str, Any]:
+    row = {key: entry[key] for key in ("split", "gate", "background", "refine", "images", "patients")}
+    spread = entry["interval"] or {}
+    for figure in _FIGURES:
+        row[figure] = entry[figure]
+        row[f"{figure}_low"], row[f"{figure}_high"] = spread.get(figure) or (None, None)
+    image_level = entry["image_level"] or {"f1": None, "auc": None, "classes": {}}
+    row["image_f1"], row["image_auc"] = image_level["f1"], image_level["auc"]
+    for group in (entry["classes"], image_level["classes"]):
+        prefix = "" if group is entry["classes"] else "image_"
+        row.update({f"{prefix}{key}_{name}": value for name, kv in group.items() for key, value in kv.items()})
+    return row
+
+
+def _percent(value: float | np.floating[Any] | np.ndarray) -> float | None:
+    return None if math.isnan(value) else round(100 * float(value), 4)
+
+
+def _percents(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [_percent(end) for end in interval]
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _with_interval(entry: Record, figure: str) -> str:
+    ends = (entry["interval"] or {}).get(figure)
+    return _text(entry[figure]) + ("" if ends is None else f" [{_text(ends[0])}, {_text(ends[1])}]")

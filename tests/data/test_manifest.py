@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -139,7 +140,7 @@ WORDS = NAMES.map(str.strip).filter(bool)
         max_size=5,
     )
 )
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: dict) -> None:
+def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: dict[str, Any]) -> None:
     folder = tmp_path_factory.mktemp("data")
     records = [
         PatchRecord(folder / name, labels, split, patient, mask and folder / "masks" / mask, mpp)

@@ -33,9 +33,7 @@ def read_classes(folder: Path) -> TissueClasses | None:
     except SettingsError as error:
         raise DataError(f"{path}: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{path} holds a value of the wrong kind ({error}); see the one of a preset"
-        ) from error
+        raise DataError(f"{path} holds a value of the wrong kind ({error}); see the one of a preset") from error
 
 
 def write_classes(classes: TissueClasses, folder: Path) -> None:

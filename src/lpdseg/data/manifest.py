@@ -45,15 +45,11 @@ def write_manifest(manifest: Manifest, csv_path: Path) -> None:
     """
     clash = set(manifest.classes.names) & set(_KNOWN_COLUMNS)
     if clash:
-        raise DataError(
-            f"a class cannot be named {sorted(clash)[0]!r} in {csv_path}: that is a column of its own"
-        )
+        raise DataError(f"a class cannot be named {sorted(clash)[0]!r} in {csv_path}: that is a column of its own")
     with_mpp = any(record.mpp is not None for record in manifest.records)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["path", *manifest.classes.names, "split", "patient", "mask", *(["mpp"] if with_mpp else [])]
-    )
+    writer.writerow(["path", *manifest.classes.names, "split", "patient", "mask", *(["mpp"] if with_mpp else [])])
     folder = csv_path.parent
     for record in manifest.records:
         labels: Sequence[int | str] = [""] * len(manifest.classes) if record.labels is None else record.labels
@@ -81,9 +77,7 @@ def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manif
         if column not in header:
             raise DataError(f"{csv_path}, line 1: no column {column!r}; the header must be comma-separated")
     if len(set(header)) != len(header) or "" in header:
-        raise DataError(
-            f"{csv_path}, line 1: columns need different, non-empty names; got {', '.join(header)}"
-        )
+        raise DataError(f"{csv_path}, line 1: columns need different, non-empty names; got {', '.join(header)}")
     columns = tuple(name for name in header if name not in _KNOWN_COLUMNS)
     classes = _classes(csv_path, columns, classes)
     records: list[PatchRecord] = []
@@ -94,9 +88,7 @@ def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manif
             raise DataError(f"{where}: {len(cells)} cells, but the header has {len(header)} columns")
         record = _record(dict(zip(header, cells, strict=True)), classes, csv_path.parent, where)
         if record.path in lines:
-            raise DataError(
-                f"{where}: {record.path} is already on line {lines[record.path]}; keep one of the two"
-            )
+            raise DataError(f"{where}: {record.path} is already on line {lines[record.path]}; keep one of the two")
         lines[record.path] = line
         records.append(record)
     if not records:
@@ -117,9 +109,7 @@ def _rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         raise DataError(f"cannot read {csv_path}: {error.strerror}; check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{csv_path} is no comma-separated UTF-8 file: {error}; save it again as such"
-        ) from error
+        raise DataError(f"{csv_path} is no comma-separated UTF-8 file: {error}; save it again as such") from error
 
 
 def _classes(csv_path: Path, columns: tuple[str, ...], given: TissueClasses | None) -> TissueClasses:
@@ -139,9 +129,7 @@ def _classes(csv_path: Path, columns: tuple[str, ...], given: TissueClasses | No
     try:
         return TissueClasses(names=columns)
     except SettingsError as error:
-        raise DataError(
-            f"{csv_path}, line 1: no class columns; add a column of 0 and 1 for each class"
-        ) from error
+        raise DataError(f"{csv_path}, line 1: no class columns; add a column of 0 and 1 for each class") from error
 
 
 def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: str) -> PatchRecord:

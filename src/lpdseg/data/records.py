@@ -130,6 +130,6 @@ def require_class(record: PatchRecord, classes: TissueClasses, where: str) -> No
         raise DataError(f"{where}: a training patch needs a 0 or 1 for each of {', '.join(classes.names)}")
     if not any(record.labels) and classes.background is None:
         raise DataError(
-            f"{where}: this training patch has none of the classes {', '.join(classes.names)}, and the data set "
-            "has no background; correct its label or remove the patch"
+            f"{where}: this training patch has none of the classes {', '.join(classes.names)}, and the data "
+            "set has no background; correct its label or remove the patch"
         )

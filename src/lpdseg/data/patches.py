@@ -1,0 +1,152 @@
+"""Reading patches and masks: 8-bit RGB images and 8-bit index masks, and nothing that only looks like them.
+
+H and W are height and width in pixels. Nothing is converted on the way: an image of another mode was made by
+another tool with another meaning, and turning it silently into RGB would teach the model that difference.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from lpdseg.errors import DataError
+from lpdseg.tissue import IGNORE, TissueClasses
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+"""The files that count as images, by lower-case suffix."""
+
+MAX_PIXELS = 8192 * 8192
+"""An image above this is a slide and no patch."""
+
+_NO_CLASS = 254  # what `TissueClasses.to_internal` gives for values that mean nothing
+_IMAGE_FORMATS = ("PNG", "JPEG", "TIFF")
+_MASK_FORMATS = ("PNG", "TIFF")  # JPEG changes pixel values, and so class indices
+
+
+class ImageModeError(DataError):
+    """An image of another colour mode or bit depth than is needed."""
+
+
+class MaskValueError(DataError):
+    """A mask with values that stand for no class."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What an image file tells before its pixels are decoded.
+
+    **Arguments:**
+
+    - `size`: (H, W) in pixels.
+    - `mode`: Pillow's mode (`RGB`, `P`, `L`, …), or `16-bit RGB` and the like for other depths.
+    """
+
+    size: tuple[int, int]
+    mode: str
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Size and mode of an image or mask, without decoding its pixels.
+
+    **Raises:** `DataError` for a file that is missing, no image, of many pages, or above `MAX_PIXELS`.
+    """
+    with _opened(path, _IMAGE_FORMATS) as (_, header):
+        return header
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Decodes a patch.
+
+    **Returns:** RGB in 0..255, writable.
+
+    **Raises:** `DataError` for a file that is missing, damaged, of many pages or above `MAX_PIXELS`;
+    `ImageModeError` for any mode but 8-bit RGB.
+    """
+    with _opened(path, _IMAGE_FORMATS) as (image, header):
+        if header.mode != "RGB":
+            raise ImageModeError(f"{path} has mode {header.mode}; convert it to 8-bit RGB without alpha")
+        return np.array(image)
+
+
+def read_mask(path: Path, classes: TissueClasses, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W"]:
+    """Decodes a mask into the internal numbering: class index, C for background, `IGNORE`.
+
+    **Arguments:**
+
+    - `path`: an 8-bit palette or grey PNG or TIFF whose pixel values are `classes`' values on disk.
+    - `classes`: the tissue classes.
+    - `size`: the (H, W) that the mask must have, where it belongs to an image.
+
+    **Raises:** `DataError` for a file that is missing, damaged or of another size; `ImageModeError` for any
+    mode but 8-bit palette or grey; `MaskValueError` for values that stand for no class.
+    """
+    with _opened(path, _MASK_FORMATS) as (image, header):
+        if header.mode not in ("P", "L"):
+            raise ImageModeError(
+                f"{path} has mode {header.mode}; save the mask as 8-bit palette or grey, with one value per class"
+            )
+        if size is not None and header.size != size:
+            raise DataError(
+                f"{path} is {_sides(header.size)} pixels, but its image is {_sides(size)}; "
+                "a mask must have the size of its image"
+            )
+        values = np.asarray(image)
+    table = classes.to_internal()
+    mask: UInt8[np.ndarray, "H W"] = table[values]
+    wrong = np.unique(values[mask == _NO_CLASS])
+    if wrong.size:
+        shown = ", ".join(map(str, wrong[:8])) + (", …" if wrong.size > 8 else "")
+        known = [value for value in range(IGNORE) if table[value] != _NO_CLASS]
+        raise MaskValueError(
+            f"{path} holds the values {shown}; the classes use {', '.join(map(str, known))}, "
+            f"and {IGNORE} for pixels to leave out"
+        )
+    return mask
+
+
+def _sides(size: tuple[int, int]) -> str:
+    """(H, W) as people write it, width first."""
+    return f"{size[1]} x {size[0]}"
+
+
+@contextmanager
+def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[Image.Image, ImageHeader]]:
+    """Opens one image of one of `formats`; whatever a decoder throws becomes a `DataError` with the path."""
+    try:
+        with Image.open(path, formats=formats) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(f"{path} has {width} x {height} pixels; cut it into patches")
+            if getattr(image, "n_frames", 1) > 1:
+                raise DataError(f"{path} holds several images; save one per file")
+            yield image, ImageHeader((height, width), _mode(image))
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; restore the file or take it out of the data") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path} has too many pixels for a patch; cut it into patches") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is no {', '.join(formats[:-1])} or {formats[-1]} image; save it as PNG") from error
+    except Exception as error:  # damaged bytes make decoders raise almost anything
+        raise DataError(f"{path} cannot be decoded ({error}); replace the damaged file") from error
+
+
+def _mode(image: Image.Image) -> str:
+    """Pillow's mode, with the bit depth where that differs from what the mode promises.
+
+    Pillow opens 16-bit RGB as 8-bit, and stretches 2- and 4-bit grey to 0..255: both change values silently,
+    and only the raw mode of the file's tiles tells.
+    """
+    tiles = getattr(image, "tile", None)
+    args = tiles[0][3] if tiles else ""
+    raw = args if isinstance(args, str) else str(args[0])
+    _, _, depth = raw.partition(";")
+    bits = "".join(character for character in depth if character.isdigit())
+    if image.mode in ("RGB", "L") and bits and bits != "8":
+        return f"{bits}-bit {image.mode}"
+    return f"16-bit {image.mode[0]}" if image.mode.startswith("I;16") else image.mode

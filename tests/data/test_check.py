@@ -1,0 +1,202 @@
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lpdseg.data.check import check_data
+from lpdseg.data.check_report import CheckReport, Problem
+from lpdseg.data.importers import load_data
+from lpdseg.data.manifest import MANIFEST_FILE, read_manifest
+from lpdseg.tissue import PRESETS, TissueClasses
+
+AB = TissueClasses(("A", "B"), background=2)
+
+
+class DataSet:
+    """A data set of noise without a fault; tests break one thing each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._noise = np.random.default_rng(0)
+        for name in ("train/p1_a[10].png", "train/p1_b[11].png", "train/p2_a[01].png", "valid/img/p3_a.png"):
+            self.image(name)
+        self.mask("valid/mask/p3_a.png", [[0, 0, 1, 2], [0, 0, 0, 255]])
+
+    def image(self, name: str, mode: str = "RGB", size: tuple[int, int] = (2, 4)) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = self._noise.integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).convert(mode).save(path)
+        return path
+
+    def mask(self, name: str, values: list[list[int]]) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.array(values, np.uint8)).save(path)
+        return path
+
+    def check(self) -> CheckReport:
+        return check_data(load_data(self.folder, AB), workers=2)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataSet:
+    return DataSet(tmp_path)
+
+
+def only(problems: tuple[Problem, ...]) -> tuple[str, tuple[str, ...]]:
+    (problem,) = problems
+    return problem.kind, problem.files
+
+
+def test_a_sound_data_set_has_counts_and_no_problems(data: DataSet) -> None:
+    report = data.check()
+    assert report.ok
+    assert (report.errors, report.warnings) == ((), ())
+    assert report.patches == {"train": 3, "valid": 1}
+    assert report.patients == {"train": 2, "valid": 1}
+    assert report.masks == {"train": 0, "valid": 1}
+    assert report.unlabelled == {"train": 0, "valid": 1}
+    assert report.labels == {"train": (2, 2), "valid": (0, 0)}
+    assert report.together == ((2, 1), (1, 2))
+    assert report.sizes == {"4 x 2": 4}
+    assert report.mask_shares == {"valid": {"A": 5 / 8, "B": 1 / 8, "background": 1 / 8, "ignored": 1 / 8}}
+    again = json.loads(json.dumps(report.as_dict()))
+    assert again["ok"] is True
+    assert again["labels"] == {"train": [2, 2], "valid": [0, 0]}
+
+
+def test_every_patch_is_told(data: DataSet) -> None:
+    told = []
+    check_data(load_data(data.folder, AB), workers=1, on_patch=lambda: told.append(1))
+    assert len(told) == 4
+
+
+def break_truncated(data: DataSet) -> None:
+    path = data.image("train/p2_x[01].png", size=(40, 40))
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def break_value(data: DataSet) -> None:
+    data.mask("valid/mask/p3_a.png", [[0, 0, 1, 7], [0, 0, 0, 0]])
+
+
+def break_mask_size(data: DataSet) -> None:
+    data.mask("valid/mask/p3_a.png", [[0]])
+
+
+def break_patient(data: DataSet) -> None:
+    data.image("valid/img/p1_z.png")
+    data.mask("valid/mask/p1_z.png", [[0] * 4] * 2)
+
+
+def break_copy(data: DataSet) -> None:
+    # The same pixels in another file: only decoding tells.
+    Image.open(data.folder / "train/p1_a[10].png").save(data.folder / "valid/img/p3_a.tif")
+    (data.folder / "valid/img/p3_a.png").unlink()
+
+
+def break_class(data: DataSet) -> None:
+    for name in ("p1_b[11].png", "p2_a[01].png"):
+        (data.folder / "train" / name).unlink()
+    data.image("train/p2_n[00].png")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "kind", "told"),
+    [
+        (break_truncated, "unreadable-image", "train/p2_x[01].png cannot be decoded"),
+        (lambda data: data.image("train/p1_a[10].png", "RGBA"), "image-mode", "train/p1_a[10].png has mode RGBA"),
+        (lambda data: data.image("valid/mask/p3_a.png"), "mask-mode", "valid/mask/p3_a.png has mode RGB;"),
+        (lambda data: (data.folder / "valid/mask/p3_a.png").write_bytes(b"x"), "unreadable-mask", "valid/mask"),
+        (break_value, "mask-values", "valid/mask/p3_a.png holds the values 7;"),
+        (break_mask_size, "mask-size", "valid/img/p3_a.png: image 4 x 2, mask 1 x 1"),
+        (break_patient, "patient-in-two-splits", "p1: 2 in train, 1 in valid"),
+        (break_copy, "image-in-two-splits", "train/p1_a[10].png = valid/img/p3_a.tif"),
+        (break_class, "class-never-in-training", "B"),
+    ],
+)
+def test_each_error_is_found_alone(data: DataSet, break_it, kind: str, told: str) -> None:  # type: ignore[no-untyped-def]
+    break_it(data)
+    report = data.check()
+    assert not report.ok
+    found, files = only(report.errors)
+    assert found == kind
+    assert len(files) == 1
+    assert files[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "kind", "files"),
+    [
+        (lambda data: data.mask("train/mask/p1_a.png", [[0]]), "training-masks", ("train/mask/p1_a.png",)),
+        (lambda data: data.mask("valid/mask/no.png", [[0]]), "mask-without-image", ("valid/mask/no.png",)),
+        (lambda data: data.image("valid/img/p3_b.png"), "image-without-mask", ("valid/img/p3_b.png",)),
+        (lambda data: (data.folder / "valid/mask/p3_a.png").unlink(), "no-valid-masks", ("valid/img/p3_a.png",)),
+        (lambda data: data.image("test/img/p4_a.png"), "no-test-masks", ("test/img/p4_a.png",)),
+        (
+            lambda data: data.image("train/p2_b[01].png", size=(3, 4)),
+            "sizes-differ",
+            ("4 x 2: 4 images", "4 x 3: 1 images"),
+        ),
+        (lambda data: (data.folder / "train/p2_a[01].png").unlink(), "class-in-every-patch", ("A",)),
+    ],
+)
+def test_each_warning_is_found_alone_and_is_no_error(  # type: ignore[no-untyped-def]
+    data: DataSet, break_it, kind: str, files: tuple[str, ...]
+) -> None:
+    break_it(data)
+    report = data.check()
+    assert report.ok
+    assert only(report.warnings) == (kind, files)
+
+
+def test_splits_that_are_absent_are_warnings(data: DataSet) -> None:
+    shutil.rmtree(data.folder / "valid")
+    assert only(data.check().warnings)[0] == "no-valid"
+
+
+def test_a_test_set_alone_can_be_checked(tmp_path: Path) -> None:
+    data = DataSet(tmp_path)
+    shutil.rmtree(tmp_path / "train")
+    report = data.check()
+    assert report.ok
+    assert report.together == ()
+    assert only(report.warnings)[0] == "no-train"
+
+
+def test_blank_patches_may_be_in_two_splits(data: DataSet) -> None:
+    for name in ("train/p1_w[00].png", "valid/img/p3_w.png"):
+        Image.new("RGB", (4, 2), "white").save(data.folder / name)
+    data.mask("valid/mask/p3_w.png", [[2] * 4] * 2)
+    assert data.check().ok
+
+
+def test_a_manifest_csv_with_training_masks_and_a_missing_image(data: DataSet) -> None:
+    path = data.folder / MANIFEST_FILE
+    path.write_text(
+        "path,A,B,split,patient,mask\n"
+        "train/p1_a[10].png,1,0,train,x,m.png\ntrain/gone.png,0,1,train,x,\n"
+        "valid/img/p3_a.png,,,valid,y,valid/mask/p3_a.png\n"
+    )
+    report = check_data(read_manifest(path, AB), workers=1)
+    kind, files = only(report.errors)
+    assert (kind, files[0].split()[0]) == ("unreadable-image", "train/gone.png")
+    assert only(report.warnings) == ("training-masks", ("m.png",))
+
+
+@pytest.mark.skipif("LPDSEG_DATA" not in os.environ, reason="LPDSEG_DATA does not point at real data")
+def test_real_patches_have_no_errors() -> None:
+    folder = Path(os.environ["LPDSEG_DATA"]) / "glas-wsss"
+    if not folder.is_dir():
+        pytest.skip("LPDSEG_DATA has no glas-wsss")
+    started = time.perf_counter()
+    report = check_data(load_data(folder, PRESETS["glas"]), workers=2)
+    assert report.ok
+    assert report.together[1][2] == 0  # benign and malignant glands never share a patch
+    assert time.perf_counter() - started < 60

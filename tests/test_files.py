@@ -1,0 +1,70 @@
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lpdseg.errors import OutputError
+from lpdseg.files import replacing, write_json, write_text
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_is_written_with_its_parents_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "x.txt"
+    write_text(path, "Größe\n")
+    write_text(path, "µm\n")
+    assert path.read_text(encoding="utf-8") == "µm\n"
+    assert names_in(path.parent) == ["x.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text("half of the new")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["x.txt"]
+
+
+def test_the_temporary_name_keeps_the_suffix_and_the_old_file_until_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        assert (temporary.suffix, temporary.parent) == (".png", tmp_path)
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_others_may_read_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    before = os.umask(0o027)
+    try:
+        write_text(path, "")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write .*x\.txt: .*; free space or choose another folder"):
+        write_text(tmp_path / "file" / "x.txt", "")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*folder: Is a directory"):
+        write_text(tmp_path / "folder", "")
+    assert names_in(tmp_path) == ["file", "folder"]
+
+
+def test_json_is_readable_and_refuses_nan(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"größe": [1, 2.5, None]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"größe": [1, 2.5, None]}
+    assert "größe" in path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, float("nan"))

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lpdseg.errors import SettingsError
+from lpdseg.tissue import IGNORE, PRESETS, TissueClasses, tissue_classes
+
+COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
+
+
+@st.composite
+def any_classes(draw: st.DrawFn) -> TissueClasses:
+    names = tuple(draw(st.lists(st.text(min_size=1), min_size=1, max_size=6, unique=True)))
+    count = len(names)
+    values = draw(st.lists(st.integers(0, 253), min_size=count + 1, max_size=count + 1, unique=True))
+    return TissueClasses(
+        names,
+        colours=tuple(draw(st.lists(COLOURS, min_size=count, max_size=count))),
+        indices=tuple(values[:count]),
+        background=draw(st.sampled_from([None, values[count]])),
+        background_colour=draw(COLOURS),
+    )
+
+
+@given(any_classes())
+def test_plain_values_read_back_the_same(classes: TissueClasses) -> None:
+    assert TissueClasses.from_dict(yaml.safe_load(yaml.safe_dump(classes.as_dict()))) == classes
+
+
+@given(any_classes())
+def test_the_two_numberings_are_inverse(classes: TissueClasses) -> None:
+    inside = np.array([*range(classes.channels), IGNORE], np.uint8)
+    disk = classes.to_disk()[inside]
+    np.testing.assert_array_equal(classes.to_internal()[disk], inside)
+    meaningless = np.setdiff1d(np.arange(256), disk)
+    assert set(classes.to_internal()[meaningless]) == {254}
+
+
+@given(any_classes())
+def test_the_palette_has_each_colour_at_its_disk_value(classes: TissueClasses) -> None:
+    palette = classes.palette()
+    for value, colour in zip(classes.indices, classes.colours, strict=True):
+        assert tuple(palette[value]) == colour
+    if classes.background is not None:
+        assert tuple(palette[classes.background]) == classes.background_colour
+
+
+def test_what_is_left_out_is_chosen() -> None:
+    classes = TissueClasses(tuple("abc"))
+    assert classes.indices == (0, 1, 2)
+    assert len(set(classes.colours)) == 3
+    assert (len(classes), classes.channels, classes.channel_names) == (3, 3, ("a", "b", "c"))
+    assert TissueClasses(("a",), background=9).channel_names == ("a", "background")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"names": ()}, "different, non-empty names"),
+        ({"names": ("a", "a")}, "different, non-empty names"),
+        ({"names": ("a", "")}, "different, non-empty names"),
+        ({"names": ("a", "b"), "colours": ((0, 0, 0),)}, "need 2 colours"),
+        ({"names": ("a", "b"), "indices": (1,)}, "2 mask values"),
+        ({"names": ("a", "b"), "indices": (1, 1)}, r"different and in 0\.\.254"),
+        ({"names": ("a",), "indices": (255,)}, r"different and in 0\.\.254"),
+        ({"names": ("a",), "background": 0}, r"different and in 0\.\.254"),
+        ({"names": ("a",), "background": -1}, r"different and in 0\.\.254"),
+    ],
+)
+def test_classes_that_contradict_themselves(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        TissueClasses(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"name": ["a"]}, "need names"),
+        ({"names": ["a"], "color": "#000000"}, "need names"),
+        ({"names": ["a"], "colours": ["red"]}, "'red' is no colour"),
+        ({"names": ["a"], "colours": ["#12345"]}, "is no colour"),
+        ({"names": ["a"], "colours": ["#12345678"]}, "is no colour"),
+    ],
+)
+def test_plain_values_that_cannot_be_read(value: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        TissueClasses.from_dict(value)
+
+
+def test_presets_hold_the_published_orders() -> None:
+    assert PRESETS["bcss"].names == ("TUM", "STR", "LYM", "NEC")
+    assert PRESETS["luad"].names == ("TE", "NEC", "LYM", "TAS")
+    assert [PRESETS[name].background for name in ("bcss", "luad", "wsss4luad", "glas")] == [4, 4, 3, None]
+
+
+def test_text_is_a_preset_or_names() -> None:
+    assert tissue_classes("glas") is PRESETS["glas"]
+    assert tissue_classes("STR, BEN").names == ("STR", "BEN")
+    with pytest.raises(SettingsError, match="no class preset 'gals'; use bcss, luad, wsss4luad, glas"):
+        tissue_classes("gals")

@@ -52,7 +52,7 @@ def _image_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Pro
     root = f"{manifest.root}/"
 
     def told(errors: Iterable[DataError | None], kind: type[DataError]) -> tuple[str, ...]:
-        return tuple(str(error).replace(root, "") for error in errors if type(error) is kind)
+        return tuple(str(error).removeprefix(root) for error in errors if type(error) is kind)
 
     images = [patch.image_error for patch in seen]
     masks = [patch.mask_error for patch in seen]

@@ -1,0 +1,1 @@
+"""What is minimised, each loss vectorised over images, classes and prototype pairs."""

@@ -1,0 +1,106 @@
+"""Foreground/background contrast L_sim with a frozen image encoder (method §2).
+
+N active pairs of an image i and a prototype j; K prototypes in all, of width D; H x W pixels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from lpdseg.losses.term import Term
+from lpdseg.maps.normalise import unit_range
+
+Negatives = Literal["other_classes", "published"]
+Fill = Literal["black", "white"]
+
+
+@dataclass(frozen=True)
+class ContrastTerms:
+    """L_FG, L_BG, and the mean of the soft maps that the regulariser weighs."""
+
+    foreground: Term
+    background: Term
+    map_mean: Term
+
+
+def contrast_loss(
+    images: Float[Tensor, "B 3 H W"],
+    maps: Float[Tensor, "B K h w"],
+    pairs: tuple[Int[Tensor, " N"], Int[Tensor, " N"]],
+    prototypes: Float[Tensor, "K D"],
+    class_of: Int[Tensor, " K"],
+    encode: Callable[[Float[Tensor, "n 3 a b"]], Float[Tensor, "n D"]],
+    *,
+    threshold: float,
+    temperature: float,
+    negatives: Negatives = "other_classes",
+    fill: Fill = "white",
+    size: int | None = None,
+) -> ContrastTerms:
+    """L_FG and L_BG over the active pairs, foreground and background encoded in one pass.
+
+    **Arguments:**
+
+    - `images`: RGB in [0, 1].
+    - `maps`: the last scale's prototype maps; their gradient is kept through the soft mask.
+    - `pairs`: the active (i, j).
+    - `prototypes`: in the space that `encode` maps into.
+    - `encode`: the frozen image encoder; it must let the gradient through to its input.
+    - `threshold`: α of the hard mask M = [a ≥ α · max a], the maximum per pair.
+    - `temperature`: τ.
+    - `size`: side at which the masked images are encoded; None keeps H x W.
+    """
+    index, prototype = pairs
+    soft = unit_range(maps[index, prototype])  # a in [0, 1], so its maximum is 1
+    if index.numel() == 0:
+        nothing = Term(maps.sum() * 0.0, torch.zeros((), device=maps.device))
+        return ContrastTerms(nothing, nothing, nothing)
+    map_mean = Term(soft.sum(), torch.tensor(float(soft.numel()), device=maps.device))
+    shown = images[index] if size is None else _resize(images, size)[index]
+    soft = F.interpolate(soft.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
+    foreground, background = split_image(shown, soft, threshold, fill)
+    features = F.normalize(encode(torch.cat([foreground, background])).float(), dim=1)
+    logits = features @ F.normalize(prototypes.float(), dim=1).T / temperature
+    other = negative_set(prototype, class_of, negatives)
+    own = F.one_hot(prototype, logits.shape[1]).bool()
+    count = torch.tensor(float(index.numel()), device=maps.device)
+    fg_logits, bg_logits = logits.chunk(2)
+    fg = _logsumexp(fg_logits, other | own) - fg_logits.gather(1, prototype.unsqueeze(1)).squeeze(1)
+    bg = _logsumexp(bg_logits, other | own) - _logsumexp(bg_logits, other)
+    return ContrastTerms(Term(fg.sum(), count), Term(bg.sum(), count), map_mean)
+
+
+def split_image(
+    images: Float[Tensor, "N 3 H W"], soft: Float[Tensor, "N 1 H W"], threshold: float, fill: Fill
+) -> tuple[Float[Tensor, "N 3 H W"], Float[Tensor, "N 3 H W"]]:
+    """X_fg = M·a·X and X_bg = (1 − M)·(1 − a)·X.
+
+    `black` is the formula as published; `white` applies the same weights to 1 − X, so that what is masked out
+    turns into glass instead of into a colour that no slide has.
+    """
+    hard = (soft >= threshold * soft.amax((2, 3), keepdim=True)).to(soft.dtype)
+    base = images if fill == "black" else images - 1.0
+    shift = 0.0 if fill == "black" else 1.0
+    return base * (hard * soft) + shift, base * ((1 - hard) * (1 - soft)) + shift
+
+
+def negative_set(
+    prototype: Int[Tensor, " N"], class_of: Int[Tensor, " K"], negatives: Negatives
+) -> Bool[Tensor, "N K"]:
+    """N(j): prototypes of other classes; as published, every prototype but j itself."""
+    if negatives == "published":
+        return torch.arange(len(class_of), device=class_of.device) != prototype.unsqueeze(1)
+    return class_of != class_of[prototype].unsqueeze(1)
+
+
+def _logsumexp(logits: Float[Tensor, "N K"], keep: Bool[Tensor, "N K"]) -> Float[Tensor, " N"]:
+    return logits.masked_fill(~keep, -torch.inf).logsumexp(1)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)

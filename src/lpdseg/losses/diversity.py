@@ -1,0 +1,65 @@
+"""Jeffrey's-divergence diversity L_div (method §2).
+
+B images, C classes, k prototypes per class, K in all; H x W pixels of the last scale; M pairs of an image and a
+class that is present in it.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lpdseg.losses.term import Term
+from lpdseg.maps.merge import by_class
+
+
+def diversity_loss(
+    cosine: Float[Tensor, "B K H W"],
+    pseudo_mask: Int[Tensor, "B H W"],
+    labels: Float[Tensor, "B C"],
+    slots: Int[Tensor, "C k"],
+    real: Bool[Tensor, "C k"],
+    temperature: float,
+) -> Term:
+    """Mean over (image, class with |Ω_c| ≥ 2) of the mean over prototype pairs of exp(−D_J); in (0, 1].
+
+    v_κ = softmax over u in Ω_c of cos(F(u), P(κ)) / τ_v; D_J(U, V) = KL(U‖V) + KL(V‖U) = Σ (U − V)(log U − log V).
+    Classes with one prototype have no pairs and are not counted.
+
+    **Arguments:**
+
+    - `cosine`: between features and *projected* prototypes, as in the maps.
+    - `pseudo_mask`: class index per pixel, C where the pixel belongs to none; only classes of the label.
+    - `temperature`: τ_v.
+    """
+    image, of_class = ((labels > 0) & (real.sum(1) >= 2)).nonzero(as_tuple=True)
+    similarity = jeffrey_similarity(cosine, pseudo_mask, slots, temperature, (image, of_class))
+    area = (pseudo_mask[image] == of_class.view(-1, 1, 1)).sum((1, 2))
+    upper = torch.ones_like(similarity[:1], dtype=torch.bool).triu(1)
+    pairs = upper & real[of_class].unsqueeze(1) & real[of_class].unsqueeze(2) & (area >= 2).view(-1, 1, 1)
+    number = pairs.sum((1, 2))
+    # where, not a product: a row that is not counted may hold anything
+    per_class = torch.where(pairs, similarity, 0.0).sum((1, 2)) / number.clamp(min=1)
+    return Term(per_class.sum(), (number > 0).sum().to(per_class.dtype))
+
+
+def jeffrey_similarity(
+    cosine: Float[Tensor, "B K H W"],
+    pseudo_mask: Int[Tensor, "B H W"],
+    slots: Int[Tensor, "C k"],
+    temperature: float,
+    wanted: tuple[Int[Tensor, " M"], Int[Tensor, " M"]],
+) -> Float[Tensor, "M k k"]:
+    """exp(−D_J) of every two prototypes of a class, for the wanted (image, class) pairs.
+
+    All pairs at once: with G_ij = Σ_u v_i(u) log v_j(u), D_J(i, j) = G_ii + G_jj − G_ij − G_ji.
+    """
+    image, of_class = wanted
+    inside = (pseudo_mask[image] == of_class.view(-1, 1, 1)).flatten(1).unsqueeze(1)
+    inside = inside | ~inside.any(2, keepdim=True)  # an empty Ω would give NaN; the caller does not count it
+    values = by_class(cosine, slots)[image, of_class].flatten(2) / temperature
+    log_v = values.masked_fill(~inside, -torch.inf).log_softmax(2)
+    v = log_v.exp()
+    cross = v @ log_v.masked_fill(~inside, 0.0).transpose(1, 2)
+    own = cross.diagonal(dim1=1, dim2=2)
+    divergence = own.unsqueeze(1) + own.unsqueeze(2) - cross - cross.transpose(1, 2)
+    return (-divergence.clamp(min=0)).exp()

@@ -1,0 +1,52 @@
+"""Gated scores → class probabilities per pixel (method §4, with a calibrated unary instead of the flat one).
+
+B images, C classes, H x W pixels.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lpdseg.maps.normalise import unit_range
+
+
+def class_probabilities(
+    scores: Float[Tensor, "B C H W"],
+    gate: Bool[Tensor, "B C"],
+    background: Float[Tensor, "B 1 H W"] | None,
+    temperature: float,
+) -> Float[Tensor, "B n H W"]:
+    """softmax(score / temperature) over the classes that pass the gate, and background where it has a score.
+
+    A class that does not pass has probability 0, so no refinement can bring it back. At temperature 1 this is
+    the published softmax, in which a perfect pixel of four classes and background gets 0.4. Where nothing
+    passes, and background has no score, the probabilities are uniform.
+    """
+    closed = ~gate[:, :, None, None]
+    if background is None:
+        closed = closed & gate.any(1)[:, None, None, None]
+        return scores.masked_fill(closed, -torch.inf).div(temperature).softmax(1)
+    logits = torch.cat([scores.masked_fill(closed, -torch.inf), background], 1)
+    return (logits / temperature).softmax(1)
+
+
+def pseudo_mask(
+    maps: Float[Tensor, "B C H W"], labels: Float[Tensor, "B C"], background_power: float | None
+) -> Int[Tensor, "B H W"]:
+    """The class of each pixel among those of the image's label, for the diversity loss; no gradient.
+
+    **Arguments:**
+
+    - `maps`: class maps before normalisation.
+    - `labels`: 0 or 1.
+    - `background_power`: pixels where (1 − max score)^power is the largest score belong to no class and get C;
+      None where every pixel belongs to a class.
+    """
+    present = labels[:, :, None, None] > 0
+    scores = unit_range(maps.detach().relu())
+    scores = scores.masked_fill(~present, -1.0)
+    best, index = scores.max(1)
+    index = index.masked_fill(best < 0, maps.shape[1])  # an image without any class
+    if background_power is None:
+        return index
+    return index.masked_fill((1 - best.clamp(min=0)) ** background_power > best, maps.shape[1])

@@ -1,0 +1,51 @@
+"""From prototypes to classes: the mean while training, a soft maximum in prediction (method §1).
+
+B images, C classes, k prototypes per class (at most), K prototypes in all, class-major; `...` pixels or nothing.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Merge = Literal["mean", "softmax"]
+
+
+def class_slots(counts: tuple[int, ...]) -> tuple[Int[Tensor, "C k"], Bool[Tensor, "C k"]]:
+    """Where each class's prototypes stand among the K: indices, and which of them are real.
+
+    Classes may differ in their number of prototypes; the shorter ones are filled with a repeated index that the
+    second tensor marks False.
+    """
+    k = max(counts)
+    first = torch.tensor([sum(counts[:c]) for c in range(len(counts))]).unsqueeze(1)
+    number = torch.tensor(counts).unsqueeze(1)
+    slot = torch.arange(k).unsqueeze(0)
+    return first + slot.minimum(number - 1), slot < number
+
+
+def by_class(values: Float[Tensor, "B K *pixels"], slots: Int[Tensor, "C k"]) -> Float[Tensor, "B C k *pixels"]:
+    """Prototype values arranged by class; filled slots repeat a value and must be masked by the caller."""
+    grouped: Tensor = values.index_select(1, slots.flatten()).unflatten(1, tuple(slots.shape))
+    return grouped
+
+
+def merge_prototypes(
+    values: Float[Tensor, "B K *pixels"],
+    slots: Int[Tensor, "C k"],
+    real: Bool[Tensor, "C k"],
+    merge: Merge,
+) -> Float[Tensor, "B C *pixels"]:
+    """Scores per prototype → scores per class.
+
+    `mean` is (1/k) Σ_j z_j; `softmax` is Σ_j softmax_j(z)_j · z_j, a soft maximum that lies between the mean and
+    the maximum.
+    """
+    grouped = by_class(values, slots)
+    keep = real.view(1, *real.shape, *[1] * (grouped.ndim - 3))
+    if merge == "mean":
+        total: Tensor = (grouped * keep).sum(2)
+        return total / keep.sum(2)
+    weights: Tensor = grouped.masked_fill(~keep, -torch.inf).softmax(2)
+    return (weights * grouped).sum(2)

@@ -1,0 +1,1 @@
+"""The network: encoders, prototypes, and the frozen encoders of the contrast."""

@@ -1,0 +1,31 @@
+"""Where tensors live: the one place that chooses a device and says what it can do."""
+
+import torch
+
+from lpdseg.errors import SettingsError
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` → the accelerator where there is one, else the CPU; or a device by name, such as `cuda:1`.
+
+    **Raises:** `SettingsError` for a device that this machine does not have.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:1 or mps") from error
+    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise SettingsError(f"this machine has no device {name!r}; use --device cpu, or run `lpdseg doctor`")
+    return device
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware; elsewhere autocast is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

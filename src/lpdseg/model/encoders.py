@@ -1,0 +1,221 @@
+"""Hierarchical image encoders: a table of architectures, built through `transformers`.
+
+B images, H x W pixels; F_l features at scale l, B x C_l x H_l x W_l. The last scale is the coarsest.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lpdseg.errors import SettingsError, WeightsError
+from lpdseg.model.pretrained import load_backbone
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class EncoderEntry:
+    """One architecture of the table.
+
+    **Arguments:**
+
+    - `model_type`: the configuration's type in `transformers`.
+    - `options`: what sets this size apart from the type's defaults.
+    - `hub_id`: where pretrained weights of this size are published.
+    - `licence`: of those weights.
+    - `mean`, `std`: what those weights expect of RGB in [0, 1].
+    """
+
+    model_type: str
+    options: dict[str, Any]
+    hub_id: str
+    licence: str
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+_APACHE = "Apache-2.0"
+_SEGFORMER = "NVIDIA Source Code License for SegFormer (non-commercial)"
+_PYRAMID = {"strides": [4, 2, 2, 1]}  # the last stage keeps the resolution of the one before
+_WIDTHS = {"b0": [32, 64, 160, 256], "b1": [64, 128, 320, 512]}
+_DEPTHS = {
+    "b0": [2, 2, 2, 2], "b1": [2, 2, 2, 2], "b2": [3, 4, 6, 3],
+    "b3": [3, 4, 18, 3], "b4": [3, 8, 27, 3], "b5": [3, 6, 40, 3],
+}  # fmt: skip
+
+
+def _pvt(size: str) -> EncoderEntry:
+    widths = _WIDTHS.get(size, _WIDTHS["b1"])
+    options = _PYRAMID | {"hidden_sizes": widths, "depths": [3, 4, 6, 3] if size == "b2" else [2, 2, 2, 2]}
+    return EncoderEntry("pvt_v2", options, f"OpenGVLab/pvt_v2_{size}", _APACHE)
+
+
+def _mit(size: str) -> EncoderEntry:
+    options = _PYRAMID | {"hidden_sizes": _WIDTHS.get(size, _WIDTHS["b1"]), "depths": _DEPTHS[size]}
+    return EncoderEntry("segformer", options, f"nvidia/mit-{size}", _SEGFORMER)
+
+
+ENCODERS: dict[str, EncoderEntry] = {
+    **{f"pvt_v2_{size}": _pvt(size) for size in ("b0", "b1", "b2")},
+    **{f"mit_{size}": _mit(size) for size in _DEPTHS},
+    "resnet18": EncoderEntry(
+        "resnet",
+        {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
+        "microsoft/resnet-18",
+        _APACHE,
+    ),
+    "resnet50": EncoderEntry(
+        "resnet",
+        {"layer_type": "bottleneck", "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3]},
+        "microsoft/resnet-50",
+        _APACHE,
+    ),
+    "swin_tiny": EncoderEntry(
+        "swin",
+        {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]},
+        "microsoft/swin-tiny-patch4-window7-224",
+        _APACHE,
+    ),
+    "convnext_tiny": EncoderEntry(
+        "convnext",
+        {"hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3]},
+        "facebook/convnext-tiny-224",
+        _APACHE,
+    ),
+}
+
+
+class Encoder(nn.Module):
+    """A hierarchical encoder that owns its normalisation.
+
+    **Attributes:**
+
+    - `widths`: channels of each scale, finest first.
+    - `config`: the architecture as plain values; `Encoder.from_config` builds the same again.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        widths: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        freeze_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.widths = tuple(widths)
+        self.freeze_norm = freeze_norm
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        if freeze_norm:
+            for module in _batch_norms(self):
+                module.requires_grad_(False)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C_l H_l W_l"]]:
+        """RGB in [0, 1] → features of every scale, finest first."""
+        pixels = (images - self.mean) / self.std
+        if isinstance(self.backbone, transformers.SegformerModel):
+            return list(self.backbone(pixels, output_hidden_states=True).hidden_states)
+        return list(self.backbone(pixels).feature_maps)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Training mode; batch norm layers stay as they are where `freeze_norm` says so."""
+        super().train(mode)
+        if self.freeze_norm:
+            for module in _batch_norms(self):
+                module.eval()
+        return self
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The architecture as plain JSON values."""
+        backbone_config: Any = self.backbone.config
+        values: dict[str, Any] = json.loads(backbone_config.to_json_string(use_diff=True))
+        return {
+            "backbone": values,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+            "freeze_norm": self.freeze_norm,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Encoder":
+        """The architecture that `config` describes, with random weights."""
+        values = dict(config["backbone"])
+        backbone_config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
+        backbone = _backbone_class(backbone_config.model_type)(backbone_config)
+        return cls(backbone, _widths(backbone_config), config["mean"], config["std"], config["freeze_norm"])
+
+
+def build_encoder(name: str, weights: str | None = None, freeze_norm: bool = False) -> Encoder:
+    """An encoder of the table, with weights from a local folder or a hub id, or random ones.
+
+    A local folder may hold fewer stages than the table's entry (three scales instead of four).
+
+    **Raises:** `SettingsError` for a name that is not in the table; `WeightsError` where weights are missing or
+    belong to another architecture.
+    """
+    if name not in ENCODERS:
+        raise SettingsError(f"unknown encoder {name!r}; the table has {', '.join(ENCODERS)}")
+    entry = ENCODERS[name]
+    stages = [f"stage{number}" for number in range(1, 5)]
+    if weights is None:
+        config = transformers.AutoConfig.for_model(entry.model_type, **entry.options)
+        if entry.model_type != "segformer":
+            config.out_features = stages
+        backbone = _backbone_class(entry.model_type)(config)
+    else:
+        strides = {"strides": entry.options["strides"]} if "strides" in entry.options else {}
+        expected = {key: value for key, value in entry.options.items() if key != "strides"}
+        backbone = load_backbone(
+            _backbone_class(entry.model_type), weights, entry.model_type, expected, strides, label=name
+        )
+    mean, std = _normalisation(weights, entry)
+    return Encoder(backbone, _widths(backbone.config), mean, std, freeze_norm)
+
+
+def _backbone_class(model_type: str) -> Any:
+    return {
+        "pvt_v2": transformers.PvtV2Backbone,
+        "segformer": transformers.SegformerModel,
+        "resnet": transformers.ResNetBackbone,
+        "swin": transformers.SwinBackbone,
+        "convnext": transformers.ConvNextBackbone,
+    }[model_type]
+
+
+def _widths(config: Any) -> list[int]:
+    if config.model_type == "swin":
+        return [config.embed_dim * 2**stage for stage in range(len(config.depths))]
+    return list(config.hidden_sizes)
+
+
+def _normalisation(weights: str | None, entry: EncoderEntry) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and sd of the weights' own `preprocessor_config.json` where a folder has one, else of the table."""
+    path = Path(weights or "") / "preprocessor_config.json"
+    if weights is None or not path.is_file():
+        return entry.mean, entry.std
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        mean, std = values.get("image_mean", entry.mean), values.get("image_std", entry.std)
+    except (ValueError, AttributeError) as error:
+        raise WeightsError(f"{path} is not the JSON of an image processor: {error}") from error
+    if len(mean) != 3 or len(std) != 3:
+        raise WeightsError(f"{path}: image_mean and image_std must have three numbers each")
+    return mean, std
+
+
+def _batch_norms(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]

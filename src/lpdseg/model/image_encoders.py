@@ -1,0 +1,166 @@
+"""Frozen image encoders for the foreground/background contrast: one small protocol, four ways to fill it.
+
+N images of any size, RGB in [0, 1]; D the width of an embedding.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import transformers
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lpdseg.errors import SettingsError, WeightsError
+from lpdseg.model.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ImageEncoder(Protocol):
+    """What the contrast needs: embeddings whose gradient reaches the image and no weight."""
+
+    width: int
+    source: dict[str, str]
+
+    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
+        """RGB in [0, 1] → embeddings."""
+        ...
+
+
+class SelfEncoder:
+    """The model's own encoder at its present weights, without gradient to them; mean over the last scale."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.width = encoder.widths[-1]
+        self.source = {"encoder": "self"}
+
+    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
+        """RGB in [0, 1] → embeddings in the space of the last scale's features."""
+        frozen = {name: value.detach() for name, value in self.encoder.named_parameters()}
+        # Buffers are cloned so that batch norm statistics do not learn from masked images.
+        frozen |= {name: value.clone() for name, value in self.encoder.named_buffers()}
+        features: list[Tensor] = torch.func.functional_call(self.encoder, frozen, (images,))
+        return features[-1].mean((2, 3))
+
+
+class FrozenTower(nn.Module):
+    """A pretrained image tower and, where it has one, its projection; never trained."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, tower: nn.Module, head: nn.Module, width: int, size: int, source: dict[str, str], clip: bool
+    ) -> None:
+        super().__init__()
+        self.tower, self.head, self.width, self.size, self.source = tower, head, width, size, source
+        mean, std = (_CLIP_MEAN, _CLIP_STD) if clip else (IMAGENET_MEAN, IMAGENET_STD)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "FrozenTower":
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
+        """RGB in [0, 1] → embeddings, at the input size of the tower."""
+        if images.shape[-2:] != (self.size, self.size):
+            images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        output = self.tower((images - self.mean) / self.std)
+        pooled = getattr(output, "image_embeds", None)
+        embedding: Tensor = self.head(output.pooler_output if pooled is None else pooled)
+        return embedding
+
+
+def build_image_encoder(spec: str, encoder: Encoder) -> ImageEncoder | None:
+    """`self | hf:FOLDER_OR_ID | medclip:FOLDER | none` → an image encoder, or None.
+
+    - `self`: the model's own encoder; needs no download.
+    - `hf:`: a CLIP-type vision tower with its projection, or a `transformers` vision model that pools.
+    - `medclip:`: a folder with MedCLIP's vision part as `model.safetensors`: Swin-T and Linear 768 → 512.
+
+    **Raises:** `SettingsError` for another spec; `WeightsError` where weights are missing or do not fit.
+    """
+    kind, _, source = spec.partition(":")
+    if spec == "none":
+        return None
+    if spec == "self":
+        return SelfEncoder(encoder)
+    if kind == "hf" and source:
+        return _hugging_face(source)
+    if kind == "medclip" and source:
+        return _medclip(Path(source).expanduser())
+    raise SettingsError(f"loss.contrast.encoder = {spec!r} is none of: self, hf:FOLDER_OR_ID, medclip:FOLDER, none")
+
+
+def _hugging_face(source: str) -> FrozenTower:
+    try:
+        config = transformers.AutoConfig.from_pretrained(source)
+        is_clip = config.model_type in {"clip", "clip_vision_model"}
+        loader: Any = transformers.CLIPVisionModelWithProjection if is_clip else transformers.AutoModel
+        tower, info = loader.from_pretrained(source, use_safetensors=True, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise WeightsError(f"cannot load the image encoder hf:{source}: {first}") from error
+    if info["missing_keys"]:
+        raise WeightsError(
+            f"the image encoder hf:{source} lacks {len(info['missing_keys'])} parameters "
+            f"(the first is {sorted(info['missing_keys'])[0]}); it would be random"
+        )
+    vision = getattr(tower.config, "vision_config", tower.config)
+    size = int(getattr(vision, "image_size", 224))
+    record = {"encoder": f"hf:{source}", "revision": str(getattr(config, "_commit_hash", None) or "local")}
+    width = int(tower.config.projection_dim if is_clip else tower.config.hidden_size)
+    return FrozenTower(tower, nn.Identity(), width, size, record, clip=is_clip)
+
+
+def _medclip(folder: Path) -> FrozenTower:
+    """MedCLIP's vision part: Swin-T 224 and a bias-free Linear to 512, saved as `model.safetensors`."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise WeightsError(
+            f"{folder} holds no MedCLIP vision weights: model.safetensors is missing; convert the published "
+            "pytorch_model.bin once with safetensors.torch.save_file"
+        )
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
+    prefix = "vision_model."
+    state = {key.removeprefix(prefix): value for key, value in state.items() if not key.startswith("text_model.")}
+    head_weight = state.pop("projection_head.weight", None)
+    if head_weight is None:
+        raise WeightsError(f"{path} has no projection_head.weight; it is no MedCLIP vision model")
+    config_path = folder / "config.json"
+    config = transformers.SwinConfig.from_pretrained(folder) if config_path.is_file() else transformers.SwinConfig()
+    tower = transformers.SwinModel(config)
+    inner = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
+    missing, _ = _load_matching(tower, inner, path)
+    if missing:
+        raise WeightsError(
+            f"{path} lacks {len(missing)} parameters of Swin-T (the first is {missing[0]}); it would be random"
+        )
+    width, inside = head_weight.shape
+    head = nn.Linear(inside, width, bias=False)
+    head.weight.data.copy_(head_weight)
+    record = {"encoder": f"medclip:{folder}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return FrozenTower(tower, head, width, int(config.image_size), record, clip=False)
+
+
+def _load_matching(module: nn.Module, state: dict[str, Tensor], path: Path) -> tuple[list[str], list[str]]:
+    try:
+        result = module.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} holds parameters of other shapes than Swin-T's") from error
+    # Older files lack this buffer, which is computed from the window size.
+    missing = [key for key in result.missing_keys if not key.endswith("relative_position_index")]
+    return missing, result.unexpected_keys

@@ -1,0 +1,76 @@
+"""LPD's network: an encoder, a bank of prototypes, and their cosine maps at every scale (method §1).
+
+B images, C classes, K prototypes in all; scale l has C_l channels on H_l x W_l pixels.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lpdseg.maps.merge import Merge, merge_prototypes
+from lpdseg.model.encoders import Encoder
+from lpdseg.model.prototypes import CosineMap, Projection, PrototypeBank
+
+
+@dataclass
+class ScaleOutput:
+    """What one scale gives.
+
+    - `cosine`: cos(F_l, P_l), B x K x H_l x W_l, float32 in [-1, 1].
+    - `maps`: S_l = s_l · cosine.
+    - `projected`: P_l, K x C_l.
+    """
+
+    cosine: Float[Tensor, "B K H_l W_l"]
+    maps: Float[Tensor, "B K H_l W_l"]
+    projected: Float[Tensor, "K C_l"]
+
+
+class LPD(nn.Module):
+    """Image → prototype maps per scale.
+
+    **Arguments:**
+
+    - `counts`: prototypes per class; classes may differ.
+    - `width`, `hidden`: D and the hidden width of the projections.
+    - `temperature`: start of 1/s_l.
+    """
+
+    def __init__(
+        self, encoder: Encoder, counts: tuple[int, ...], width: int, hidden: int, temperature: float
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.bank = PrototypeBank(counts, width)
+        self.projections = nn.ModuleList(Projection(width, hidden, channels) for channels in encoder.widths)
+        self.cosines = nn.ModuleList(CosineMap(temperature) for _ in encoder.widths)
+
+    @property
+    def scales(self) -> int:
+        """How many scales the encoder has."""
+        return len(self.encoder.widths)
+
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"], scales: Collection[int] | None = None
+    ) -> dict[int, ScaleOutput]:
+        """RGB in [0, 1] → maps of the scales asked for (all of them when None), by index, finest 0."""
+        return self.compare(self.encoder(images), scales)
+
+    def compare(
+        self, features: Sequence[Float[Tensor, "B C_l H_l W_l"]], scales: Collection[int] | None = None
+    ) -> dict[int, ScaleOutput]:
+        """Features → maps; scales that are not asked for cost nothing."""
+        wanted = range(self.scales) if scales is None else sorted(scales)
+        return {level: self._compare_scale(features[level], level) for level in wanted}
+
+    def _compare_scale(self, features: Tensor, level: int) -> ScaleOutput:
+        projected = self.projections[level](self.bank.weight)
+        cosine_map = self.cosines[level]
+        cosine = cosine_map(features, projected)
+        return ScaleOutput(cosine=cosine, maps=cosine * cosine_map.scale, projected=projected)
+
+    def merge(self, values: Float[Tensor, "B K *pixels"], merge: Merge) -> Float[Tensor, "B C *pixels"]:
+        """Prototype scores → class scores; see `lpdseg.maps.merge.merge_prototypes`."""
+        return merge_prototypes(values, self.bank.slots, self.bank.real, merge)

@@ -1,0 +1,98 @@
+"""Loading published weights into a backbone, with an error instead of silence where they do not fit."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import transformers
+from torch import nn
+
+from lpdseg.errors import WeightsError
+
+# Layers that a backbone adds on top of the published network and that start as the identity.
+_ADDED_BY_BACKBONE = ("hidden_states_norms",)
+
+
+def load_backbone(
+    backbone_class: Any,
+    weights: str,
+    model_type: str,
+    expected: dict[str, Any],
+    override: dict[str, Any],
+    label: str,
+) -> nn.Module:
+    """Weights of a folder or hub id → a backbone with all its stages as outputs.
+
+    **Arguments:**
+
+    - `expected`: what the weights' configuration must say; lists may be cut short (fewer stages).
+    - `override`: what is set over the weights' configuration (strides change no weight's shape).
+    - `label`: the table's name of the architecture, for messages.
+
+    **Raises:** `WeightsError` where nothing is found, the architecture is another, or parameters are missing.
+    """
+    config = _read_config(weights, label)
+    if config.model_type != model_type:
+        raise WeightsError(
+            f"{weights} holds weights of a {config.model_type!r} network, but the encoder {label!r} is a "
+            f"{model_type!r}; choose the encoder that fits the weights"
+        )
+    for key, value in expected.items():
+        found = getattr(config, key, None)
+        fits = found == value or (isinstance(value, list) and found and list(found) == value[: len(found)])
+        if not fits:
+            raise WeightsError(
+                f"{weights} has {key} = {found}, but the encoder {label!r} has {value}; "
+                "choose the encoder that fits the weights"
+            )
+    for key, value in override.items():
+        setattr(config, key, value)
+    if model_type != "segformer":
+        config.out_features = [f"stage{number}" for number in range(1, len(config.depths) + 1)]
+    backbone, info = _load(backbone_class, weights, config)
+    missing = [key for key in info["missing_keys"] if not key.startswith(_ADDED_BY_BACKBONE)]
+    if missing or info["mismatched_keys"]:
+        raise WeightsError(
+            f"{weights} lacks {len(missing) + len(info['mismatched_keys'])} parameters of the encoder {label!r} "
+            f"(the first is {(missing or [str(info['mismatched_keys'][0])])[0]}); it is incomplete or of another "
+            "architecture"
+        )
+    return backbone
+
+
+def _read_config(weights: str, label: str) -> Any:
+    folder = Path(weights).expanduser()
+    if (weights.startswith((".", "/", "~")) or folder.exists()) and not (folder / "config.json").is_file():
+        raise WeightsError(f"{weights} is no weights folder: it has no config.json; name the folder that has one")
+    try:
+        return transformers.AutoConfig.from_pretrained(weights)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"cannot get weights {weights!r} for the encoder {label!r}: neither a local folder with a config.json "
+            f"nor a model that the hub gave us ({_first_line(error)})"
+        ) from error
+
+
+def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
+    # The library warns of parameters that do not fit; `load_backbone` says it in one sentence instead.
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        backbone, info = backbone_class.from_pretrained(
+            weights,
+            config=config,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"cannot load weights from {weights!r}: {_first_line(error)}") from error
+    finally:
+        logger.setLevel(level)
+    return backbone, info
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,1 @@
+"""Prediction: images in, masks out."""

@@ -1,0 +1,87 @@
+"""From a run's folder to a segmenter: architecture, classes, thresholds and weights in one place."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lpdseg.errors import CheckpointError
+from lpdseg.model.device import bfloat16_pays, pick_device
+from lpdseg.model.encoders import Encoder
+from lpdseg.model.lpd import LPD
+from lpdseg.segment.segmenter import Segmenter
+from lpdseg.settings import ModelSettings, Settings, parse_settings
+from lpdseg.tissue import TissueClasses
+from lpdseg.training.checkpoint import read_state, read_tensors
+
+
+def prototype_counts(settings: ModelSettings, classes: int) -> tuple[int, ...]:
+    """k per class, one number for each class.
+
+    **Raises:** `CheckpointError` where the settings name another number of classes.
+    """
+    counts = settings.prototypes
+    if isinstance(counts, int):
+        return (counts,) * classes
+    if len(counts) != classes:
+        raise CheckpointError(
+            f"model.prototypes gives numbers for {len(counts)} classes but the data has {classes}; "
+            "give one number, or one per class"
+        )
+    return counts
+
+
+def build_model(encoder: Encoder, settings: ModelSettings, classes: int) -> LPD:
+    """LPD around an encoder, with fresh prototypes."""
+    counts = prototype_counts(settings, classes)
+    return LPD(encoder, counts, settings.prototype_dim, settings.hidden_dim, settings.temperature)
+
+
+def model_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The part of a training checkpoint's tensors that prediction needs."""
+    return {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+
+
+def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **changes: Any) -> Segmenter:
+    """Reads a trained run.
+
+    **Arguments:**
+
+    - `run`: the folder that `train` wrote.
+    - `checkpoint`: `best` or `last`.
+    - `device`: see `pick_device`.
+    - `changes`: prediction settings to use instead of the run's own, for instance `refine="none"`.
+
+    **Raises:** `CheckpointError` where the folder holds no such checkpoint or it is damaged.
+    """
+    if not run.is_dir():
+        raise CheckpointError(f"{run} is no folder; name the folder that `lpdseg train --out` wrote")
+    state = read_state(run, checkpoint)
+    settings = parse_settings(state["settings"], source=str(run))
+    classes = TissueClasses.from_dict(state["classes"])
+    model = build_model(Encoder.from_config(state["encoder"]), settings.model, len(classes))
+    weights = model_tensors(read_tensors(run, state, "weights"))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"the weights in {run} do not fit its settings: {first}") from error
+    target = pick_device(device)
+    segmenter = make_segmenter(model.to(target).eval(), classes, settings, torch.tensor(state["thresholds"]))
+    return segmenter.with_settings(**changes) if changes else segmenter
+
+
+def make_segmenter(model: LPD, classes: TissueClasses, settings: Settings, thresholds: Tensor) -> Segmenter:
+    """A segmenter around a model in memory."""
+    device = model.bank.weight.device
+    wanted = settings.train.precision
+    return Segmenter(
+        model,
+        classes,
+        settings.predict,
+        thresholds.to(device),
+        settings.loss.scale_weights,
+        settings.model.merge,
+        autocast=wanted == "bf16-mixed" or (wanted == "auto" and bfloat16_pays(device)),
+    )

@@ -1,0 +1,212 @@
+"""A trained model as a segmenter: images in, masks, probabilities and scores out (method §4).
+
+B images, C classes, n = C or C + 1 channels (background last), H x W pixels; scale l has H_l x W_l pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from lpdseg.errors import DataError, SettingsError
+from lpdseg.maps.background import background_score
+from lpdseg.maps.crf import dense_crf
+from lpdseg.maps.fuse import activation, fuse_scales
+from lpdseg.maps.gate import open_gate
+from lpdseg.maps.labelling import class_probabilities
+from lpdseg.maps.merge import Merge
+from lpdseg.model.lpd import LPD
+from lpdseg.segment.views import make_views, mean_of_views
+from lpdseg.settings import PredictSettings
+from lpdseg.tissue import TissueClasses
+
+_STRIDE = 32
+"""Images are padded to a multiple of the coarsest stride of any encoder in the table."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the network says of a batch, before any gate: small, so that a whole split fits in memory.
+
+    - `activations`: per scale, B x C x H_l x W_l in [0, 1], mean over the views.
+    - `probabilities`: image-level, B x C.
+    - `size`, `padded`: (H, W) of the images, and of what the network saw.
+    """
+
+    activations: dict[int, Float[Tensor, "B C H_l W_l"]]
+    probabilities: Float[Tensor, "B C"]
+    size: tuple[int, int]
+    padded: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A batch, segmented.
+
+    - `mask`: internal indices, background C.
+    - `probabilities`: per pixel, sum 1 over the channels.
+    - `scores`: per class in [0, 1], before gate and refinement.
+    - `gate`: the classes that could appear.
+    """
+
+    mask: UInt8[Tensor, "B H W"]
+    probabilities: Float[Tensor, "B n H W"]
+    scores: Float[Tensor, "B C H W"]
+    gate: Bool[Tensor, "B C"]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """One image, segmented, as numpy arrays.
+
+    - `mask`: values as on disk for these classes.
+    - `probabilities`: channel order is `classes.channel_names`.
+    - `scores`: per class in [0, 1].
+    - `image_probabilities`: that each class is in the image.
+    """
+
+    mask: UInt8[np.ndarray, "H W"]
+    probabilities: Float[np.ndarray, "n H W"]
+    scores: Float[np.ndarray, "C H W"]
+    image_probabilities: Float[np.ndarray, " C"]
+
+
+class Segmenter:
+    """Everything that turns images into masks.
+
+    **Arguments:**
+
+    - `model`: in evaluation mode.
+    - `settings`: views, merge, gate, fusion, background, refinement.
+    - `thresholds`: image-level, per class.
+    - `level_weights`: of each scale in the image-level probability (the loss's scale weights).
+    - `train_merge`: how prototypes were merged into classes for the image-level loss.
+    - `autocast`: run the network in bfloat16.
+    """
+
+    def __init__(
+        self,
+        model: LPD,
+        classes: TissueClasses,
+        settings: PredictSettings,
+        thresholds: Float[Tensor, " C"],
+        level_weights: Sequence[float],
+        train_merge: Merge,
+        autocast: bool = False,
+    ) -> None:
+        if len(settings.fusion) != model.scales:
+            raise SettingsError(
+                f"predict.fusion has {len(settings.fusion)} weights but the encoder {model.scales} scales"
+            )
+        if settings.background != "none" and classes.background is None:
+            settings = settings.model_copy(update={"background": "none"})
+        self.model, self.classes, self.settings = model, classes, settings
+        self.thresholds, self.level_weights = thresholds, tuple(level_weights)
+        self.train_merge, self.autocast = train_merge, autocast
+        self.fusion = {level: weight for level, weight in enumerate(settings.fusion) if weight > 0}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.bank.weight.device
+
+    @torch.inference_mode()
+    def observe(self, images: UInt8[Tensor, "B 3 H W"]) -> Evidence:
+        """Runs the network on all views of a batch."""
+        size = (images.shape[-2], images.shape[-1])
+        pixels = _pad(_to_unit(images, self.device))
+        views = self.settings.views
+        levels = set(self.fusion) | {level for level, weight in enumerate(self.level_weights) if weight > 0}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            outputs = self.model(make_views(pixels, views), levels)
+        activations = {
+            level: mean_of_views(activation(self.model.merge(outputs[level].maps, self.settings.merge)), views)
+            for level in self.fusion
+        }
+        total = sum(self.level_weights)
+        logits = sum(
+            self.model.merge(outputs[level].maps.mean((2, 3)), self.train_merge) * (weight / total)
+            for level, weight in enumerate(self.level_weights)
+            if weight > 0
+        )
+        assert isinstance(logits, Tensor)
+        probabilities = torch.stack(logits.sigmoid().chunk(len(views))).mean(0)
+        return Evidence(activations, probabilities, size, (pixels.shape[-2], pixels.shape[-1]))
+
+    @torch.inference_mode()
+    def decide(
+        self,
+        evidence: Evidence,
+        images: UInt8[Tensor, "B 3 H W"],
+        labels: Bool[Tensor, "B C"] | None = None,
+    ) -> Prediction:
+        """Gate, fusion, background, refinement, argmax."""
+        settings = self.settings
+        height, width = evidence.size
+        scores = fuse_scales(evidence.activations, self.fusion, evidence.padded)[..., :height, :width]
+        gate = open_gate(
+            settings.gate,
+            evidence.probabilities,
+            self.thresholds.to(scores.device),
+            None if labels is None else labels.to(scores.device),
+            has_background=settings.background != "none",
+        )
+        closed = scores * gate[:, :, None, None]
+        pixels = _to_unit(images, scores.device)
+        background = background_score(settings.background, closed, pixels, settings.background_power)
+        probabilities = class_probabilities(scores, gate, background, settings.temperature)
+        if settings.refine == "crf":
+            probabilities = dense_crf(-probabilities.clamp(min=1e-8).log(), images.to(scores.device))
+        mask = probabilities.argmax(1).to(torch.uint8)
+        return Prediction(mask, probabilities, scores, gate)
+
+    def segment(self, image: UInt8[np.ndarray, "H W 3"]) -> Segmentation:
+        """Segments one 8-bit RGB image of any size.
+
+        **Raises:** `DataError` for an array of another kind, or the oracle gate, which needs ground truth.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise DataError(
+                f"segment needs an 8-bit RGB array, H x W x 3; got {image.dtype} of shape {image.shape}"
+            )
+        batch = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).unsqueeze(0)
+        evidence = self.observe(batch)
+        prediction = self.decide(evidence, batch)
+        return Segmentation(
+            mask=self.classes.to_disk()[prediction.mask[0].cpu().numpy()],
+            probabilities=prediction.probabilities[0].float().cpu().numpy(),
+            scores=prediction.scores[0].float().cpu().numpy(),
+            image_probabilities=evidence.probabilities[0].float().cpu().numpy(),
+        )
+
+    def with_settings(self, **changes: object) -> "Segmenter":
+        """The same model with other prediction settings, for instance `gate="oracle"`."""
+        settings = PredictSettings.model_validate(self.settings.model_dump() | changes)
+        return Segmenter(
+            self.model, self.classes, settings, self.thresholds, self.level_weights, self.train_merge, self.autocast
+        )
+
+    def with_thresholds(self, thresholds: Float[Tensor, " C"]) -> "Segmenter":
+        """The same model with other image-level thresholds."""
+        return Segmenter(
+            self.model, self.classes, self.settings, thresholds, self.level_weights, self.train_merge, self.autocast
+        )
+
+
+def _to_unit(images: UInt8[Tensor, "B 3 H W"], device: torch.device) -> Float[Tensor, "B 3 H W"]:
+    return images.to(device).float().div(255)
+
+
+def _pad(pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
+    """Mirrors the right and lower edges until both sides are multiples of the stride."""
+    for axis in (-1, -2):
+        missing = -pixels.shape[axis] % _STRIDE
+        while missing > 0:  # a reflection cannot be longer than what it mirrors
+            part = min(missing, pixels.shape[axis])
+            edge = pixels.narrow(axis, pixels.shape[axis] - part, part).flip(axis)
+            pixels = torch.cat([pixels, edge], axis)
+            missing -= part
+    return pixels

@@ -1,0 +1,237 @@
+"""The settings of one run: typed, validated, read from presets and YAML, and written beside every result.
+
+Only `training`, `segment` and what stands above them see this object; building blocks take plain arguments.
+"""
+
+import difflib
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lpdseg.errors import SettingsError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Gate = Literal["predicted", "oracle", "none"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataSettings(_Section):
+    """What is read, and how it is varied in training."""
+
+    classes: str | None = Field(None, description="class preset, or names separated by commas")
+    flips: bool = Field(True, description="random flips and 90° rotations")
+    stain_jitter: NonNegative = Field(0.0, description="spread of random stain strength, in log units")
+    workers: int = Field(0, ge=0, description="loader processes; 0 reads in the training process")
+    cache: bool = Field(True, description="keep decoded patches in memory while they fit")
+
+
+class ModelSettings(_Section):
+    """Encoder and prototypes (method §1)."""
+
+    encoder: str = Field("pvt_v2_b1", description="a name of the encoder table")
+    weights: str | None = Field(None, description="folder or hub id of encoder weights; none: random")
+    freeze_norm: bool = Field(False, description="keep batch norm layers of the encoder as they are")
+    prototypes: Count | tuple[Count, ...] = Field(10, description="k per class, or one number per class")
+    prototype_dim: Count = 512
+    hidden_dim: Count = 256
+    temperature: Positive = Field(0.07, description="start of 1/s, s the learnable scale of the cosine")
+    merge: Literal["mean", "softmax"] = Field("mean", description="prototypes → class while training")
+
+
+class ContrastSettings(_Section):
+    """Foreground/background contrast L_sim with a frozen image encoder (method §2)."""
+
+    weight: NonNegative = 0.1
+    encoder: str = Field("self", description="self | hf:FOLDER_OR_ID | medclip:FOLDER | none")
+    threshold: Fraction = Field(0.5, description="α: the mask is where a map reaches α times its maximum")
+    temperature: Positive = 0.07
+    map_weight: NonNegative = Field(5e-4, description="μ: weight of the mean map, inside the bracket of L_sim")
+    negatives: Literal["other_classes", "published"] = "other_classes"
+    fill: Literal["black", "white"] = Field("white", description="what masked-out tissue becomes; white is glass")
+    pairs_per_image: Count | None = Field(None, description="random active prototypes per image; none: all")
+    size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
+
+
+class DiversitySettings(_Section):
+    """Jeffrey's-divergence diversity L_div (method §2)."""
+
+    weight: NonNegative = 0.5
+    temperature: Positive = Field(0.1, description="τ_v, of the cosine in [-1, 1]")
+
+
+class LossSettings(_Section):
+    """What is minimised."""
+
+    scale_weights: tuple[NonNegative, ...] = Field((0.0, 0.1, 1.0, 1.0), description="w_l, coarsest scale last")
+    warmup: Fraction = Field(0.16, description="share of the steps with the classification loss alone")
+    contrast: ContrastSettings = ContrastSettings()
+    diversity: DiversitySettings = DiversitySettings()
+
+
+class TrainSettings(_Section):
+    """Optimiser and loop."""
+
+    epochs: Positive = Field(8, description="passes over the training split; may be a fraction")
+    batch: Count = Field(10, description="patches per step over all processes")
+    lr: Positive = 5e-5
+    prototype_lr: Positive = Field(1.0, description="learning rate of prototypes and projections, times lr")
+    weight_decay: NonNegative = Field(1e-3, description="not on biases, norms, scales and prototypes")
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    lr_warmup: Fraction = Field(0.0, description="share of the steps with rising learning rate")
+    clip: NonNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="auto: bf16 where supported")
+    seed: int = Field(0, ge=0)
+    deterministic: bool = False
+    validations: int = Field(8, ge=0, description="times that the validation split is scored, evenly spread")
+    log_every: Count = 10
+    checkpoint_minutes: NonNegative = Field(2.0, description="time between saves of the last state")
+
+
+class PredictSettings(_Section):
+    """From class maps to a mask (method §4)."""
+
+    views: tuple[Literal["plain", "flip", "dark", "bright", "flip_dark", "flip_bright"], ...] = ("plain", "flip")
+    merge: Literal["mean", "softmax"] = Field("softmax", description="prototypes → class")
+    gate: Gate = "predicted"
+    fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
+    background: Literal["power", "glass", "none"] = Field("power", description="how background pixels are found")
+    background_power: Positive = 10.0
+    temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
+    refine: Literal["none", "crf"] = "crf"
+    batch: Count = 16
+
+
+class Settings(_Section):
+    """All settings of one run."""
+
+    name: str = "custom"
+    description: str = ""
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    train: TrainSettings = TrainSettings()
+    predict: PredictSettings = PredictSettings()
+
+    @model_validator(mode="after")
+    def _scales_agree(self) -> "Settings":
+        if len(self.loss.scale_weights) != len(self.predict.fusion):
+            raise ValueError(
+                f"loss.scale_weights has {len(self.loss.scale_weights)} numbers and predict.fusion "
+                f"{len(self.predict.fusion)}; give one number per scale in both"
+            )
+        if not any(self.loss.scale_weights) or not any(self.predict.fusion):
+            raise ValueError("loss.scale_weights and predict.fusion each need a number above 0")
+        return self
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets that the package ships."""
+    folder = resources.files("lpdseg") / "presets"
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def load_settings(preset: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """Reads a preset by name, or a YAML file by path, and applies overrides such as `train.lr=1e-4`.
+
+    **Raises:** `SettingsError` for an unknown preset or setting (it names the nearest valid one), a value that
+    a setting cannot hold, or a file that is no YAML mapping.
+    """
+    values = {} if preset is None else _read(preset)
+    for override in overrides:
+        _apply(values, override)
+    return parse_settings(values, source="settings" if preset is None else str(preset))
+
+
+def parse_settings(values: dict[str, Any], source: str) -> Settings:
+    """Plain nested values → settings; `source` is what an error message names.
+
+    **Raises:** `SettingsError`.
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, source)) from error
+
+
+def as_yaml(settings: Settings) -> str:
+    """Settings as YAML that `load_settings` reads back."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read(preset: str | Path) -> dict[str, Any]:
+    names = preset_names()
+    if str(preset) in names:
+        text = (resources.files("lpdseg") / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+    elif Path(preset).suffix in {".yaml", ".yml"}:
+        try:
+            text = Path(preset).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot read the settings file {preset}: {error}") from error
+    else:
+        raise SettingsError(
+            f"unknown preset {str(preset)!r}{_nearest(str(preset), names)}; "
+            f"presets are {', '.join(names)}, or give a .yaml file"
+        )
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{preset} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"{preset} must hold settings such as 'train: {{epochs: 4}}'")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise SettingsError(f"cannot read the override {override!r}; write it as section.setting=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"cannot read the value of the override {override!r}") from error
+    if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+        with suppress(ValueError):
+            value = float(value)
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"unknown setting {key.strip()!r}: {section!r} holds no settings of its own")
+        values = inner
+    values[name] = value
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    """The first fault of a validation, in a sentence."""
+    fault = error.errors()[0]
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown setting {path!r} in {source}{_nearest(path, _all_keys())}"
+    if fault["type"] == "value_error":
+        return f"{source}: {fault['ctx']['error']}"
+    return f"{source}: {path} = {fault['input']!r} cannot be used: {fault['msg'].lower()}"
+
+
+def _all_keys(section: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _all_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,104 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON.
+
+`last.json` and `best.json` each name the tensor files that belong to them and are replaced only once those are
+written whole, so that a process killed at any moment leaves a checkpoint that can be read.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lpdseg.errors import CheckpointError, OutputError
+from lpdseg.files import replacing, write_json
+
+FORMAT = 1
+_FOLDER = "checkpoints"
+
+
+def save_checkpoint(
+    run: Path, name: str, state: dict[str, Any], weights: dict[str, Tensor], optimiser: dict[str, Tensor] | None
+) -> None:
+    """Writes `NAME.json` and its tensors under `run`, then removes tensor files that nothing names any more.
+
+    **Raises:** `OutputError` where they cannot be written; the checkpoint before stays as it was.
+    """
+    folder = run / _FOLDER
+    stem = f"{state['step']:08d}.safetensors"
+    files = {"weights": f"weights-{stem}"} | ({} if optimiser is None else {"optimiser": f"optimiser-{stem}"})
+    for kind, tensors in (("weights", weights), ("optimiser", optimiser)):
+        if tensors is not None and not (folder / files[kind]).exists():
+            _save_tensors(folder / files[kind], tensors)
+    write_json(folder / f"{name}.json", {"format": FORMAT, **state, "files": files})
+    named = {
+        file for pointer in folder.glob("*.json") for file in json.loads(pointer.read_text())["files"].values()
+    }
+    for path in folder.glob("*.safetensors"):
+        if path.name not in named:
+            path.unlink()
+
+
+def has_checkpoint(run: Path, name: str) -> bool:
+    """Whether `run` holds a checkpoint of that name."""
+    return (run / _FOLDER / f"{name}.json").is_file()
+
+
+def read_state(run: Path, name: str) -> dict[str, Any]:
+    """The JSON state of a checkpoint.
+
+    **Raises:** `CheckpointError` where there is none, or it is not one that this version reads.
+    """
+    path = run / _FOLDER / f"{name}.json"
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{run} holds no {name!r} checkpoint ({path} is missing); train it first") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint's state: {error}") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; it was made by another version")
+    return state
+
+
+def read_tensors(run: Path, state: dict[str, Any], kind: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint: `weights` or `optimiser`.
+
+    **Raises:** `CheckpointError` where they are missing or damaged.
+    """
+    path = run / _FOLDER / str(state["files"].get(kind))
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is missing or damaged: {error}; use another checkpoint or train again"
+        ) from error
+
+
+def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as a flat mapping of tensors."""
+    return {
+        f"{index}.{key}": value.detach()
+        for index, values in optimiser.state_dict()["state"].items()
+        for key, value in values.items()
+    }
+
+
+def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Puts back what `pack_optimiser` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    try:
+        with replacing(path) as temporary:
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
+    except SafetensorError as error:
+        raise OutputError(f"cannot write {path}: {error}; free space or choose another folder") from error

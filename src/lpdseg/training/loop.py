@@ -1,0 +1,336 @@
+"""The training loop: one process or many, interrupted or not, the same parameters in the end."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lpdseg.data.dataset import GlobalBatches, TrainingPatches, steps_per_epoch
+from lpdseg.data.records import Manifest
+from lpdseg.errors import TrainingError
+from lpdseg.files import write_text
+from lpdseg.settings import Settings, as_yaml
+from lpdseg.training.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
+from lpdseg.training.engine import Engine, make_fabric
+from lpdseg.training.metrics import Metrics
+from lpdseg.training.optimiser import build_optimiser, learning_rate, set_learning_rate
+from lpdseg.training.progress import Reporter, Silent
+from lpdseg.training.record import RunRecord, describe_data
+from lpdseg.training.setup import (
+    build_task,
+    check_labels,
+    check_run_folder,
+    load_trained,
+    read_resumable,
+    training_patches,
+)
+from lpdseg.training.validation import Validated, Validation
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    - `run`: its folder.
+    - `steps`: how many are done, of `total`.
+    - `miou`: best validation mIoU in per cent; None where nothing was validated.
+    - `seconds`: spent in this call.
+    """
+
+    run: Path
+    steps: int
+    total: int
+    miou: float | None
+    seconds: float
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run stopped before its last step."""
+        return self.steps < self.total
+
+
+def train(
+    settings: Settings,
+    data: Manifest,
+    run: Path,
+    *,
+    resume: bool = False,
+    engine: Engine | None = None,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Trains LPD on the image-level labels of `data` and leaves checkpoints, metrics and a record in `run`.
+
+    Masks of the training split are never opened; those of `valid`, where there are any, choose the best checkpoint
+    and the image-level thresholds. Ctrl-C ends the step at hand, saves and returns.
+
+    **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number.
+    """
+    records = data.split("train")
+    check_labels(records, data.classes)
+    fabric = make_fabric(engine or Engine(), settings.train)
+    if fabric.is_global_zero:
+        check_run_folder(run, resume)
+    trainer = _Trainer(settings, data, run, fabric, reporter or Silent())
+    if resume:
+        trainer.resume()
+    return trainer.fit(training_patches(records, settings))
+
+
+class _Trainer:
+    """The state of a run between steps."""
+
+    def __init__(self, settings: Settings, data: Manifest, run: Path, fabric: Fabric, reporter: Reporter) -> None:
+        self.settings, self.data, self.run, self.fabric = settings, data, run, fabric
+        self.leads = fabric.is_global_zero
+        self.reporter: Reporter = reporter if self.leads else Silent()
+        self.task = build_task(settings, data.classes).to(fabric.device)
+        self.optimiser = build_optimiser(self.task, settings.train)
+        self.described = describe_data(data)
+        self.record = RunRecord(run, settings, self.described, fabric.device)
+        self.validation = Validation(data, settings) if self.leads else None
+        self.step = 0
+        self.best: float | None = None
+        self.thresholds = [0.5] * len(data.classes)
+        count = len(data.split("train"))
+        self.total = max(1, round(settings.train.epochs * steps_per_epoch(count, settings.train.batch)))
+
+    def resume(self) -> None:
+        """Goes back to the last checkpoint."""
+        state = read_resumable(self.run, self.settings, self.data.classes, self.described["fingerprint"])
+        load_trained(self.task, read_tensors(self.run, state, "weights"), self.run)
+        unpack_optimiser(self.optimiser, read_tensors(self.run, state, "optimiser"))
+        self.step, self.best, self.thresholds = state["step"], state["best"], state["thresholds"]
+
+    def fit(self, patches: TrainingPatches) -> TrainResult:
+        """Runs the steps that are left."""
+        began = time.monotonic()
+        module, optimiser = self.fabric.setup(self.task, self.optimiser)
+        loader = self._loader(patches)
+        metrics = Metrics(self.run, self.step) if self.leads else None
+        if self.leads:
+            write_text(self.run / "settings.yaml", as_yaml(self.settings))
+            self.record.write(status="running", steps=self.total, parameters=self._parameters())
+            self._note_start()
+        self.reporter.start(self.step, self.total)
+        meter = _Meter()
+        saved = time.monotonic()
+        try:
+            with _stop_signal() as stop:
+                module.train()
+                waited = time.monotonic()
+                for batch in self.fabric.setup_dataloaders(loader, use_distributed_sampler=False):
+                    meter.wait(time.monotonic() - waited)
+                    parts = self._one_step(module, optimiser, batch)
+                    self.step += 1
+                    meter.add(parts)
+                    validate = self.step in self._validation_steps()
+                    losses = None
+                    if validate or self.step % self.settings.train.log_every == 0:
+                        losses = meter.drain(self.step)
+                        if metrics is not None:
+                            rate = learning_rate(self.step - 1, self.total, self.settings.train)
+                            metrics.add("train", self.step, losses | {"lr": rate})
+                    self.reporter.step(self.step, losses)
+                    if validate:
+                        self._validate(metrics)
+                    interrupted = self._agree(stop.is_set())
+                    due = time.monotonic() - saved > self.settings.train.checkpoint_minutes * 60
+                    if validate or interrupted or due:
+                        meter.check(self.step)
+                        self._save("last", with_optimiser=True)
+                        saved = time.monotonic()
+                    if interrupted:
+                        break
+                    waited = time.monotonic()
+        finally:
+            self.reporter.stop()
+            if metrics is not None:
+                metrics.close()
+        return self._finish(time.monotonic() - began, meter)
+
+    def _one_step(self, module: Any, optimiser: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One update. All randomness comes from (seed, step, process), so nothing has to be saved to resume."""
+        settings = self.settings
+        torch.manual_seed(
+            (settings.train.seed << 32) + self.step * self.fabric.world_size + self.fabric.global_rank
+        )
+        set_learning_rate(self.optimiser, learning_rate(self.step, self.total, settings.train))
+        warm = self.step >= int(settings.loss.warmup * self.total)
+        parts: dict[str, Tensor] = module(batch, warm)
+        optimiser.zero_grad()
+        self.fabric.backward(parts["loss"])
+        if settings.train.clip > 0:
+            norm = self.fabric.clip_gradients(
+                module, optimiser, max_norm=settings.train.clip, error_if_nonfinite=False
+            )
+            assert norm is not None
+            parts["gradient_norm"] = norm
+        optimiser.step()
+        return {name: value.detach() for name, value in parts.items()}
+
+    def _loader(self, patches: TrainingPatches) -> DataLoader[dict[str, Tensor]]:
+        sampler = GlobalBatches(
+            len(patches),
+            self.settings.train.batch,
+            self.settings.train.seed,
+            self.step,
+            self.total,
+            self.fabric.global_rank,
+            self.fabric.world_size,
+        )
+        workers = self.settings.data.workers
+        return DataLoader(
+            patches,
+            batch_sampler=sampler,
+            num_workers=workers,
+            pin_memory=self.fabric.device.type == "cuda",
+            multiprocessing_context="spawn" if workers else None,
+        )
+
+    def _validation_steps(self) -> set[int]:
+        number = self.settings.train.validations
+        return {round(self.total * (i + 1) / number) for i in range(number)} | {self.total}
+
+    def _validate(self, metrics: Metrics | None) -> None:
+        """The first process scores the model; the others wait at the next step's exchange of gradients."""
+        if not self.validation:
+            return
+        found: Validated = self.validation.run(self.task.model)
+        self.thresholds = found.thresholds
+        miou = found.record["miou"]
+        image_f1 = found.record["image_level"]["f1"]
+        better = self.best is None or miou > self.best
+        if better:
+            self.best = miou
+            self._save("best", with_optimiser=False, valid=found.record)
+        if metrics is not None:
+            metrics.add("valid", self.step, {"miou": miou, "mdice": found.record["mdice"], "image_f1": image_f1})
+            metrics.write_csv()
+        self.reporter.note(
+            f"step {self.step}: valid mIoU {miou:.2f}, mDice {found.record['mdice']:.2f}, "
+            f"image-level F1 {image_f1:.2f}" + (" (best so far)" if better else "")
+        )
+
+    def _save(self, name: str, with_optimiser: bool, valid: dict[str, Any] | None = None) -> None:
+        if not self.leads:
+            return
+        mpps = sorted(record.mpp for record in self.data.records if record.mpp is not None)
+        state = {
+            "step": self.step,
+            "steps": self.total,
+            "best": self.best,
+            "thresholds": self.thresholds,
+            "valid": valid,
+            "classes": self.data.classes.as_dict(),
+            "encoder": self.task.model.encoder.config,
+            "settings": self.settings.model_dump(mode="json"),
+            "data": self.described["fingerprint"],
+            "mpp": mpps[len(mpps) // 2] if mpps else None,
+        }
+        tensors = pack_optimiser(self.optimiser) if with_optimiser else None
+        save_checkpoint(self.run, name, state, self.task.trained_state(), tensors)
+
+    def _finish(self, seconds: float, meter: "_Meter") -> TrainResult:
+        done = self.step == self.total
+        if self.leads:
+            if done and self.best is None:
+                self._save("best", with_optimiser=False)
+            self.record.write(
+                status="finished" if done else "interrupted",
+                step=self.step,
+                seconds=round(seconds, 1),
+                loader_wait_share=round(meter.wait_share(seconds), 4),
+                valid_miou=self.best,
+                thresholds=self.thresholds,
+            )
+        self.fabric.barrier()
+        return TrainResult(self.run, self.step, self.total, self.best, seconds)
+
+    def _agree(self, stop: bool) -> bool:
+        """Whether any process was asked to stop; all must leave the loop at the same step."""
+        if self.fabric.world_size == 1:
+            return stop
+        votes = self.fabric.all_reduce(torch.tensor(float(stop), device=self.fabric.device), reduce_op="sum")
+        return bool(votes)
+
+    def _parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.task.parameters() if parameter.requires_grad)
+
+    def _note_start(self) -> None:
+        if not self.validation:
+            self.reporter.note("no validation masks: the last step will be kept, with thresholds of 0.5")
+        source = self.settings.model.weights
+        start = "random weights; --weights FOLDER starts from pretrained ones" if source is None else source
+        self.reporter.note(
+            f"encoder {self.settings.model.encoder} from {start}; "
+            f"{self._parameters() / 1e6:.1f} million parameters on {self.fabric.device}"
+        )
+
+
+class _Meter:
+    """Running means of the losses, and the time spent waiting for patches."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._waited = 0.0
+
+    def wait(self, seconds: float) -> None:
+        self._waited += seconds
+
+    def wait_share(self, seconds: float) -> float:
+        return self._waited / max(seconds, 1e-9)
+
+    def add(self, parts: dict[str, Tensor]) -> None:
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.float()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def drain(self, step: int) -> dict[str, float]:
+        """The means, which start anew."""
+        self.check(step)
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means
+
+    def check(self, step: int) -> None:
+        """Raises `TrainingError` where a loss was not a number since the last `drain`."""
+        faulty = [name for name, total in self._sums.items() if not math.isfinite(float(total))]
+        if faulty:
+            term = next((name for name in faulty if name != "loss"), "loss")
+            raise TrainingError(
+                f"{term.replace('_', ' ')} is not a number any more (noticed at step {step}); training stopped and the "
+                "last checkpoint is kept: lower train.lr, or use --set train.precision=32-true"
+            )
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM set the event instead of breaking a step in two; a second Ctrl-C breaks at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {name: signal.signal(name, ask) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

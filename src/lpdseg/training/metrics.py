@@ -1,0 +1,73 @@
+"""The figures of a run as it goes: JSON lines, CSV and TensorBoard."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from lpdseg.errors import OutputError
+from lpdseg.files import write_text
+
+Row = dict[str, Any]
+
+
+def read_metrics(run: Path) -> list[Row]:
+    """The rows of `metrics.jsonl`; a last line cut short by a killed process is left out."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class Metrics:
+    """Writes rows of `step`, `kind` (`train` or `valid`) and figures.
+
+    **Arguments:**
+
+    - `run`: the run's folder.
+    - `resume_step`: rows after this step are dropped, for they will be made again.
+    """
+
+    def __init__(self, run: Path, resume_step: int) -> None:
+        self.run = run
+        self.rows = [row for row in read_metrics(run) if row["step"] <= resume_step]
+        write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_step + 1)
+
+    def add(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Appends one row.
+
+        **Raises:** `OutputError` where the disk is full.
+        """
+        row = {"kind": kind, "step": step, **values}
+        self.rows.append(row)
+        try:
+            with (self.run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.run / 'metrics.jsonl'}: {error.strerror}; free space") from error
+        for name, value in values.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def write_csv(self) -> None:
+        """Writes all rows as `metrics.csv`."""
+        text = io.StringIO()
+        columns = dict.fromkeys(name for row in self.rows for name in row)
+        writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.run / "metrics.csv", text.getvalue())
+
+    def close(self) -> None:
+        """Writes the CSV and ends the TensorBoard file."""
+        self.write_csv()
+        self._board.close()

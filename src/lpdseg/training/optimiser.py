@@ -1,0 +1,53 @@
+"""AdamW with decay groups, and the polynomial schedule."""
+
+import torch
+from torch import nn
+
+from lpdseg.model.prototypes import CosineMap, PrototypeBank
+from lpdseg.settings import TrainSettings
+from lpdseg.training.task import LpdTask
+
+
+def build_optimiser(task: LpdTask, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW in four groups: encoder or prototypes and their projections, each with and without weight decay.
+
+    No decay on biases, norms (all that has one dimension), logit scales and the prototypes themselves.
+    """
+    undecayed = {
+        parameter
+        for module in task.modules()
+        if isinstance(module, PrototypeBank | CosineMap)
+        for parameter in module.parameters()
+    }
+    encoder = set(task.model.encoder.parameters())
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in task.parameters():
+        if parameter.requires_grad:
+            decayed = parameter.ndim > 1 and parameter not in undecayed
+            groups.setdefault((parameter in encoder, decayed), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": settings.lr * (1.0 if of_encoder else settings.prototype_lr),
+                "weight_decay": settings.weight_decay if decayed else 0.0,
+                "lr_factor": 1.0 if of_encoder else settings.prototype_lr,
+            }
+            for (of_encoder, decayed), parameters in groups.items()
+        ],
+        betas=settings.betas,
+    )
+
+
+def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
+    """Of the encoder at `step` (from 0): a linear rise where asked for, then linear to 0 (polynomial, power 1)."""
+    rise = int(settings.lr_warmup * steps)
+    if step < rise:
+        return settings.lr * (step + 1) / rise
+    return settings.lr * (1 - (step - rise) / max(1, steps - rise))
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Sets every group's rate to its factor times `rate`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["lr_factor"]

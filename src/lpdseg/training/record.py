@@ -1,0 +1,85 @@
+"""What describes a run: `run.json`, beside its results."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lpdseg.data.records import Manifest
+from lpdseg.files import write_json
+from lpdseg.settings import Settings
+
+_PACKAGES = (
+    "lpdseg",
+    "torch",
+    "transformers",
+    "lightning-fabric",
+    "numpy",
+    "pillow",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python and the libraries that can change a result."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The machine, as far as it explains speed."""
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["gpu_memory_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)
+    return found
+
+
+def describe_data(data: Manifest) -> dict[str, Any]:
+    """Fingerprint, classes and counts of a data set."""
+    return {
+        "source": str(data.source),
+        "fingerprint": data.fingerprint(),
+        "classes": data.classes.as_dict(),
+        "patches": {split: len(data.split(split)) for split in data.splits},
+        "patients": {split: len({record.patient for record in data.split(split)}) for split in data.splits},
+    }
+
+
+class RunRecord:
+    """`run.json`: written when the run starts, when it is interrupted, and when it ends."""
+
+    def __init__(self, run: Path, settings: Settings, data: dict[str, Any], device: torch.device) -> None:
+        self.path = run / "run.json"
+        self.values: dict[str, Any] = {
+            "status": "running",
+            "started": _now(),
+            "command": sys.argv,
+            "settings": settings.model_dump(mode="json"),
+            "seed": settings.train.seed,
+            "data": data,
+            "versions": versions(),
+            "hardware": hardware(device),
+        }
+
+    def write(self, **values: Any) -> None:
+        """Adds `values` and writes the file."""
+        self.values |= values | {"updated": _now()}
+        write_json(self.path, self.values)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,134 @@
+"""Before the first step: checks that training can succeed, and the parts that it needs."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lpdseg.data.dataset import TrainingPatches
+from lpdseg.data.patches import read_header
+from lpdseg.data.records import PatchRecord
+from lpdseg.errors import CheckpointError, DataError, SettingsError
+from lpdseg.model.encoders import build_encoder
+from lpdseg.model.image_encoders import build_image_encoder
+from lpdseg.segment.bundle import build_model
+from lpdseg.settings import Settings
+from lpdseg.tissue import TissueClasses
+from lpdseg.training.checkpoint import has_checkpoint, read_state
+from lpdseg.training.task import LpdTask
+
+
+def check_labels(records: tuple[PatchRecord, ...], classes: TissueClasses) -> None:
+    """Every class must be in some training patch and missing from another.
+
+    **Raises:** `DataError` that names the class.
+    """
+    for record in records:
+        if record.labels is None:
+            raise DataError(f"{record.path} is in the training split but has no labels; add them")
+    for c, name in enumerate(classes.names):
+        held = sum(record.labels[c] for record in records if record.labels is not None)
+        if held == 0:
+            raise DataError(
+                f"no training patch has the class {name!r}, so it cannot be learnt; add patches that show it, "
+                "or leave the class out"
+            )
+
+
+def common_size(records: tuple[PatchRecord, ...]) -> int | None:
+    """None where all patches have the same size; else the side in pixels that they are resized to for training.
+
+    That is the commonest shorter side. Masks are predicted at each image's own size in any case.
+    """
+    sizes = Counter(read_header(record.path).size for record in records)
+    if len(sizes) == 1:
+        return None
+    sides: Counter[int] = Counter()
+    for size, count in sizes.items():
+        sides[min(size)] += count
+    return sides.most_common(1)[0][0]
+
+
+def training_patches(records: tuple[PatchRecord, ...], settings: Settings) -> TrainingPatches:
+    """The training split with the variation that the settings ask for."""
+    data = settings.data
+    return TrainingPatches(
+        records,
+        settings.train.seed,
+        flips=data.flips,
+        jitter=data.stain_jitter,
+        size=common_size(records),
+        cache=data.cache,
+    )
+
+
+def build_task(settings: Settings, classes: TissueClasses) -> LpdTask:
+    """Model and objective at their first step; the same seed gives the same parameters.
+
+    **Raises:** `WeightsError`, `SettingsError`.
+    """
+    torch.manual_seed(settings.train.seed)
+    encoder = build_encoder(settings.model.encoder, settings.model.weights, settings.model.freeze_norm)
+    model = build_model(encoder, settings.model, len(classes))
+    contrast = settings.loss.contrast
+    image_encoder = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None
+    power = None if classes.background is None else settings.predict.background_power
+    task = LpdTask(model, settings.loss, settings.model.merge, image_encoder, power, settings.model.hidden_dim)
+    if not any(settings.loss.scale_weights[level] for level in range(model.scales)):
+        raise SettingsError("loss.scale_weights are all 0; give at least one scale a weight")
+    return task
+
+
+def check_run_folder(run: Path, resume: bool) -> None:
+    """A new run needs a folder without one; a resumed run needs a checkpoint.
+
+    **Raises:** `CheckpointError`.
+    """
+    if resume and not has_checkpoint(run, "last"):
+        raise CheckpointError(f"{run} holds no checkpoint to resume from; start without --resume")
+    if not resume and (run / "run.json").exists():
+        raise CheckpointError(f"{run} already holds a run; go on with --resume, or choose another --out")
+
+
+def read_resumable(run: Path, settings: Settings, classes: TissueClasses, fingerprint: str) -> dict[str, Any]:
+    """The state to resume from.
+
+    **Raises:** `CheckpointError` where settings, classes or data are not those of the run.
+    """
+    state = read_state(run, "last")
+    if TissueClasses.from_dict(state["classes"]).names != classes.names:
+        raise CheckpointError(
+            f"{run} was trained for the classes {', '.join(state['classes']['names'])}, but the data has "
+            f"{', '.join(classes.names)}; resume with the same classes"
+        )
+    changed = _differences(state["settings"], settings.model_dump(mode="json"))
+    if changed:
+        raise CheckpointError(f"{run} was started with another {changed[0]}; resume with the same settings")
+    if state["data"] != fingerprint:
+        raise CheckpointError(f"the data has changed since {run} was started; resume with the same data")
+    return state
+
+
+def load_trained(task: LpdTask, weights: dict[str, Tensor], run: Path) -> None:
+    """Puts a checkpoint's tensors into the task.
+
+    **Raises:** `CheckpointError` where they do not fit.
+    """
+    expected = set(task.trained_state())
+    if set(weights) != expected:
+        odd = sorted(set(weights) ^ expected)[0]
+        raise CheckpointError(f"the weights in {run} do not fit its settings: {odd} is in only one of them")
+    task.load_state_dict(weights, strict=False)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key in old.keys() | new.keys():
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key} (then {before}, now {after})")
+    return sorted(found)

@@ -1,0 +1,49 @@
+"""Scoring the model on the validation split while it trains."""
+
+from dataclasses import dataclass
+
+import torch
+
+from lpdseg.data.records import Manifest
+from lpdseg.evaluate.protocol import Record
+from lpdseg.evaluate.split import LabelledBatch, observe_split, read_labelled, score_split
+from lpdseg.model.lpd import LPD
+from lpdseg.segment.bundle import make_segmenter
+from lpdseg.settings import Settings
+from lpdseg.tissue import TissueClasses
+
+
+@dataclass(frozen=True)
+class Validated:
+    """One validation: image-level thresholds of best F1, and the record at the quoted gate with them."""
+
+    thresholds: list[float]
+    record: Record
+
+
+class Validation:
+    """The validation split, read once; masks are compared without refinement, which only smooths."""
+
+    def __init__(self, data: Manifest, settings: Settings) -> None:
+        self.settings = settings.model_copy(
+            update={"predict": settings.predict.model_copy(update={"refine": "none"})}
+        )
+        self.classes: TissueClasses = data.classes
+        self.batches: list[LabelledBatch] = []
+        if any(record.split == "valid" and record.mask is not None for record in data.records):
+            self.batches = read_labelled(data.split("valid"), data.classes, settings.predict.batch, "valid")
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to validate on."""
+        return bool(self.batches)
+
+    def run(self, model: LPD) -> Validated:
+        """Scores the model and puts it back into the mode it was in."""
+        mode = model.training
+        model.eval()
+        segmenter = make_segmenter(model, self.classes, self.settings, torch.full((len(self.classes),), 0.5))
+        observed = observe_split(segmenter, self.batches)
+        thresholds = torch.from_numpy(observed.thresholds()).float()
+        record = score_split(segmenter.with_thresholds(thresholds.to(segmenter.device)), observed, "valid")[0]
+        model.train(mode)
+        return Validated(thresholds.tolist(), record)

@@ -64,8 +64,9 @@ def contrast_loss(
     shown = images[index] if size is None else _resize(images, size)[index]
     soft = F.interpolate(soft.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
     foreground, background = split_image(shown, soft, threshold, fill)
-    features = F.normalize(encode(torch.cat([foreground, background])).float(), dim=1)
-    logits = features @ F.normalize(prototypes.float(), dim=1).T / temperature
+    features = encode(torch.cat([foreground, background])).float()
+    with torch.autocast(maps.device.type, enabled=False):  # a product in half precision blurs the cosine
+        logits = F.normalize(features, dim=1) @ F.normalize(prototypes.float(), dim=1).T / temperature
     other = negative_set(prototype, class_of, negatives)
     own = F.one_hot(prototype, logits.shape[1]).bool()
     count = torch.tensor(float(index.numel()), device=maps.device)

@@ -59,7 +59,8 @@ def jeffrey_similarity(
     values = by_class(cosine, slots)[image, of_class].flatten(2) / temperature
     log_v = values.masked_fill(~inside, -torch.inf).log_softmax(2)
     v = log_v.exp()
-    cross = v @ log_v.masked_fill(~inside, 0.0).transpose(1, 2)
+    with torch.autocast(cosine.device.type, enabled=False):  # D_J is a small difference of large sums
+        cross = v @ log_v.masked_fill(~inside, 0.0).transpose(1, 2)
     own = cross.diagonal(dim1=1, dim2=2)
     divergence = own.unsqueeze(1) + own.unsqueeze(2) - cross - cross.transpose(1, 2)
     return (-divergence.clamp(min=0)).exp()

@@ -20,7 +20,7 @@ def class_probabilities(
 
     A class that does not pass has probability 0, so no refinement can bring it back. At temperature 1 this is
     the published softmax, in which a perfect pixel of four classes and background gets 0.4. Where nothing
-    passes, and background has no score, the probabilities are uniform.
+    passes, and background has no score, every class counts as open: each pixel must belong to one.
     """
     closed = ~gate[:, :, None, None]
     if background is None:

@@ -1,0 +1,57 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lpdseg.losses.active import active_prototypes, draw_pairs
+from lpdseg.model.prototypes import PrototypeBank
+
+COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+
+
+@given(COUNTS, st.integers(1, 4), st.integers(0, 10**6))
+def test_active_are_those_of_present_classes_at_or_above_the_mean_of_their_class(
+    counts: tuple[int, ...], batch: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    bank = PrototypeBank(counts, 3)
+    logits = torch.randn(batch, sum(counts))
+    labels = torch.randint(2, (batch, len(counts))).float()
+    active = active_prototypes(logits, labels, bank.class_of, bank.slots, bank.real)
+    for i in range(batch):
+        first = 0
+        for c, count in enumerate(counts):
+            own = [float(logits[i, first + j]) for j in range(count)]
+            for j in range(count):
+                above = count == 1 or own[j] > sum(own) / count
+                assert bool(active[i, first + j]) == (above and bool(labels[i, c]))
+            first += count
+
+
+def test_equal_logits_leave_every_prototype_of_a_present_class_active() -> None:
+    bank = PrototypeBank((2, 2), 3)
+    active = active_prototypes(
+        torch.full((1, 4), 0.25), torch.tensor([[1.0, 0.0]]), bank.class_of, bank.slots, bank.real
+    )
+    assert active.tolist() == [[True, True, False, False]]
+
+
+def test_all_active_pairs_are_drawn_when_there_is_no_limit() -> None:
+    active = torch.tensor([[True, False, True], [False, False, False], [False, True, False]])
+    images, prototypes = draw_pairs(active, None)
+    assert list(zip(images.tolist(), prototypes.tolist(), strict=True)) == [(0, 0), (0, 2), (2, 1)]
+
+
+@given(st.integers(1, 6), st.integers(0, 10**6))
+def test_a_limit_holds_per_image_and_draws_only_active_prototypes(limit: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    active = torch.rand(4, 5) < 0.5
+    images, prototypes = draw_pairs(active, limit)
+    assert bool(active[images, prototypes].all())
+    drawn = torch.bincount(images, minlength=4).tolist()
+    assert drawn == [min(limit, int(row.sum())) for row in active]
+
+
+def test_a_limit_draws_every_active_prototype_sooner_or_later() -> None:
+    torch.manual_seed(0)
+    active = torch.tensor([[True, False, True, True]])
+    assert {int(draw_pairs(active, 1)[1]) for _ in range(50)} == {0, 2, 3}

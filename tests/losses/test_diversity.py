@@ -1,0 +1,155 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lpdseg.losses.diversity import diversity_loss, jeffrey_similarity
+from lpdseg.maps.merge import class_slots
+
+COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
+
+
+def loop(
+    cosine: Tensor, mask: Tensor, labels: Tensor, counts: tuple[int, ...], temperature: float
+) -> tuple[Tensor, int]:
+    """L_div and how many (image, class) it is the mean of, one pixel after the other."""
+    values = []
+    for i in range(cosine.shape[0]):
+        for c, count in enumerate(counts):
+            omega = [(y, x) for y in range(mask.shape[1]) for x in range(mask.shape[2]) if int(mask[i, y, x]) == c]
+            if labels[i, c] == 0 or len(omega) < 2 or count < 2:
+                continue
+            first = sum(counts[:c])
+            v = []
+            for j in range(first, first + count):
+                weights = [(cosine[i, j, y, x] / temperature).exp() for y, x in omega]
+                v.append([weight / sum(weights) for weight in weights])
+            pairs = []
+            for a in range(count):
+                for b in range(a + 1, count):
+                    kl_ab = sum(p * (p / q).log() for p, q in zip(v[a], v[b], strict=True))
+                    kl_ba = sum(q * (q / p).log() for p, q in zip(v[a], v[b], strict=True))
+                    pairs.append((-(kl_ab + kl_ba)).exp())
+            values.append(sum(pairs) / len(pairs))
+    return (sum(values) / len(values) if values else cosine.sum() * 0), len(values)
+
+
+@given(COUNTS, st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(0, 10**6))
+def test_value_and_gradient_equal_the_loop(
+    counts: tuple[int, ...], batch: int, height: int, width: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    cosine = (torch.rand(batch, sum(counts), height, width, dtype=torch.float64) * 0.8 - 0.4).requires_grad_()
+    mask = torch.randint(len(counts) + 1, (batch, height, width))
+    labels = torch.randint(2, (batch, len(counts))).float()
+    term = diversity_loss(cosine, mask, labels, *class_slots(counts), 0.3)
+    expected, number = loop(cosine, mask, labels, counts, 0.3)
+    assert int(term.count) == number
+    torch.testing.assert_close(term.mean, expected, rtol=1e-9, atol=1e-12, check_dtype=False)
+    (found,) = torch.autograd.grad(term.mean, cosine)
+    (wanted,) = torch.autograd.grad(expected, cosine)
+    torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-12)
+
+
+def test_a_hand_computed_pair() -> None:
+    """Two pixels, u = (2/3, 1/3) and v = (1/3, 2/3): D_J = 2 · (1/3) · ln 2."""
+    cosine = torch.tensor([[[[math.log(2.0), 0.0]], [[0.0, math.log(2.0)]]]])
+    mask = torch.zeros(1, 1, 2, dtype=torch.long)
+    loss = diversity_loss(cosine, mask, torch.ones(1, 1), *class_slots((2,)), 1.0).mean
+    assert float(loss) == pytest.approx(math.exp(-2 / 3 * math.log(2)), rel=1e-5)
+
+
+@given(st.integers(0, 10**6), st.floats(0.02, 2))
+def test_the_loss_lies_in_0_to_1(seed: int, temperature: float) -> None:
+    torch.manual_seed(seed)
+    cosine = torch.rand(2, 5, 3, 3) * 2 - 1
+    mask = torch.randint(3, (2, 3, 3))
+    term = diversity_loss(cosine, mask, torch.ones(2, 2), *class_slots((2, 3)), temperature)
+    assert 0 <= term.mean.item() <= 1
+
+
+def test_equal_prototypes_cost_1_and_one_prototype_nothing() -> None:
+    cosine = torch.rand(1, 1, 4, 4).expand(1, 3, 4, 4)
+    mask = torch.zeros(1, 4, 4, dtype=torch.long)
+    equal = diversity_loss(cosine, mask, torch.ones(1, 1), *class_slots((3,)), 0.1)
+    assert (equal.mean.item(), equal.count.item()) == (pytest.approx(1, abs=1e-4), 1)
+    single = diversity_loss(cosine, mask, torch.ones(1, 3), *class_slots((1, 1, 1)), 0.1)
+    assert (single.mean.item(), single.count.item()) == (0, 0)
+
+
+def test_background_and_absent_classes_are_not_counted_and_do_not_shift_the_index() -> None:
+    torch.manual_seed(1)
+    cosine = torch.rand(1, 4, 2, 4, requires_grad=True)
+    background = 2
+    mask = torch.tensor([[[1, 1, 1, 1], [0, 0, background, background]]])
+    slots = class_slots((2, 2))
+    term = diversity_loss(cosine, mask, torch.tensor([[0.0, 1.0]]), *slots, 0.1)
+    assert int(term.count) == 1
+    (gradient,) = torch.autograd.grad(term.mean, cosine)
+    assert not gradient[0, :2].any()  # prototypes of class 0, which is not in the label
+    assert not gradient[0, :, 1].any()  # pixels of class 0 and of background
+    assert bool(gradient[0, 2:, 0].any(1).all())
+
+
+def test_a_class_of_fewer_than_two_pixels_is_left_out() -> None:
+    cosine = torch.rand(1, 2, 1, 3, requires_grad=True)
+    for inside, counted in ((0, 0), (1, 0), (2, 1)):
+        mask = torch.ones(1, 1, 3, dtype=torch.long)
+        mask[..., :inside] = 0
+        term = diversity_loss(cosine, mask, torch.ones(1, 1), *class_slots((2,)), 0.1)
+        assert int(term.count) == counted
+        (gradient,) = torch.autograd.grad(term.mean, cosine)
+        assert bool(gradient.isfinite().all())
+
+
+def features_and_prototypes(distance: float) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    features = torch.nn.functional.normalize(torch.randn(1, 8, 14, 14), dim=1)
+    first = torch.randn(8)
+    return features, torch.stack([first, first + distance * torch.randn(8)])
+
+
+def cosines(features: Tensor, prototypes: Tensor) -> Tensor:
+    return torch.einsum("bchw,kc->bkhw", features, torch.nn.functional.normalize(prototypes, dim=1))
+
+
+def test_gradient_steps_separate_two_nearly_equal_prototypes() -> None:
+    features, start = features_and_prototypes(0.02)
+    prototypes = start.clone().requires_grad_()
+    mask = torch.zeros(1, 14, 14, dtype=torch.long)
+    losses = []
+    for _ in range(30):
+        term = diversity_loss(cosines(features, prototypes), mask, torch.ones(1, 1), *class_slots((2,)), 0.1)
+        losses.append(float(term.mean.detach()))
+        (gradient,) = torch.autograd.grad(term.mean, prototypes)
+        prototypes = (prototypes - 0.5 * gradient).detach().requires_grad_()
+    assert losses[0] > 0.99
+    assert losses[-1] < 0.1
+    assert (prototypes[0] - prototypes[1]).norm() > 10 * (start[0] - start[1]).norm()
+
+
+def test_one_softmax_has_a_gradient_where_the_published_two_have_none() -> None:
+    features, start = features_and_prototypes(0.3)
+    prototypes = start.requires_grad_()
+    mask = torch.zeros(1, 14, 14, dtype=torch.long)
+    ours = diversity_loss(cosines(features, prototypes), mask, torch.ones(1, 1), *class_slots((2,)), 0.1).mean
+    u, v = cosines(features, prototypes)[0].flatten(1).softmax(1).softmax(1)
+    published = (-((u - v) * (u.log() - v.log())).sum()).exp()
+    (own,) = torch.autograd.grad(ours, prototypes)
+    (theirs,) = torch.autograd.grad(published, prototypes)
+    assert float(theirs.norm()) < 1e-4 * float(own.norm())
+    assert float(own.norm()) > 0.01
+
+
+def test_autocast_does_not_blur_the_divergence() -> None:
+    features, prototypes = features_and_prototypes(0.05)
+    cosine = cosines(features, prototypes)
+    mask = torch.zeros(1, 14, 14, dtype=torch.long)
+    arguments = (cosine, mask, class_slots((2,))[0], 0.1, (torch.zeros(1).long(), torch.zeros(1).long()))
+    exact = jeffrey_similarity(*arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = jeffrey_similarity(*arguments)
+    torch.testing.assert_close(found, exact, rtol=1e-6, atol=1e-7)

@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from lpdseg.maps.background import background_score
+
+
+def test_power_is_the_published_score() -> None:
+    scores = torch.tensor([0.2, 0.9, 1.0, 0.0]).view(1, 1, 2, 2).repeat(1, 2, 1, 1)
+    scores[:, 0] *= 0.5
+    found = background_score("power", scores, torch.rand(1, 3, 2, 2), 10.0)
+    torch.testing.assert_close(found.flatten(), torch.tensor([0.8**10, 0.1**10, 0.0, 1.0]))
+
+
+def test_none_has_no_score() -> None:
+    assert background_score("none", torch.rand(1, 2, 2, 2), torch.rand(1, 3, 2, 2), 10.0) is None
+
+
+@pytest.mark.parametrize("size", [(3, 4), (40, 17)])
+def test_glass_is_what_lets_the_light_through(size: tuple[int, int]) -> None:
+    images = torch.full((2, 3, *size), 0.96)
+    images[1] = torch.tensor([0.75, 0.35, 0.6])[:, None, None]
+    score = background_score("glass", torch.rand(2, 1, *size), images, 10.0)
+    assert score.shape == (2, 1, *size)
+    assert float(score[0].min()) > 0.9
+    assert float(score[1].max()) < 0.1
+
+
+def test_glass_needs_more_than_a_chink_and_survives_black() -> None:
+    images = torch.full((1, 3, 45, 45), 0.4)
+    images[..., 22:24, 22:24] = 1.0
+    images[..., :3, :3] = 0.0
+    score = background_score("glass", torch.rand(1, 1, 45, 45), images, 10.0)
+    assert bool(score.isfinite().all())
+    assert float(score.max()) < 0.1

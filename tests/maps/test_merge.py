@@ -1,0 +1,54 @@
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lpdseg.maps.merge import by_class, class_slots, merge_prototypes
+
+COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+
+
+@given(COUNTS)
+def test_slots_are_class_major_and_mark_what_is_filled(counts: tuple[int, ...]) -> None:
+    slots, real = class_slots(counts)
+    found = [slots[c][real[c]].tolist() for c in range(len(counts))]
+    numbers = iter(range(sum(counts)))
+    assert found == [[next(numbers) for _ in range(count)] for count in counts]
+    assert int(slots.max()) < sum(counts)
+
+
+@given(COUNTS, st.sampled_from([(), (2, 3)]), st.integers(0, 10**6))
+def test_mean_and_softmax_equal_the_loop(counts: tuple[int, ...], pixels: tuple[int, ...], seed: int) -> None:
+    torch.manual_seed(seed)
+    values = torch.randn(2, sum(counts), *pixels, dtype=torch.float64) * 4
+    slots = class_slots(counts)
+    mean, soft = (merge_prototypes(values, *slots, merge) for merge in ("mean", "softmax"))
+    assert mean.shape == soft.shape == (2, len(counts), *pixels)
+    flat = values.flatten(2) if pixels else values[..., None]
+    for b in range(2):
+        for c, count in enumerate(counts):
+            first = sum(counts[:c])
+            for u in range(flat.shape[2]):
+                z = [flat[b, first + j, u].item() for j in range(count)]
+                weights = [math.exp(x) for x in z]
+                wanted = sum(w * x for w, x in zip(weights, z, strict=True)) / sum(weights)
+                torch.testing.assert_close(mean[b, c].reshape(-1)[u].item(), sum(z) / count)
+                torch.testing.assert_close(soft[b, c].reshape(-1)[u].item(), wanted)
+
+
+@given(COUNTS, st.floats(0.1, 100), st.integers(0, 10**6))
+def test_softmax_lies_between_mean_and_maximum(counts: tuple[int, ...], size: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    values = torch.randn(3, sum(counts)) * size
+    slots, real = class_slots(counts)
+    mean, soft = (merge_prototypes(values, slots, real, merge) for merge in ("mean", "softmax"))
+    largest = by_class(values, slots).amax(2)
+    slack = 1e-5 * size
+    assert bool((soft >= mean - slack).all() and (soft <= largest + slack).all())
+
+
+def test_the_gradient_of_a_filled_slot_is_not_counted_twice() -> None:
+    values = torch.tensor([[1.0, 2.0, 3.0, 4.0]], requires_grad=True)
+    merge_prototypes(values, *class_slots((1, 3)), "mean").sum().backward()
+    torch.testing.assert_close(values.grad, torch.tensor([[1.0, 1 / 3, 1 / 3, 1 / 3]]))

@@ -41,6 +41,7 @@ class ModelSettings(_Section):
 
     encoder: str = Field("pvt_v2_b1", description="a name of the encoder table")
     weights: str | None = Field(None, description="folder or hub id of encoder weights; none: random")
+    stages: Literal[3, 4] | None = Field(None, description="scales of the encoder; none: all it has")
     freeze_norm: bool = Field(False, description="keep batch norm layers of the encoder as they are")
     prototypes: Count | tuple[Count, ...] = Field(10, description="k per class, or one number per class")
     prototype_dim: Count = 512

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.errors import SettingsError, WeightsError
-from lpdseg.model.pretrained import load_backbone
+from lpdseg.model.pretrained import first_stages, load_backbone
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -123,7 +123,7 @@ class Encoder(nn.Module):
             for module in _batch_norms(self):
                 module.requires_grad_(False)
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C_l H_l W_l"]]:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _C_l _H_l _W_l"]]:
         """RGB in [0, 1] → features of every scale, finest first."""
         pixels = (images - self.mean) / self.std
         if isinstance(self.backbone, transformers.SegformerModel):
@@ -159,10 +159,14 @@ class Encoder(nn.Module):
         return cls(backbone, _widths(backbone_config), config["mean"], config["std"], config["freeze_norm"])
 
 
-def build_encoder(name: str, weights: str | None = None, freeze_norm: bool = False) -> Encoder:
+def build_encoder(
+    name: str, weights: str | None = None, freeze_norm: bool = False, stages: int | None = None
+) -> Encoder:
     """An encoder of the table, with weights from a local folder or a hub id, or random ones.
 
-    A local folder may hold fewer stages than the table's entry (three scales instead of four).
+    **Arguments:**
+
+    - `stages`: how many scales, 3 or 4; None takes all that the weights have. A local folder may hold three.
 
     **Raises:** `SettingsError` for a name that is not in the table; `WeightsError` where weights are missing or
     belong to another architecture.
@@ -170,17 +174,14 @@ def build_encoder(name: str, weights: str | None = None, freeze_norm: bool = Fal
     if name not in ENCODERS:
         raise SettingsError(f"unknown encoder {name!r}; the table has {', '.join(ENCODERS)}")
     entry = ENCODERS[name]
-    stages = [f"stage{number}" for number in range(1, 5)]
     if weights is None:
-        config = transformers.AutoConfig.for_model(entry.model_type, **entry.options)
-        if entry.model_type != "segformer":
-            config.out_features = stages
+        config = first_stages(transformers.AutoConfig.for_model(entry.model_type, **entry.options), stages)
         backbone = _backbone_class(entry.model_type)(config)
     else:
         strides = {"strides": entry.options["strides"]} if "strides" in entry.options else {}
         expected = {key: value for key, value in entry.options.items() if key != "strides"}
         backbone = load_backbone(
-            _backbone_class(entry.model_type), weights, entry.model_type, expected, strides, label=name
+            _backbone_class(entry.model_type), weights, entry.model_type, expected, strides, stages, label=name
         )
     mean, std = _normalisation(weights, entry)
     return Encoder(backbone, _widths(backbone.config), mean, std, freeze_norm)

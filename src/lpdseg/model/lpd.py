@@ -59,7 +59,7 @@ class LPD(nn.Module):
         return self.compare(self.encoder(images), scales)
 
     def compare(
-        self, features: Sequence[Float[Tensor, "B C_l H_l W_l"]], scales: Collection[int] | None = None
+        self, features: Sequence[Float[Tensor, "B _C_l _H_l _W_l"]], scales: Collection[int] | None = None
     ) -> dict[int, ScaleOutput]:
         """Features → maps; scales that are not asked for cost nothing."""
         wanted = range(self.scales) if scales is None else sorted(scales)

@@ -19,6 +19,7 @@ def load_backbone(
     model_type: str,
     expected: dict[str, Any],
     override: dict[str, Any],
+    stages: int | None,
     label: str,
 ) -> nn.Module:
     """Weights of a folder or hub id → a backbone with all its stages as outputs.
@@ -27,6 +28,7 @@ def load_backbone(
 
     - `expected`: what the weights' configuration must say; lists may be cut short (fewer stages).
     - `override`: what is set over the weights' configuration (strides change no weight's shape).
+    - `stages`: how many of the first stages to keep; None keeps all.
     - `label`: the table's name of the architecture, for messages.
 
     **Raises:** `WeightsError` where nothing is found, the architecture is another, or parameters are missing.
@@ -47,9 +49,9 @@ def load_backbone(
             )
     for key, value in override.items():
         setattr(config, key, value)
-    if model_type != "segformer":
-        config.out_features = [f"stage{number}" for number in range(1, len(config.depths) + 1)]
-    backbone, info = _load(backbone_class, weights, config)
+    if stages is not None and len(config.depths) < stages:
+        raise WeightsError(f"{weights} has {len(config.depths)} stages, but model.stages asks for {stages}")
+    backbone, info = _load(backbone_class, weights, first_stages(config, stages))
     missing = [key for key in info["missing_keys"] if not key.startswith(_ADDED_BY_BACKBONE)]
     if missing or info["mismatched_keys"]:
         raise WeightsError(
@@ -58,6 +60,22 @@ def load_backbone(
             "architecture"
         )
     return backbone
+
+
+def first_stages(config: Any, stages: int | None) -> Any:
+    """A configuration cut to its first stages (None: all), with every stage as an output."""
+    count = len(config.depths)
+    kept = count if stages is None else min(stages, count)
+    values = {
+        key: value[:kept] if isinstance(value, list | tuple) and len(value) == count else value
+        for key, value in config.to_dict().items()
+        if key not in {"out_features", "out_indices", "stage_names", "model_type"}
+    }
+    values |= {key: kept for key in ("num_stages", "num_encoder_blocks") if key in values}
+    cut = transformers.AutoConfig.for_model(config.model_type, **values)
+    if config.model_type != "segformer":
+        cut.out_features = [f"stage{number}" for number in range(1, kept + 1)]
+    return cut
 
 
 def _read_config(weights: str, label: str) -> Any:

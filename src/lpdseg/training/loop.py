@@ -310,8 +310,8 @@ class _Meter:
         if faulty:
             term = next((name for name in faulty if name != "loss"), "loss")
             raise TrainingError(
-                f"{term.replace('_', ' ')} is not a number any more (noticed at step {step}); training stopped and the "
-                "last checkpoint is kept: lower train.lr, or use --set train.precision=32-true"
+                f"{term.replace('_', ' ')} is not a number any more (noticed at step {step}); training stopped and "
+                "the last checkpoint is kept: lower train.lr, or use --set train.precision=32-true"
             )
 
 

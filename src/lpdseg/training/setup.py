@@ -70,12 +70,13 @@ def build_task(settings: Settings, classes: TissueClasses) -> LpdTask:
     **Raises:** `WeightsError`, `SettingsError`.
     """
     torch.manual_seed(settings.train.seed)
-    encoder = build_encoder(settings.model.encoder, settings.model.weights, settings.model.freeze_norm)
-    model = build_model(encoder, settings.model, len(classes))
+    wanted = settings.model
+    encoder = build_encoder(wanted.encoder, wanted.weights, wanted.freeze_norm, wanted.stages)
+    model = build_model(encoder, wanted, len(classes))
     contrast = settings.loss.contrast
     image_encoder = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None
     power = None if classes.background is None else settings.predict.background_power
-    task = LpdTask(model, settings.loss, settings.model.merge, image_encoder, power, settings.model.hidden_dim)
+    task = LpdTask(model, settings.loss, wanted.merge, image_encoder, power, wanted.hidden_dim)
     if not any(settings.loss.scale_weights[level] for level in range(model.scales)):
         raise SettingsError("loss.scale_weights are all 0; give at least one scale a weight")
     return task

@@ -7,6 +7,7 @@ import torch
 from lpdseg.data.records import Manifest
 from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import LabelledBatch, observe_split, read_labelled, score_split
+from lpdseg.evaluate.thresholds import choose_gate_thresholds
 from lpdseg.model.lpd import LPD
 from lpdseg.segment.bundle import make_segmenter
 from lpdseg.settings import Settings
@@ -15,7 +16,7 @@ from lpdseg.tissue import TissueClasses
 
 @dataclass(frozen=True)
 class Validated:
-    """One validation: image-level thresholds of best F1, and the record at the quoted gate with them."""
+    """One validation: image-level thresholds of best mIoU, and the record at the quoted gate with them."""
 
     thresholds: list[float]
     record: Record
@@ -43,7 +44,7 @@ class Validation:
         model.eval()
         segmenter = make_segmenter(model, self.classes, self.settings, torch.full((len(self.classes),), 0.5))
         observed = observe_split(segmenter, self.batches)
-        thresholds = torch.from_numpy(observed.thresholds()).float()
+        thresholds = torch.from_numpy(choose_gate_thresholds(segmenter, observed)).float()
         record = score_split(segmenter.with_thresholds(thresholds.to(segmenter.device)), observed, "valid")[0]
         model.train(mode)
         return Validated(thresholds.tolist(), record)

@@ -15,8 +15,10 @@ class Flow:
     def __init__(self, scene: Scene, bend: float = 0.35) -> None:
         x, y = scene.grid()
         cosine, sine = direction(scene.rng.random(1, dtype=np.float32))
-        self.across: Field = y * cosine[0] - x * sine[0] + 24 * bend * scene.noise(30) + 4 * bend * scene.noise(9)
-        self.length: Field = x * cosine[0] + y * sine[0] + 8 * scene.noise(40)
+        self.across: Field = (
+            y * cosine[0] - x * sine[0] + 24 * bend * scene.noise(30.0) + 4 * bend * scene.noise(9.0)
+        )
+        self.length: Field = x * cosine[0] + y * sine[0] + 8 * scene.noise(40.0)
         up_x, up_y = slope(self.across)
         self.along: tuple[Field, Field] = (-up_y, up_x)
         """Unit vectors (x, y) along the fibres."""
@@ -29,5 +31,5 @@ class Flow:
     def clefts(self, scene: Scene, length: float, width: float, share: float) -> Field:
         """Thin gaps between fibres, 0..1; the larger `share` (0..1), the more and the wider."""
         ridge = 1 - np.abs(self.strands(scene, length, width)) * 6
-        gate = np.clip(scene.noise(14) - 1.6 + 3 * share, 0, 1)
+        gate = np.clip(scene.noise(14.0) - 1.6 + 3 * share, 0, 1)
         return np.asarray(np.clip(ridge, 0, 1) * gate, np.float32)

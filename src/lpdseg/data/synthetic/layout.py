@@ -94,7 +94,7 @@ def _background_field(rng: np.random.Generator, canvas: tuple[int, int], mpp: fl
     across = (x * cosine[0] + y * sine[0]) * mpp / 20
     if name == "glass":
         return np.asarray(across + 0.5 * _blobs(rng, canvas, 18 / mpp), np.float32)
-    centre = float(across[canvas[0] // 2, canvas[1] // 2]) + between(rng, -1, 1)
+    centre = float(across[canvas[0] // 2, canvas[1] // 2]) + between(rng, -1.0, 1.0)
     bow = across - centre + 0.5 * smooth_noise(rng, canvas, 25 / mpp)
     return np.asarray(0.12 * _blobs(rng, canvas, 9 / mpp) - np.abs(bow), np.float32)
 

@@ -10,7 +10,8 @@ from lpdseg.data.records import SPLITS
 from lpdseg.data.synthetic import lymphoid, necrosis, stroma, tumour, voids
 from lpdseg.data.synthetic.layout import draw_layout
 from lpdseg.data.synthetic.noise import Mask, between, generator, softened
-from lpdseg.data.synthetic.nuclei import Tissue, paint
+from lpdseg.data.synthetic.nuclei import Tissue
+from lpdseg.data.synthetic.painting import paint
 from lpdseg.data.synthetic.patient import Patient, draw_patient
 from lpdseg.data.synthetic.scene import Ground, Scene, depth
 from lpdseg.data.synthetic.stain import stained
@@ -121,9 +122,9 @@ def _painted(rng: np.random.Generator, patient: Patient, layout: UInt8[np.ndarra
     _shrink_from_stroma(scene, ground, tissues)
     for tissue in painted:
         for bodies in tissue.bodies:
-            paint(scene, ground, bodies.kind, bodies.places)
+            paint(scene, ground, bodies)
     # Sections are never of one thickness, and dyes never quite even.
-    section = np.maximum(1 + 0.08 * scene.noise(45) + 0.07 * scene.noise(0.8) + 0.04 * scene.noise(2), 0)
+    section = np.maximum(1 + 0.08 * scene.noise(45.0) + 0.07 * scene.noise(0.8) + 0.04 * scene.noise(2.0), 0)
     return Ground(np.maximum(ground.h, 0) * section, np.maximum(ground.e, 0) * section)
 
 
@@ -145,7 +146,7 @@ def _joined(scene: Scene, layout: UInt8[np.ndarray, "H W"], present: list[int], 
 
 def _shrink_from_stroma(scene: Scene, ground: Ground, tissues: UInt8[np.ndarray, "H W"]) -> None:
     """Clefts that fixation leaves around tumour nests: narrow empty bands on the stroma's side, here and there."""
-    strength, gate = scene.patient.cleft, scene.noise(18)
+    strength, gate = scene.patient.cleft, scene.noise(18.0)
     if strength == 0 or not ((tissues == TUMOUR).any() and (tissues == STROMA).any()):
         return
     away = depth(scene, tissues != TUMOUR)

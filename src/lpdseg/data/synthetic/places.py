@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from scipy import ndimage
 
 from lpdseg.data.synthetic.noise import Field, Mask, Vector, direction, many_between
@@ -27,7 +27,7 @@ class Places:
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, which: Int64[np.ndarray, " M"] | Mask) -> "Places":
+    def __getitem__(self, which: Int64[np.ndarray, " M"] | Bool[np.ndarray, " N"]) -> "Places":
         return Places(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
     def joined(self, other: "Places") -> "Places":
@@ -172,8 +172,8 @@ def _bent(scene: Scene, cells: Int64[np.ndarray, "H W"]) -> Int64[np.ndarray, "H
     """Moves every pixel's cell by about a micron, smoothly: borders of cells are never straight."""
     height, width = cells.shape
     strength = scene.px(1.1)
-    row = np.arange(height)[:, None] + np.floor(strength * scene.noise(4) + 0.5).astype(np.int64)
-    column = np.arange(width)[None, :] + np.floor(strength * scene.noise(4) + 0.5).astype(np.int64)
+    row = np.arange(height)[:, None] + np.floor(strength * scene.noise(4.0) + 0.5).astype(np.int64)
+    column = np.arange(width)[None, :] + np.floor(strength * scene.noise(4.0) + 0.5).astype(np.int64)
     return np.asarray(cells[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)])
 
 

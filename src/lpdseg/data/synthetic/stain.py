@@ -59,7 +59,11 @@ def draw_stain(rng: np.random.Generator) -> Stain:
         haematoxylin=vectors[0],
         eosin=vectors[1],
         strength=(between(rng, 0.75, 1.25), between(rng, 0.65, 1.3)),
-        white=(level + between(rng, -3, 3), level - 1 + between(rng, -3, 3), level + between(rng, -3, 4)),
+        white=(
+            level + between(rng, -3.0, 3.0),
+            level - 1 + between(rng, -3.0, 3.0),
+            level + between(rng, -3.0, 4.0),
+        ),
         blur=between(rng, 0.25, 0.9),
         grain=between(rng, 2.0, 5.0),
         shade=between(rng, 0.0, 0.03),

@@ -14,8 +14,8 @@ import transformers
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lpdseg.errors import SettingsError, WeightsError
-from lpdseg.model.pretrained import first_stages, load_backbone
+from lpdseg.errors import SettingsError
+from lpdseg.model.pretrained import first_stages, load_backbone, read_normalisation
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -178,12 +178,13 @@ def build_encoder(
         config = first_stages(transformers.AutoConfig.for_model(entry.model_type, **entry.options), stages)
         backbone = _backbone_class(entry.model_type)(config)
     else:
+        weights = str(Path(weights).expanduser()) if weights.startswith("~") else weights
         strides = {"strides": entry.options["strides"]} if "strides" in entry.options else {}
         expected = {key: value for key, value in entry.options.items() if key != "strides"}
         backbone = load_backbone(
             _backbone_class(entry.model_type), weights, entry.model_type, expected, strides, stages, label=name
         )
-    mean, std = _normalisation(weights, entry)
+    mean, std = (entry.mean, entry.std) if weights is None else read_normalisation(weights, entry.mean, entry.std)
     return Encoder(backbone, _widths(backbone.config), mean, std, freeze_norm)
 
 
@@ -201,21 +202,6 @@ def _widths(config: Any) -> list[int]:
     if config.model_type == "swin":
         return [config.embed_dim * 2**stage for stage in range(len(config.depths))]
     return list(config.hidden_sizes)
-
-
-def _normalisation(weights: str | None, entry: EncoderEntry) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and sd of the weights' own `preprocessor_config.json` where a folder has one, else of the table."""
-    path = Path(weights or "") / "preprocessor_config.json"
-    if weights is None or not path.is_file():
-        return entry.mean, entry.std
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        mean, std = values.get("image_mean", entry.mean), values.get("image_std", entry.std)
-    except (ValueError, AttributeError) as error:
-        raise WeightsError(f"{path} is not the JSON of an image processor: {error}") from error
-    if len(mean) != 3 or len(std) != 3:
-        raise WeightsError(f"{path}: image_mean and image_std must have three numbers each")
-    return mean, std
 
 
 def _batch_norms(module: nn.Module) -> list[nn.Module]:

@@ -5,7 +5,7 @@ N images of any size, RGB in [0, 1]; D the width of an embedding.
 
 import hashlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import transformers
@@ -17,11 +17,15 @@ from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from lpdseg.model.pretrained import read_normalisation
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_MEDCLIP_MEAN = (0.5862785803043838,) * 3
+_MEDCLIP_STD = (0.27950088968644304,) * 3
 
 
+@runtime_checkable
 class ImageEncoder(Protocol):
     """What the contrast needs: embeddings whose gradient reaches the image and no weight."""
 
@@ -57,11 +61,17 @@ class FrozenTower(nn.Module):
     std: Tensor
 
     def __init__(
-        self, tower: nn.Module, head: nn.Module, width: int, size: int, source: dict[str, str], clip: bool
+        self,
+        tower: nn.Module,
+        head: nn.Module,
+        width: int,
+        size: int,
+        source: dict[str, str],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
     ) -> None:
         super().__init__()
         self.tower, self.head, self.width, self.size, self.source = tower, head, width, size, source
-        mean, std = (_CLIP_MEAN, _CLIP_STD) if clip else (IMAGENET_MEAN, IMAGENET_STD)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
@@ -108,7 +118,7 @@ def _hugging_face(source: str) -> FrozenTower:
         is_clip = config.model_type in {"clip", "clip_vision_model"}
         loader: Any = transformers.CLIPVisionModelWithProjection if is_clip else transformers.AutoModel
         tower, info = loader.from_pretrained(source, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise WeightsError(f"cannot load the image encoder hf:{source}: {first}") from error
     if info["missing_keys"]:
@@ -119,8 +129,14 @@ def _hugging_face(source: str) -> FrozenTower:
     vision = getattr(tower.config, "vision_config", tower.config)
     size = int(getattr(vision, "image_size", 224))
     record = {"encoder": f"hf:{source}", "revision": str(getattr(config, "_commit_hash", None) or "local")}
-    width = int(tower.config.projection_dim if is_clip else tower.config.hidden_size)
-    return FrozenTower(tower, nn.Identity(), width, size, record, clip=is_clip)
+    width = getattr(tower.config, "projection_dim" if is_clip else "hidden_size", None)
+    if width is None:
+        raise WeightsError(
+            f"hf:{source} is a {config.model_type!r} model, which has no image embedding; name a CLIP-type model "
+            "or a vision transformer that pools"
+        )
+    mean, std = (_CLIP_MEAN, _CLIP_STD) if is_clip else (IMAGENET_MEAN, IMAGENET_STD)
+    return FrozenTower(tower, nn.Identity(), width, size, record, *read_normalisation(source, mean, std))
 
 
 def _medclip(folder: Path) -> FrozenTower:
@@ -141,7 +157,12 @@ def _medclip(folder: Path) -> FrozenTower:
     if head_weight is None:
         raise WeightsError(f"{path} has no projection_head.weight; it is no MedCLIP vision model")
     config_path = folder / "config.json"
-    config = transformers.SwinConfig.from_pretrained(folder) if config_path.is_file() else transformers.SwinConfig()
+    try:
+        config = (
+            transformers.SwinConfig.from_pretrained(folder) if config_path.is_file() else transformers.SwinConfig()
+        )
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"cannot read {config_path}: it is not the JSON of a Swin configuration") from error
     tower = transformers.SwinModel(config)
     inner = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
     missing, _ = _load_matching(tower, inner, path)
@@ -150,10 +171,12 @@ def _medclip(folder: Path) -> FrozenTower:
             f"{path} lacks {len(missing)} parameters of Swin-T (the first is {missing[0]}); it would be random"
         )
     width, inside = head_weight.shape
+    if inside != config.hidden_size:
+        raise WeightsError(f"{path} holds parameters of other shapes than Swin-T's: a projection from {inside}")
     head = nn.Linear(inside, width, bias=False)
     head.weight.data.copy_(head_weight)
     record = {"encoder": f"medclip:{folder}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return FrozenTower(tower, head, width, int(config.image_size), record, clip=False)
+    return FrozenTower(tower, head, width, int(config.image_size), record, _MEDCLIP_MEAN, _MEDCLIP_STD)
 
 
 def _load_matching(module: nn.Module, state: dict[str, Tensor], path: Path) -> tuple[list[str], list[str]]:

@@ -1,16 +1,22 @@
 """Loading published weights into a backbone, with an error instead of silence where they do not fit."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import transformers
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 
 from lpdseg.errors import WeightsError
 
 # Layers that a backbone adds on top of the published network and that start as the identity.
 _ADDED_BY_BACKBONE = ("hidden_states_norms",)
+
+_PROCESSOR = "preprocessor_config.json"
 
 
 def load_backbone(
@@ -52,12 +58,12 @@ def load_backbone(
     if stages is not None and len(config.depths) < stages:
         raise WeightsError(f"{weights} has {len(config.depths)} stages, but model.stages asks for {stages}")
     backbone, info = _load(backbone_class, weights, first_stages(config, stages))
-    missing = [key for key in info["missing_keys"] if not key.startswith(_ADDED_BY_BACKBONE)]
-    if missing or info["mismatched_keys"]:
+    missing = {key for key in info["missing_keys"] if not key.startswith(_ADDED_BY_BACKBONE)}
+    lacking = sorted(missing | {key for key, *_ in info["mismatched_keys"]})
+    if lacking:
         raise WeightsError(
-            f"{weights} lacks {len(missing) + len(info['mismatched_keys'])} parameters of the encoder {label!r} "
-            f"(the first is {(missing or [str(info['mismatched_keys'][0])])[0]}); it is incomplete or of another "
-            "architecture"
+            f"{weights} lacks {len(lacking)} parameters of the encoder {label!r} (the first is {lacking[0]}); "
+            "it is incomplete or of another architecture"
         )
     return backbone
 
@@ -76,6 +82,34 @@ def first_stages(config: Any, stages: int | None) -> Any:
     if config.model_type != "segformer":
         cut.out_features = [f"stage{number}" for number in range(1, kept + 1)]
     return cut
+
+
+def read_normalisation(
+    weights: str, mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and sd that weights expect of RGB in [0, 1]: of their `preprocessor_config.json`, else those given.
+
+    **Raises:** `WeightsError` for a file that cannot be read or holds other than three numbers each.
+    """
+    path = Path(weights) / _PROCESSOR
+    if not Path(weights).exists():
+        try:
+            path = Path(hf_hub_download(weights, _PROCESSOR))
+        except (EntryNotFoundError, OSError, ValueError):
+            return mean, std
+    if not path.is_file():
+        return mean, std
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        mean, std = (
+            tuple(float(number) for number in values.get(key, default))
+            for key, default in (("image_mean", mean), ("image_std", std))
+        )
+    except (ValueError, AttributeError, TypeError, OSError) as error:
+        raise WeightsError(f"{path} is not the JSON of an image processor: {_first_line(error)}") from error
+    if len(mean) != 3 or len(std) != 3:
+        raise WeightsError(f"{path}: image_mean and image_std must have three numbers each")
+    return mean, std
 
 
 def _read_config(weights: str, label: str) -> Any:
@@ -105,7 +139,7 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsError(f"cannot load weights from {weights!r}: {_first_line(error)}") from error
     finally:
         logger.setLevel(level)

@@ -1,0 +1,272 @@
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+from lpdseg.errors import SettingsError, WeightsError
+from lpdseg.model.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, Encoder, build_encoder
+
+
+def features(encoder: Encoder) -> list[Tensor]:
+    torch.manual_seed(5)
+    with torch.no_grad():
+        return encoder.eval()(torch.rand(1, 3, 64, 64))
+
+
+def assert_same(first: Encoder, second: Encoder) -> None:
+    for mine, theirs in zip(features(first), features(second), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_entry_of_the_table_builds_with_four_scales(name: str) -> None:
+    with torch.device("meta"):
+        encoder = build_encoder(name)
+        scales = encoder(torch.rand(2, 3, 64, 64))
+    assert [part.shape[1] for part in scales] == list(encoder.widths)
+    last = 4 if ENCODERS[name].model_type in {"pvt_v2", "segformer"} else 2  # their stage 4 has stride 1
+    assert [tuple(part.shape[2:]) for part in scales] == [(16, 16), (8, 8), (4, 4), (last, last)]
+
+
+@pytest.mark.parametrize("name", ["pvt_v2_b0", "mit_b0", "resnet18", "swin_tiny", "convnext_tiny"])
+def test_the_configuration_builds_the_same_architecture_again(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(name)
+    again = Encoder.from_config(json.loads(json.dumps(encoder.config)))
+    assert again.config == encoder.config
+    assert again.widths == encoder.widths
+    again.load_state_dict(encoder.state_dict())
+    assert_same(encoder, again)
+
+
+def test_an_unknown_name_is_told_the_table() -> None:
+    with pytest.raises(SettingsError, match=r"unknown encoder 'resnet'; the table has pvt_v2_b0, .*resnet18"):
+        build_encoder("resnet")
+
+
+def test_images_are_normalised_inside() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder("resnet18").eval()
+    images = torch.rand(1, 3, 64, 64)
+    mean, std = (torch.tensor(values)[None, :, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.no_grad():
+        inside = encoder.backbone((images - mean) / std).feature_maps
+        for mine, theirs in zip(encoder(images), inside, strict=True):
+            torch.testing.assert_close(mine, theirs)
+
+
+def resnet_config(**changes: Any) -> transformers.ResNetConfig:
+    options = {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]}
+    return transformers.ResNetConfig(**(options | changes))
+
+
+def save_backbone(folder: Path) -> Encoder:
+    torch.manual_seed(3)
+    encoder = build_encoder("resnet18")
+    encoder.backbone.save_pretrained(folder)
+    return encoder
+
+
+def test_weights_of_a_saved_backbone_come_back(tmp_path: Path) -> None:
+    assert_same(save_backbone(tmp_path), build_encoder("resnet18", str(tmp_path)))
+
+
+def test_a_home_folder_may_be_written_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = save_backbone(tmp_path / "weights")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert_same(encoder, build_encoder("resnet18", "~/weights"))
+
+
+def classifier(kind: str) -> tuple[str, Any]:
+    """A whole classification network, as published weights are, and the module inside that is the encoder."""
+    if kind == "resnet18":
+        return "resnet", transformers.ResNetForImageClassification(resnet_config())
+    if kind == "mit_b0":
+        options = {"hidden_sizes": [32, 64, 160, 256], "depths": [2, 2, 2, 2]}
+        return "segformer", transformers.SegformerForImageClassification(transformers.SegformerConfig(**options))
+    if kind == "pvt_v2_b0":
+        return "pvt_v2", transformers.PvtV2ForImageClassification(transformers.PvtV2Config())
+    if kind == "convnext_tiny":
+        return "convnext", transformers.ConvNextForImageClassification(transformers.ConvNextConfig())
+    return "swin", transformers.SwinForImageClassification(transformers.SwinConfig())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mit_b0", "pvt_v2_b0", "swin_tiny", "convnext_tiny"])
+def test_weights_of_a_whole_classifier_come_in_with_their_prefix(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    prefix, network = classifier(name)
+    network.save_pretrained(tmp_path)
+    encoder = build_encoder(name, str(tmp_path))
+    found = encoder.backbone.state_dict()
+    state = network.state_dict()
+    pairs = 0
+    for key, value in state.items():
+        for candidate in (key.removeprefix(f"{prefix}."), key):
+            if candidate in found:
+                torch.testing.assert_close(found[candidate], value, rtol=0, atol=0)
+                pairs += 1
+                break
+    assert pairs >= len(state) - 4  # all but a last norm and the head
+    assert len(features(encoder)) == 4
+
+
+def test_published_strides_are_kept_although_the_weights_were_made_with_others(tmp_path: Path) -> None:
+    transformers.PvtV2Backbone(transformers.PvtV2Config()).save_pretrained(tmp_path)
+    assert [part.shape[-1] for part in features(build_encoder("pvt_v2_b0", str(tmp_path)))] == [16, 8, 4, 4]
+
+
+def test_a_folder_may_hold_fewer_stages(tmp_path: Path) -> None:
+    config = resnet_config(
+        hidden_sizes=[64, 128, 256], depths=[2, 2, 2], out_features=["stage1", "stage2", "stage3"]
+    )
+    torch.manual_seed(2)
+    backbone = transformers.ResNetBackbone(config)
+    backbone.save_pretrained(tmp_path)
+    encoder = build_encoder("resnet18", str(tmp_path))
+    assert encoder.widths == (64, 128, 256)
+    assert [part.shape[-1] for part in features(encoder)] == [16, 8, 4]
+    assert Encoder.from_config(encoder.config).widths == (64, 128, 256)
+
+
+def test_mean_and_sd_come_from_the_weights_own_file(tmp_path: Path) -> None:
+    save_backbone(tmp_path)
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}))
+    encoder = build_encoder("resnet18", str(tmp_path))
+    assert encoder.config["mean"] == pytest.approx([0.1, 0.2, 0.3])
+    assert encoder.config["std"] == pytest.approx([0.4, 0.5, 0.6])
+    for text in ("{", "[]", '{"image_mean": 0.5}', '{"image_std": [1, 2]}'):
+        path.write_text(text)
+        with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
+            build_encoder("resnet18", str(tmp_path))
+
+
+def one_sentence(error: BaseException) -> str:
+    text = str(error)
+    assert "\n" not in text
+    assert len(text) < 500
+    return text
+
+
+def drop_a_parameter(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    state.pop(next(key for key in state if key.endswith("convolution.weight")))
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def resize_a_parameter(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    key = next(key for key in state if key.endswith("convolution.weight"))
+    state[key] = state[key][:, :1].contiguous()
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def cut_the_file(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (drop_a_parameter, r"lacks 1 parameters of the encoder 'resnet18' \(the first is .*convolution\.weight\)"),
+        (
+            resize_a_parameter,
+            r"lacks 1 parameters of the encoder 'resnet18' \(the first is .*convolution\.weight\)",
+        ),
+        (cut_the_file, "cannot load weights from"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot load weights from"),
+        (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "cannot get weights"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "cannot get weights"),
+    ],
+)
+def test_damaged_weights_are_an_error_in_one_sentence(
+    harm: Callable[[Path], object], words: str, tmp_path: Path
+) -> None:
+    save_backbone(tmp_path)
+    harm(tmp_path)
+    with pytest.raises(WeightsError, match=words) as caught:
+        build_encoder("resnet18", str(tmp_path))
+    one_sentence(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("swin_tiny", "holds weights of a 'resnet' network"), ("resnet50", "but the encoder 'resnet50' has")],
+)
+def test_weights_of_another_architecture_are_an_error(name: str, words: str, tmp_path: Path) -> None:
+    save_backbone(tmp_path)
+    with pytest.raises(WeightsError, match=words) as caught:
+        build_encoder(name, str(tmp_path))
+    one_sentence(caught.value)
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"has no config\.json") as caught:
+        build_encoder("resnet18", str(tmp_path / "nowhere"))
+    one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("source", ["microsoft/resnet-18", "no such id at all"])
+def test_a_hub_id_that_cannot_be_had_is_an_error(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="cannot get weights") as caught:
+        build_encoder("resnet18", source)
+    one_sentence(caught.value)
+
+
+def norms(encoder: Encoder) -> dict[str, Tensor]:
+    return {
+        name: value.clone()
+        for name, value in encoder.state_dict().items()
+        if "normalization" in name or "running" in name or "num_batches" in name
+    }
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_batch_norm_is_untouched_by_a_training_step(frozen: bool) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder("resnet18", freeze_norm=frozen).train()
+    before = norms(encoder)
+    weight = next(value for value in encoder.parameters() if value.ndim == 4)
+    start = weight.detach().clone()
+    optimiser = torch.optim.SGD([value for value in encoder.parameters() if value.requires_grad], lr=0.1)
+    sum(part.mean() for part in encoder(torch.rand(2, 3, 64, 64))).backward()
+    optimiser.step()
+    after = norms(encoder)
+    moved = [name for name in before if not before[name].equal(after[name])]
+    assert bool(moved) is not frozen
+    assert not weight.equal(start)
+    assert Encoder.from_config(encoder.config).freeze_norm is frozen
+
+
+@pytest.mark.skipif("LPDSEG_DATA" not in os.environ, reason="LPDSEG_DATA does not point at the development data")
+def test_imagenet_weights_of_three_stages_load() -> None:
+    folder = Path(os.environ["LPDSEG_DATA"]) / "weights" / "resnet18-stages123-imagenet"
+    if not folder.is_dir():
+        pytest.skip("no ImageNet weights in LPDSEG_DATA")
+    encoder = build_encoder("resnet18", str(folder), freeze_norm=True)
+    assert encoder.widths == (64, 128, 256)
+    reference = transformers.ResNetBackbone.from_pretrained(
+        folder, out_features=["stage1", "stage2", "stage3"]
+    ).eval()
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = reference((images - encoder.mean) / encoder.std).feature_maps
+        for mine, theirs in zip(encoder.eval()(images), expected, strict=True):
+            torch.testing.assert_close(mine, theirs)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lpdseg.errors import SettingsError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -24,6 +25,9 @@ Gate = Literal["predicted", "oracle", "none"]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=_Section)
 
 
 class DataSettings(_Section):
@@ -88,7 +92,7 @@ class TrainSettings(_Section):
     lr: Positive = 5e-5
     prototype_lr: Positive = Field(1.0, description="learning rate of prototypes and projections, times lr")
     weight_decay: NonNegative = Field(1e-3, description="not on biases, norms, scales and prototypes")
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
     lr_warmup: Fraction = Field(0.0, description="share of the steps with rising learning rate")
     clip: NonNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="auto: bf16 where supported")
@@ -165,6 +169,17 @@ def parse_settings(values: dict[str, Any], source: str) -> Settings:
         raise SettingsError(_explain(error, source)) from error
 
 
+def change_section(section: AnySection, changes: dict[str, Any], name: str) -> AnySection:
+    """A section such as `predict` with other values; `name` is what an error message calls it.
+
+    **Raises:** `SettingsError`.
+    """
+    try:
+        return type(section).model_validate(section.model_dump() | changes)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, "settings", f"{name}.")) from error
+
+
 def as_yaml(settings: Settings) -> str:
     """Settings as YAML that `load_settings` reads back."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -213,11 +228,14 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[name] = value
 
 
-def _explain(error: ValidationError, source: str) -> str:
-    """The first fault of a validation, in a sentence."""
-    fault = error.errors()[0]
-    path = ".".join(str(part) for part in fault["loc"])
+def _explain(error: ValidationError, source: str, prefix: str = "") -> str:
+    """The deepest fault of a validation, in a sentence: of a choice of types that is the one that came closest."""
+    fault = max(error.errors(), key=lambda found: len(found["loc"]))
+    # Types of such a choice stand in the path as well, for instance `constrained-int`.
+    steps = [str(step) for step in fault["loc"] if isinstance(step, int) or step.isidentifier()]
+    path = prefix + ".".join(steps)
     if fault["type"] == "extra_forbidden":
+        path = prefix + ".".join(map(str, fault["loc"]))
         return f"unknown setting {path!r} in {source}{_nearest(path, _all_keys())}"
     if fault["type"] == "value_error":
         return f"{source}: {fault['ctx']['error']}"

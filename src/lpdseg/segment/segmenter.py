@@ -20,7 +20,7 @@ from lpdseg.maps.labelling import class_probabilities
 from lpdseg.maps.merge import Merge
 from lpdseg.model.lpd import LPD
 from lpdseg.segment.views import make_views, mean_of_views
-from lpdseg.settings import PredictSettings
+from lpdseg.settings import PredictSettings, change_section
 from lpdseg.tissue import TissueClasses
 
 _STRIDE = 32
@@ -159,20 +159,24 @@ class Segmenter:
         background = background_score(settings.background, closed, pixels, settings.background_power)
         probabilities = class_probabilities(scores, gate, background, settings.temperature)
         if settings.refine == "crf":
-            probabilities = dense_crf(-probabilities.clamp(min=1e-8).log(), images.to(scores.device))
+            forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
+            unary = -probabilities.clamp(min=1e-8).log()
+            unary[:, : len(self.classes)].masked_fill_(forbidden, torch.inf)
+            probabilities = dense_crf(unary, images.to(scores.device))
         mask = probabilities.argmax(1).to(torch.uint8)
         return Prediction(mask, probabilities, scores, gate)
 
     def segment(self, image: UInt8[np.ndarray, "H W 3"]) -> Segmentation:
         """Segments one 8-bit RGB image of any size.
 
-        **Raises:** `DataError` for an array of another kind, or the oracle gate, which needs ground truth.
+        **Raises:** `DataError` for an array of another kind; `SettingsError` for the oracle gate, which needs
+        ground truth.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise DataError(
-                f"segment needs an 8-bit RGB array, H x W x 3; got {image.dtype} of shape {image.shape}"
-            )
-        batch = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).unsqueeze(0)
+        fits = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3
+        if not fits or image.shape[2] != 3 or 0 in image.shape:
+            got = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise DataError(f"segment needs an 8-bit RGB array, H x W x 3; got {got}")
+        batch = torch.from_numpy(image.transpose(2, 0, 1).copy()).unsqueeze(0)
         evidence = self.observe(batch)
         prediction = self.decide(evidence, batch)
         return Segmentation(
@@ -183,8 +187,11 @@ class Segmenter:
         )
 
     def with_settings(self, **changes: object) -> "Segmenter":
-        """The same model with other prediction settings, for instance `gate="oracle"`."""
-        settings = PredictSettings.model_validate(self.settings.model_dump() | changes)
+        """The same model with other prediction settings, for instance `gate="oracle"`.
+
+        **Raises:** `SettingsError` for a setting or value that does not exist.
+        """
+        settings = change_section(self.settings, changes, "predict")
         return Segmenter(
             self.model, self.classes, settings, self.thresholds, self.level_weights, self.train_merge, self.autocast
         )

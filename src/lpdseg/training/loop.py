@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +137,7 @@ class _Trainer:
                     validate = self.step in self._validation_steps()
                     losses = None
                     if validate or self.step % self.settings.train.log_every == 0:
-                        losses = meter.drain(self.step)
+                        losses = meter.drain(self.step, self._mean_over_processes)
                         if metrics is not None:
                             rate = learning_rate(self.step - 1, self.total, self.settings.train)
                             metrics.add("train", self.step, losses | {"lr": rate})
@@ -264,6 +264,13 @@ class _Trainer:
         votes = self.fabric.all_reduce(torch.tensor(float(stop), device=self.fabric.device), reduce_op="sum")
         return bool(votes)
 
+    def _mean_over_processes(self, value: Tensor) -> Tensor:
+        if self.fabric.world_size == 1:
+            return value
+        mean = self.fabric.all_reduce(value, reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return mean
+
     def _parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.task.parameters() if parameter.requires_grad)
 
@@ -297,8 +304,9 @@ class _Meter:
             self._sums[name] = self._sums.get(name, 0.0) + value.float()
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def drain(self, step: int) -> dict[str, float]:
+    def drain(self, step: int, over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """The means, which start anew."""
+        self._sums = {name: over_processes(total) for name, total in self._sums.items()}
         self.check(step)
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}

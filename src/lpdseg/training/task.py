@@ -6,7 +6,7 @@ B images, C classes, K prototypes in all.
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.errors import SettingsError
@@ -81,7 +81,7 @@ class LpdTask(nn.Module):
         return classification_loss(logits, labels, weights)
 
     def _contrast(
-        self, images: UInt8[Tensor, "B 3 H W"], output: ScaleOutput, labels: Tensor, parts: dict[str, Tensor]
+        self, images: Float[Tensor, "B 3 H W"], output: ScaleOutput, labels: Tensor, parts: dict[str, Tensor]
     ) -> Tensor | float:
         if self.image_encoder is None:
             return 0.0

@@ -1,0 +1,233 @@
+"""The loop: what a run leaves behind, resuming, stopping, and faults while it runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from lpdseg.data.manifest import Manifest, PatchRecord
+from lpdseg.errors import CheckpointError, DataError, SettingsError, TrainingError
+from lpdseg.settings import Settings, load_settings
+from lpdseg.tissue import TissueClasses
+from lpdseg.training.engine import Engine
+from lpdseg.training.loop import train
+from lpdseg.training.metrics import read_metrics
+from lpdseg.training.task import LpdTask
+
+CLASSES = TissueClasses(("pink", "blue"))
+SMALL = (
+    "model.encoder=resnet18", "model.stages=3", "model.prototypes=2", "model.prototype_dim=16",
+    "model.hidden_dim=8", "loss.scale_weights=[0,0.1,1]", "predict.fusion=[0,0.4,0.6]", "predict.refine=none",
+    "train.batch=4", "train.epochs=2", "train.validations=2", "train.precision=32-true", "train.log_every=1",
+    "train.lr=1e-3", "loss.warmup=0.4", "data.stain_jitter=0.1",
+)  # fmt: skip
+
+
+def small_settings(*overrides: str) -> Settings:
+    return load_settings(None, [*SMALL, *overrides])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Twelve training patches of 32 px, pink, blue or both, and four with masks."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    colours = np.array([[230, 120, 170], [80, 70, 160]])
+    records = []
+    for number in range(16):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[:, (0, 32, 14)[number % 3] :] = 1
+        pixels = colours[mask] + rng.integers(-20, 20, (32, 32, 3))
+        path, mask_path = folder / f"p{number % 4}_{number}.png", folder / f"mask_{number}.png"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        Image.fromarray(mask).save(mask_path)
+        labels = (int((mask == 0).any()), int((mask == 1).any()))
+        valid = number >= 12
+        # The training rows name masks that do not exist: opening one would fail.
+        records.append(
+            PatchRecord(
+                path,
+                labels,
+                "valid" if valid else "train",
+                f"{'v' if valid else 't'}{number % 4}",
+                mask_path if valid else folder / "missing.png",
+                0.5,
+            )
+        )
+    return Manifest(CLASSES, tuple(records), folder)
+
+
+def last_weights(run: Path) -> dict[str, torch.Tensor]:
+    state = json.loads((run / "checkpoints" / "last.json").read_text())
+    return load_file(run / "checkpoints" / state["files"]["weights"])
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    first, second = last_weights(left), last_weights(right)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_run_leaves_checkpoints_metrics_and_record(data: Manifest, tmp_path: Path) -> None:
+    result = train(small_settings(), data, tmp_path / "run")
+    run = tmp_path / "run"
+    assert (result.steps, result.total, result.interrupted) == (6, 6, False)
+    assert result.miou is not None and 0 <= result.miou <= 100
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "finished" and record["seed"] == 0
+    assert record["data"]["patches"] == {"train": 12, "valid": 4}
+    assert len(record["data"]["fingerprint"]) == 64
+    assert {"torch", "lpdseg", "python"} <= record["versions"].keys()
+    assert load_settings(run / "settings.yaml") == small_settings()
+    rows = read_metrics(run)
+    assert [row["step"] for row in rows if row["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows if row["kind"] == "valid"] == [3, 6]
+    early, late = rows[0], [row for row in rows if row["kind"] == "train"][-1]
+    assert "diversity" not in early and "foreground" not in early
+    assert {"diversity", "foreground", "background"} <= late.keys()
+    assert (run / "metrics.csv").read_text().splitlines()[0].startswith("kind,step,loss")
+    assert list((run / "tensorboard").glob("events*"))
+    assert {path.name for path in (run / "checkpoints").glob("*.json")} == {"last.json", "best.json"}
+    assert not list(run.rglob("*.tmp*"))
+
+
+def test_same_seed_same_parameters_other_seed_other_parameters(data: Manifest, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(small_settings(f"train.seed={seed}", "train.epochs=1", "loss.warmup=0"), data, tmp_path / name)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(AssertionError):
+        assert_same_run(tmp_path / "a", tmp_path / "c")
+
+
+def test_signal_saves_and_resume_ends_at_the_same_parameters(data: Manifest, tmp_path: Path) -> None:
+    settings = small_settings()
+    whole = train(settings, data, tmp_path / "whole")
+
+    class StopAfter:
+        def start(self, done: int, total: int) -> None: ...
+        def note(self, text: str) -> None: ...
+        def stop(self) -> None: ...
+        def step(self, done: int, losses: dict[str, float] | None) -> None:
+            if done == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    part = train(settings, data, tmp_path / "part", reporter=StopAfter())
+    assert part.interrupted and part.steps == 4
+    assert json.loads((tmp_path / "part" / "run.json").read_text())["status"] == "interrupted"
+    rest = train(settings, data, tmp_path / "part", resume=True)
+    assert rest.steps == whole.total and rest.miou == whole.miou
+    assert_same_run(tmp_path / "whole", tmp_path / "part")
+    resumed = read_metrics(tmp_path / "part")
+    assert resumed == read_metrics(tmp_path / "whole")
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from lpdseg.data.manifest import read_manifest
+from lpdseg.settings import load_settings
+from lpdseg.training.loop import train
+from lpdseg.training.progress import Silent
+class Tell(Silent):
+    def step(self, done, losses):
+        print(done, flush=True)
+train(load_settings(Path(sys.argv[1])), read_manifest(Path(sys.argv[2])), Path(sys.argv[3]), reporter=Tell())
+"""
+
+
+@pytest.mark.e2e
+def test_killed_run_resumes_to_the_same_parameters(data: Manifest, tmp_path: Path) -> None:
+    from lpdseg.data.manifest import write_manifest
+    from lpdseg.settings import as_yaml
+
+    settings = small_settings("train.epochs=12", "train.checkpoint_minutes=0", "train.validations=3")
+    (tmp_path / "settings.yaml").write_text(as_yaml(settings))
+    write_manifest(data, tmp_path / "manifest.csv")
+    arguments = [sys.executable, "-c", _KILLED, "settings.yaml", "manifest.csv", "killed"]
+    child = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    stop_after = int(np.random.default_rng(time.time_ns()).integers(2, 34))
+    for line in child.stdout:
+        if int(line) >= stop_after:
+            child.kill()
+            break
+    child.wait()
+    child.stdout.close()
+    assert child.returncode == -signal.SIGKILL
+
+    from lpdseg.data.manifest import read_manifest
+
+    again = read_manifest(tmp_path / "manifest.csv")
+    train(settings, again, tmp_path / "whole")
+    train(settings, again, tmp_path / "killed", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_loss_that_is_no_number_stops_and_names_the_term(
+    data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diversity = LpdTask._diversity
+
+    def broken(self: LpdTask, output: object, labels: object, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+        loss = diversity(self, output, labels, parts)  # type: ignore[arg-type]
+        parts["diversity"] = parts["diversity"] * torch.nan
+        return loss * torch.nan
+
+    monkeypatch.setattr(LpdTask, "_diversity", broken)
+    with pytest.raises(TrainingError, match=r"^diversity is not a number.*step 3") as caught:
+        train(small_settings("train.checkpoint_minutes=0"), data, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert all(torch.isfinite(value).all() for value in last_weights(tmp_path / "run").values())
+
+
+def test_without_validation_masks_the_last_step_is_best(data: Manifest, tmp_path: Path) -> None:
+    only = Manifest(CLASSES, data.split("train"), data.source)
+    result = train(small_settings("train.epochs=1"), only, tmp_path / "run")
+    assert result.miou is None
+    state = json.loads((tmp_path / "run" / "checkpoints" / "best.json").read_text())
+    assert state["step"] == result.total and state["thresholds"] == [0.5, 0.5]
+
+
+def test_run_folder_is_not_overwritten(data: Manifest, tmp_path: Path) -> None:
+    settings = small_settings("train.epochs=1")
+    with pytest.raises(CheckpointError, match="no checkpoint to resume"):
+        train(settings, data, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+    train(settings, data, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        train(settings, data, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"another train\.lr"):
+        train(small_settings("train.epochs=1", "train.lr=2e-3"), data, tmp_path / "run", resume=True)
+    other = Manifest(CLASSES, data.records[1:], data.source)
+    with pytest.raises(CheckpointError, match="data has changed"):
+        train(settings, other, tmp_path / "run", resume=True)
+    renamed = Manifest(TissueClasses(("a", "b")), data.records, data.source)
+    with pytest.raises(CheckpointError, match="trained for the classes pink, blue"):
+        train(settings, renamed, tmp_path / "run", resume=True)
+
+
+def test_class_that_is_never_present_is_named(data: Manifest, tmp_path: Path) -> None:
+    three = TissueClasses(("pink", "blue", "green"))
+    records = tuple(
+        PatchRecord(r.path, (*(r.labels or ()), 0), r.split, r.patient, r.mask, r.mpp) for r in data.records
+    )
+    with pytest.raises(DataError, match="'green'"):
+        train(small_settings(), Manifest(three, records, data.source), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_batch_must_be_shared_evenly(data: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="multiple of 3"):
+        train(small_settings(), data, tmp_path / "run", engine=Engine("cpu", devices=3))

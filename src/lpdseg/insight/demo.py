@@ -1,0 +1,207 @@
+"""The demo: generated data, a short training, figures and a report; nothing to download, all in one folder."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lpdseg.data.records import Manifest
+from lpdseg.data.synthetic import generate
+from lpdseg.errors import CheckpointError, TrainingError
+from lpdseg.evaluate.protocol import Record
+from lpdseg.evaluate.split import Progress as Told
+from lpdseg.evaluate.split import observe_split, read_labelled, score_split
+from lpdseg.files import replacing, write_json
+from lpdseg.insight.figures import figure, text
+from lpdseg.insight.pictures import Example, example_sheet
+from lpdseg.insight.report import write_report
+from lpdseg.insight.sample import segment_sample, spread
+from lpdseg.segment.bundle import load_segmenter
+from lpdseg.segment.segmenter import Segmenter
+from lpdseg.settings import Gate, Settings, load_settings
+from lpdseg.training.checkpoint import has_checkpoint
+from lpdseg.training.loop import train
+from lpdseg.training.progress import Bar
+from lpdseg.training.setup import read_resumable
+
+PATCHES = {"train": 960, "valid": 160, "test": 240}
+PATIENTS = {"train": 24, "valid": 6, "test": 8}
+SIZE = 224
+MPP = 0.5
+
+_QUICK_PATCHES = {"train": 24, "valid": 8, "test": 12}
+_QUICK_PATIENTS = {"train": 2, "valid": 1, "test": 2}
+_QUICK_SIZE = 64
+_QUICK_SETTINGS = (
+    "train.epochs=2",
+    "train.batch=8",
+    "train.validations=2",
+    "train.log_every=1",
+    "model.prototypes=2",
+    "loss.contrast.pairs_per_image=1",
+    "predict.refine=none",
+    "predict.views=[plain]",
+)
+_GATES: tuple[Gate, ...] = ("predicted", "oracle")
+_EXAMPLES = 6
+_MOST_WORKERS = 8
+
+
+def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
+    """Shows the whole way, from patches with image-level labels to masks, figures and a report.
+
+    Leaves in `out`: `data/`, `run/`, `metrics.json` (a list of records, see `lpdseg.evaluate.protocol.record`),
+    `example.png` and `report.html`. Called again it goes on where it stopped: patches that are there are kept, a
+    training that was interrupted is resumed, and a finished one is used again only where its settings and its data
+    are the same; otherwise the old run is moved aside. Figures and report are always made anew.
+
+    Data is generated in several processes, so a script that calls this needs `if __name__ == "__main__"`, unless
+    `quick` is set.
+
+    **Arguments:**
+
+    - `out`: a folder of its own.
+    - `console`: where progress is told.
+    - `quick`: a few tiny patches and steps: whether everything runs, not what the method can do.
+
+    **Returns:** the path of the report.
+
+    **Raises:** `TrainingError` where training was interrupted, and what the steps raise.
+    """
+    began = time.monotonic()
+    settings = load_settings("demo", _QUICK_SETTINGS if quick else ())
+    data = _make_data(out / "data", console, quick)
+    _train(settings, data, out, console)
+    segmenter = load_segmenter(out / "run")
+    records = _evaluate(segmenter, data, console)
+    write_json(out / "metrics.json", records)
+    console.print(_table(records))
+    _draw_examples(segmenter, data, out / "example.png")
+    report = out / "report.html"
+    write_report(out / "run", segmenter, data, records, report)
+    _say(console, f"Done in {_took(began)}. Figures: {out / 'metrics.json'}; picture: {out / 'example.png'}")
+    _say(console, f"Look at the report: open {report}")
+    return report
+
+
+def _make_data(folder: Path, console: Console, quick: bool) -> Manifest:
+    began = time.monotonic()
+    patches, size = (_QUICK_PATCHES, _QUICK_SIZE) if quick else (PATCHES, SIZE)
+    _say(console, f"1/3  Data: {sum(patches.values())} generated H&E patches of {size} px in {folder}")
+    with _bar(console, "generating") as progress:
+        data = generate(
+            folder,
+            size=size,
+            mpp=MPP,
+            patches=patches,
+            patients=_QUICK_PATIENTS if quick else PATIENTS,
+            workers=1 if quick else min(_MOST_WORKERS, os.cpu_count() or 1),
+            progress=progress,
+        )
+    _say(console, f"     ready in {_took(began)}; training sees image-level labels only")
+    return data
+
+
+def _train(settings: Settings, data: Manifest, out: Path, console: Console) -> None:
+    run = out / "run"
+    resume = False
+    if run.exists():
+        try:
+            state = read_resumable(run, settings, data.classes, data.fingerprint())
+        except CheckpointError as error:
+            aside = _move_aside(run)
+            _say(console, f"     the run that was there cannot be used and is now {aside}: {error}")
+        else:
+            if state["step"] == state["steps"] and has_checkpoint(run, "best"):
+                _say(console, f"2/3  Training: {run} is finished, with these settings and this data; used again")
+                return
+            resume = True
+    steps = "goes on after an interruption" if resume else "starts"
+    _say(console, f"2/3  Training {steps}: preset demo, encoder {settings.model.encoder}, in {run}")
+    result = train(settings, data, run, resume=resume, reporter=Bar(console))
+    if result.interrupted:
+        raise TrainingError(
+            f"training was interrupted at step {result.steps} of {result.total}; run the same command again, "
+            "and it goes on from there"
+        )
+    _say(console, f"     trained {result.total} steps in {_span(result.seconds)}")
+
+
+def _move_aside(run: Path) -> Path:
+    """Renames the folder to the first free of `run-1`, `run-2`, …: what took hours is never deleted."""
+    number = 1
+    while (aside := run.with_name(f"{run.name}-{number}")).exists():
+        number += 1
+    return run.rename(aside)
+
+
+def _evaluate(segmenter: Segmenter, data: Manifest, console: Console) -> list[Record]:
+    began = time.monotonic()
+    batches = read_labelled(data.split("test"), data.classes, segmenter.settings.batch, "test")
+    count = sum(len(batch.masks) for batch in batches)
+    _say(console, f"3/3  Evaluation on {count} test patches of other patients, with masks")
+    with _bar(console, "predicting") as progress:
+        observed = observe_split(segmenter, batches, progress)
+    records = []
+    for gate in _GATES:
+        with _bar(console, f"scoring, gate {gate}") as progress:
+            records += score_split(segmenter.with_settings(gate=gate), observed, "test", progress=progress)
+    _say(console, f"     scored in {_took(began)}")
+    return records
+
+
+def _table(records: Sequence[Record]) -> Table:
+    """Figures down, gates across: fits a terminal of 80 columns."""
+    result = Table(title="test patches, per cent (95 % interval over patients)", title_justify="left")
+    result.add_column("")
+    for entry in records:
+        result.add_column(f"gate {entry['gate']}", justify="right")
+    for name, label in (("miou", "mIoU"), ("mdice", "mDice"), ("pixel_accuracy", "pixel accuracy")):
+        values = [figure(entry, name) for entry in records]
+        result.add_row(label, *(f"{value.text} {value.interval and f'({value.interval})'}" for value in values))
+    for name in records[0]["classes"]:
+        result.add_row(f"IoU {name}", *(text(entry["classes"][name]["iou"]) for entry in records))
+    result.add_row("image-level F1", *(text((entry["image_level"] or {}).get("f1")) for entry in records))
+    return result
+
+
+def _draw_examples(segmenter: Segmenter, data: Manifest, path: Path) -> None:
+    sample = segment_sample(segmenter, data.split("test"), "test", seed=0, needed=_EXAMPLES, most=48)
+    shown = [
+        Example(one.patch.image, one.patch.truth, one.patch.mask, f"{one.reason}: {100 * one.patch.accuracy:.0f} %")
+        for one in spread(sample, _EXAMPLES)
+    ]
+    sheet = example_sheet(shown, data.classes)
+    with replacing(path) as temporary:
+        sheet.save(temporary, format="PNG", optimize=True)
+
+
+@contextmanager
+def _bar(console: Console, label: str) -> Iterator[Told]:
+    """A progress bar that goes away at the end, as a function of (done, total)."""
+    columns: Sequence[TextColumn | BarColumn | MofNCompleteColumn | TimeRemainingColumn] = (
+        TextColumn("     {task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _took(began: float) -> str:
+    return _span(time.monotonic() - began)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,73 @@
+"""What the network sees in one patch: class maps of each scale, and the maps of single prototypes.
+
+C classes, K prototypes in all, k of one class, H x W pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from lpdseg.segment.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """Class maps of one patch, per scale: `maps` at the patch's size, in [0, 1], and their `sizes` (H_l, W_l)."""
+
+    maps: dict[int, Float[np.ndarray, "C H W"]]
+    sizes: dict[int, tuple[int, int]]
+
+
+def class_maps(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> ClassMaps:
+    """The maps that are fused into the scores, as fusion sees them: mean over views, upsampled bilinearly."""
+    evidence = segmenter.observe(_batch(image))
+    maps, sizes = {}, {}
+    for level, values in sorted(evidence.activations.items()):
+        maps[level] = _upsample(values, evidence.padded, evidence.size)[0].cpu().numpy()
+        sizes[level] = (values.shape[-2], values.shape[-1])
+    return ClassMaps(maps, sizes)
+
+
+@torch.inference_mode()
+def prototype_cosines(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "K H W"]:
+    """The cosine in [-1, 1] of every prototype with every pixel, at the coarsest scale that is fused."""
+    height, width = image.shape[:2]
+    padded = segmenter.observe(_batch(image)).padded
+    edges = ((0, padded[0] - height), (0, padded[1] - width), (0, 0))
+    pixels = _batch(np.pad(image, edges, mode="symmetric")).to(segmenter.device).float() / 255
+    level = max(segmenter.fusion)
+    with torch.autocast(segmenter.device.type, torch.bfloat16, enabled=segmenter.autocast):
+        output = segmenter.model(pixels, {level})[level]
+    cosines: Float[np.ndarray, "K H W"] = _upsample(output.cosine, padded, (height, width))[0].cpu().numpy()
+    return cosines
+
+
+def class_prototypes(segmenter: Segmenter, index: int) -> Int[np.ndarray, " k"]:
+    """Which of the K prototypes belong to a class."""
+    return np.flatnonzero(segmenter.model.bank.class_of.cpu().numpy() == index)
+
+
+def winning_shares(winners: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, " k"]:
+    """How often each of `count` prototypes is the one with the highest cosine; zeros where there are no pixels."""
+    shares: Float[np.ndarray, " k"] = np.bincount(winners.ravel(), minlength=count) / max(winners.size, 1)
+    return shares
+
+
+def effective_number(shares: Sequence[float]) -> float:
+    """exp of the entropy of the shares: k where all win equally often, 1 where one wins always (Hill 1973)."""
+    known = np.array([share for share in shares if share > 0])
+    return float(np.exp(-(known * np.log(known)).sum())) if known.size else 0.0
+
+
+def _batch(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[Tensor, "1 3 H W"]:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).unsqueeze(0)
+
+
+def _upsample(values: Tensor, padded: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    large = F.interpolate(values.float(), size=padded, mode="bilinear", align_corners=False)
+    return large[..., : size[0], : size[1]]

@@ -1,0 +1,175 @@
+"""Records and rows of metrics → what the report's tables and charts show. All figures are per cent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from lpdseg.evaluate.protocol import Record
+from lpdseg.insight.curves import Series, line_chart
+from lpdseg.tissue import TissueClasses
+
+_TERMS: Mapping[str, str] = {
+    "loss": "total loss",
+    "classification": "classification, L_cls",
+    "foreground": "foreground contrast, L_FG",
+    "background": "background contrast, L_BG",
+    "map_mean": "mean map",
+    "diversity": "prototype similarity, L_div",
+    "gradient_norm": "gradient norm, before clipping",
+}
+_VALID: Mapping[str, str] = {"miou": "mIoU", "mdice": "mDice", "image_f1": "image F1"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and its interval as text; `–` where there is none."""
+
+    text: str
+    interval: str = ""
+
+
+def figure(entry: Record, name: str) -> Figure:
+    """One of the figures of a record that have an interval."""
+    ends = (entry["interval"] or {}).get(name)
+    return Figure(text(entry[name]), interval_text(ends))
+
+
+def text(value: float | None) -> str:
+    """Two decimals, as in the tables of the field."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def interval_text(ends: Sequence[float | None] | None) -> str:
+    """`low–high` with one decimal: an interval is no more certain than that."""
+    if ends is None or ends[0] is None or ends[1] is None:
+        return ""
+    return f"{ends[0]:.1f}–{ends[1]:.1f}"
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class's figures under one protocol; `low` and `high` are the ends of the IoU's interval."""
+
+    name: str
+    colour: str
+    iou: float | None
+    low: float | None
+    high: float | None
+    dice: float | None
+    f1: float | None
+    auc: float | None
+
+    @property
+    def interval(self) -> str:
+        """The interval as text."""
+        return interval_text((self.low, self.high))
+
+
+def class_rows(entry: Record, classes: TissueClasses) -> list[ClassRow]:
+    """One row per class, and one for background where it counts."""
+    image_level = (entry["image_level"] or {}).get("classes", {})
+    spread = (entry["interval"] or {}).get("classes", {})
+    rows = []
+    for name, colour in zip(classes.names, classes.colours, strict=True):
+        low, high = spread.get(name, {}).get("iou") or (None, None)
+        values, image = entry["classes"].get(name, {}), image_level.get(name, {})
+        rows.append(
+            ClassRow(
+                name,
+                css_colour(colour),
+                values.get("iou"),
+                low,
+                high,
+                values.get("dice"),
+                image.get("f1"),
+                image.get("auc"),
+            )
+        )
+    if entry["background_class"] is not None:
+        values = entry["background_class"]
+        shown = css_colour(classes.background_colour)
+        rows.append(ClassRow("background", shown, values["iou"], None, None, values["dice"], None, None))
+    return rows
+
+
+@dataclass(frozen=True)
+class ConfusionRow:
+    """One true channel: its share of the split, and how its pixels were predicted; shares in 0..1."""
+
+    name: str
+    colour: str
+    share: float
+    predicted: tuple[float, ...]
+
+
+def confusion_rows(entry: Record, classes: TissueClasses) -> list[ConfusionRow]:
+    """The confusion matrix, each row divided by its sum; a row without pixels is all 0."""
+    total = max(1, sum(map(sum, entry["confusion"])))
+    return [
+        ConfusionRow(name, colour, sum(row) / total, tuple(count / max(1, sum(row)) for count in row))
+        for (name, colour), row in zip(legend(classes), entry["confusion"], strict=True)
+    ]
+
+
+def legend(classes: TissueClasses) -> list[tuple[str, str]]:
+    """Name and CSS colour of each channel."""
+    colours = [*classes.colours, classes.background_colour]
+    return [(name, css_colour(colour)) for name, colour in zip(classes.channel_names, colours, strict=False)]
+
+
+def css_colour(colour: Sequence[int]) -> str:
+    """RGB in 0..255 → `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart and its heading."""
+
+    title: str
+    svg: Markup
+
+
+def loss_charts(rows: Sequence[Mapping[str, Any]], steps: int) -> list[Chart]:
+    """One chart per loss term, all over the same steps; a term that never was computed has none."""
+    train = [row for row in rows if row["kind"] == "train"]
+    first = min((row["step"] for row in train), default=0)
+    charts = []
+    for name, title in _TERMS.items():
+        points = tuple((row["step"], row[name]) for row in train if row.get(name) is not None)
+        if points:
+            svg = line_chart([Series(title, points)], title=title, x_range=(min(first, 0), max(steps, 1)))
+            charts.append(Chart(title, svg))
+    return charts
+
+
+def warmup_end(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The last step told without the losses that follow the warm-up; None where they never or always take part."""
+    train = [row for row in rows if row["kind"] == "train"]
+    later = [row["step"] for row in train if "foreground" in row or "diversity" in row]
+    alone = [row["step"] for row in train if later and row["step"] < later[0]]
+    return alone[-1] if alone else None
+
+
+def validation_chart(rows: Sequence[Mapping[str, Any]], steps: int) -> Chart | None:
+    """mIoU, mDice and image-level F1 of the validation split, with the step that was kept; None without any."""
+    valid = [row for row in rows if row["kind"] == "valid" and row.get("miou") is not None]
+    if not valid:
+        return None
+    best = max(valid, key=lambda row: row["miou"])
+    series = [
+        Series(title, tuple((row["step"], row[name]) for row in valid if row.get(name) is not None))
+        for name, title in _VALID.items()
+    ]
+    svg = line_chart(
+        [one for one in series if one.points],
+        title="validation figures, per cent",
+        dots=True,
+        mark=(best["step"], f"best mIoU {best['miou']:.2f}"),
+        x_range=(0, max(steps, 1)),
+        width=720,
+        height=240,
+    )
+    return Chart("validation figures, per cent", svg)

@@ -1,0 +1,134 @@
+"""The prototypes of one class, side by side: where each answers, how often it wins, and on which sub-types.
+
+k prototypes of the class, H x W pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from lpdseg.data.patches import read_mask
+from lpdseg.data.synthetic import CLASSES, SUBTYPES, subtype_path
+from lpdseg.insight.evidence import class_prototypes, effective_number, prototype_cosines, winning_shares
+from lpdseg.insight.pictures import heat_palette, indexed_uri, number_palette, quantise, rgb_uri
+from lpdseg.insight.sample import Choice, Patch
+from lpdseg.segment.segmenter import Segmenter
+from lpdseg.tissue import TissueClasses
+
+_SIDE = 128
+_MOST_PATCHES = 60
+_NOWHERE = 255
+
+
+@dataclass(frozen=True)
+class PrototypeRow:
+    """One patch: the image, who wins where (data URIs), and each prototype's map with its winning share in 0..1."""
+
+    reason: str
+    file: str
+    image: str
+    winners: str
+    maps: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class SubtypeRow:
+    """One sub-type of the class: its pixels seen, and the share of them that each prototype wins."""
+
+    name: str
+    pixels: int
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PrototypeView:
+    """The prototypes of one class.
+
+    - `shares`: of each prototype, over the class's true pixels in `patches` patches.
+    - `effective`: see `effective_number`.
+    - `subtypes`: for generated data; otherwise empty.
+    """
+
+    name: str
+    rows: tuple[PrototypeRow, ...]
+    shares: tuple[float, ...]
+    patches: int
+    effective: float
+    subtypes: tuple[SubtypeRow, ...]
+
+
+def view_prototypes(
+    segmenter: Segmenter, patches: Sequence[Patch], choices: Sequence[Choice], most_rows: int = 3
+) -> PrototypeView:
+    """Looks at the class with the most true pixels in `patches`; rows are those of `choices` that show it best."""
+    classes = segmenter.classes
+    pixels = sum((patch.shares(len(classes)) * patch.truth.size for patch in patches), np.zeros(len(classes)))
+    index = int(pixels.argmax())
+    own = class_prototypes(segmenter, index)
+    showing = [patch for patch in patches if (patch.truth == index).any()][:_MOST_PATCHES]
+    winners: list[Int[np.ndarray, " P"]] = []
+    subtypes: list[Int[np.ndarray, " P"]] = []
+    for patch in showing:
+        inside = patch.truth == index
+        winners.append(prototype_cosines(segmenter, patch.image)[own].argmax(0)[inside])
+        subtypes.append(_subtypes(patch, classes)[inside].astype(np.int64))
+    won = np.concatenate(winners) if winners else np.zeros(0, np.int64)
+    faces = np.concatenate(subtypes) if subtypes else np.zeros(0, np.int64)
+    shares = winning_shares(won, len(own))
+    shown = sorted(choices, key=lambda choice: -choice.patch.shares(len(classes))[index])[:most_rows]
+    return PrototypeView(
+        classes.names[index],
+        tuple(_row(segmenter, choice, index, own) for choice in shown if (choice.patch.truth == index).any()),
+        tuple(shares.tolist()),
+        len(showing),
+        effective_number(shares.tolist()),
+        tuple(_by_subtype(won, faces, len(own))),
+    )
+
+
+def _row(segmenter: Segmenter, choice: Choice, index: int, own: Int[np.ndarray, " k"]) -> PrototypeRow:
+    patch = choice.patch
+    cosines = prototype_cosines(segmenter, patch.image)[own]
+    inside = patch.truth == index
+    best = cosines.argmax(0)
+    shares = winning_shares(best[inside], len(own)).tolist()
+    # One range for all prototypes of the class: maps can be compared with one another, and a weak one looks weak.
+    unit = (cosines - cosines.min()) / max(float(np.ptp(cosines)), 1e-6)
+    palette = number_palette()
+    palette[_NOWHERE] = (255, 255, 255)
+    where = np.where(inside, best % 250, _NOWHERE).astype(np.uint8)
+    return PrototypeRow(
+        choice.reason,
+        patch.record.path.name,
+        rgb_uri(patch.image, _SIDE),
+        indexed_uri(where, palette, _SIDE),
+        tuple((_map(one), share) for one, share in zip(unit, shares, strict=True)),
+    )
+
+
+def _map(values: Float[np.ndarray, "H W"]) -> str:
+    return indexed_uri(quantise(values), heat_palette(), _SIDE)
+
+
+def _subtypes(patch: Patch, classes: TissueClasses) -> UInt8[np.ndarray, "H W"]:
+    """The sub-type of each pixel where the data was generated here, else `_NOWHERE`."""
+    path = subtype_path(patch.record)
+    nowhere = np.full(patch.truth.shape, _NOWHERE, np.uint8)
+    if path is None or not path.is_file() or classes.names != CLASSES.names:
+        return nowhere
+    numbers = TissueClasses(names=tuple(subtype.name for subtype in SUBTYPES))
+    return read_mask(path, numbers, patch.truth.shape)
+
+
+def _by_subtype(won: Int[np.ndarray, " P"], faces: Int[np.ndarray, " P"], count: int) -> list[SubtypeRow]:
+    present = [face for face in np.unique(faces).tolist() if face != _NOWHERE]
+    return [
+        SubtypeRow(
+            SUBTYPES[face].name,
+            int((faces == face).sum()),
+            tuple(winning_shares(won[faces == face], count).tolist()),
+        )
+        for face in present
+    ]

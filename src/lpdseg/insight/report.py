@@ -1,0 +1,182 @@
+"""The report of a run: one HTML file that says what was trained, how well it works, and what that looks like."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from lpdseg.data.records import Manifest
+from lpdseg.errors import CheckpointError
+from lpdseg.evaluate.protocol import Record
+from lpdseg.files import write_text
+from lpdseg.insight import figures
+from lpdseg.insight.evidence import class_maps
+from lpdseg.insight.pictures import (
+    class_palette,
+    heat_palette,
+    indexed_uri,
+    number_palette,
+    quantise,
+    rgb_uri,
+)
+from lpdseg.insight.prototypes import view_prototypes
+from lpdseg.insight.sample import Choice, main_class, segment_sample, spread
+from lpdseg.segment.segmenter import Segmenter
+from lpdseg.settings import as_yaml, parse_settings
+from lpdseg.tissue import IGNORE, TissueClasses
+from lpdseg.training.metrics import read_metrics
+
+
+def write_report(
+    run: Path,
+    segmenter: Segmenter,
+    data: Manifest,
+    records: list[Record],
+    path: Path,
+    *,
+    split: str = "test",
+    images: int = 6,
+    seed: int = 0,
+) -> None:
+    """Writes the report of a run to `path`.
+
+    The page needs no other file and no script; pictures are inside it.
+
+    **Arguments:**
+
+    - `run`: the folder that `train` wrote.
+    - `segmenter`: what segments the patches shown; its gate should be that of one of the records.
+    - `data`: where the patches come from.
+    - `records`: figures, see `lpdseg.evaluate.protocol.record`; the first with the gate `predicted` is headlined.
+    - `split`: whose patches are shown.
+    - `images`: how many patches are shown.
+    - `seed`: of the sample that the patches are chosen from.
+
+    **Raises:** `CheckpointError` where `run` has no readable `run.json`, `DataError` where the split has no masks,
+    `OutputError` where the file cannot be written.
+    """
+    described = _read_run(run)
+    settings = parse_settings(described["settings"], source=str(run / "run.json"))
+    sample = segment_sample(segmenter, data.split(split), split, seed, images)
+    choices = spread(sample, images)
+    page = _environment().get_template("report.html.j2")
+    rows, steps = read_metrics(run), int(described.get("steps", 0))
+    text = page.render(
+        run=described,
+        name=data.root.resolve().name,
+        settings=settings,
+        settings_yaml=as_yaml(settings),
+        prototypes_per_class=_counts(segmenter),
+        weights=None if settings.model.weights is None else Path(settings.model.weights).name,
+        duration=_duration(described.get("seconds")),
+        records=records,
+        headline=_headline(records),
+        figures=figures,
+        classes=segmenter.classes,
+        thresholds=segmenter.thresholds.tolist(),
+        legend=figures.legend(segmenter.classes),
+        left_out=any((choice.patch.truth == IGNORE).any() for choice in choices),
+        losses=figures.loss_charts(rows, steps),
+        validation=figures.validation_chart(rows, steps),
+        warmup=figures.warmup_end(rows),
+        sample=sample,
+        split=split,
+        seed=seed,
+        gate=segmenter.settings.gate,
+        refine=segmenter.settings.refine,
+        gallery=[_picture(choice, segmenter) for choice in choices],
+        prototypes=view_prototypes(segmenter, sample.patches, choices),
+        heat=[figures.css_colour(heat_palette()[level].tolist()) for level in np.linspace(0, 255, 9).astype(int)],
+        winner_colours=[figures.css_colour(colour.tolist()) for colour in number_palette()],
+    )
+    write_text(path, text)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("lpdseg.insight", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _read_run(run: Path) -> dict[str, Any]:
+    path = run / "run.json"
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; name the folder of a run that `train` wrote") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; train again") from error
+    if not isinstance(described, dict) or "settings" not in described:
+        raise CheckpointError(f"{path} does not describe a run; name the folder that `train` wrote")
+    return described
+
+
+def _headline(records: Sequence[Record]) -> Record | None:
+    """The record that the page puts first: predicted gate, else whatever there is."""
+    predicted = [entry for entry in records if entry["gate"] == "predicted"]
+    return next(iter([*predicted, *records]), None)
+
+
+def _counts(segmenter: Segmenter) -> str:
+    counts = segmenter.model.bank.counts
+    if len(set(counts)) == 1:
+        return str(counts[0])
+    return ", ".join(f"{n} ({name})" for n, name in zip(counts, segmenter.classes.names, strict=True))
+
+
+def _duration(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _picture(choice: Choice, segmenter: Segmenter) -> dict[str, Any]:
+    """One row of the gallery: a caption, and tiles of (heading, data URI, text for who cannot see it)."""
+    patch, classes = choice.patch, segmenter.classes
+    palette, main = class_palette(classes), main_class(patch, len(classes))
+    found = class_maps(segmenter, patch.image)
+    tiles = [
+        ("image", rgb_uri(patch.image), f"H&E patch {patch.record.path.name}"),
+        ("truth", indexed_uri(patch.truth, palette), f"true mask: {_said(patch.truth, classes)}"),
+        ("predicted", indexed_uri(patch.mask, palette), f"predicted mask: {_said(patch.mask, classes)}"),
+    ]
+    for level, maps in found.maps.items():
+        height, width = found.sizes[level]
+        inside, outside = _mean(maps[main][patch.truth == main]), _mean(maps[main][patch.truth != main])
+        tiles.append(
+            (
+                f"{classes.names[main]}, {height} × {width}",
+                indexed_uri(quantise(maps[main]), heat_palette()),
+                f"map of {classes.names[main]} at scale {level + 1}: mean {inside} where it truly is, "
+                f"{outside} elsewhere",
+            )
+        )
+    return {
+        "reason": choice.reason,
+        "accuracy": 100 * patch.accuracy,
+        "file": patch.record.path.name,
+        "patient": patch.record.patient,
+        "tiles": tiles,
+    }
+
+
+def _mean(values: np.ndarray) -> str:
+    return f"{values.mean():.2f}" if values.size else "–"
+
+
+def _said(mask: np.ndarray, classes: TissueClasses) -> str:
+    """A mask in words: the share of every channel that is there."""
+    shares = np.bincount(mask.ravel(), minlength=256)[: classes.channels] / mask.size
+    parts = [
+        f"{100 * share:.0f} % {name}" for name, share in zip(classes.channel_names, shares, strict=True) if share
+    ]
+    return ", ".join(parts) or "nothing that counts"

@@ -1,0 +1,80 @@
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from lpdseg.insight import demo
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("demo")
+    return out, run(out)
+
+
+def run(out: Path) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    assert demo.run_demo(out, console, quick=True) == out / "report.html"
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_leaves_figures_report_and_picture(made: tuple[Path, str]) -> None:
+    out, told = made
+    records = json.loads((out / "metrics.json").read_text())
+    assert [(entry["split"], entry["gate"]) for entry in records] == [("test", "predicted"), ("test", "oracle")]
+    assert all(entry["images"] == 12 and entry["patients"] == 2 for entry in records)
+    assert f"{records[0]['miou']:.2f}" in (out / "report.html").read_text()
+    assert f"{records[0]['miou']:.2f}" in told
+    with Image.open(out / "example.png") as picture:
+        assert picture.width > picture.height
+    assert f"open {out / 'report.html'}" in told
+    assert "collagenous" in (out / "report.html").read_text() or "solid" in (out / "report.html").read_text()
+
+
+def test_finished_training_is_used_again_only_as_it_was(
+    made: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = made
+    before = json.loads((out / "metrics.json").read_text())
+    trained = (out / "run" / "run.json").read_bytes()
+    assert "used again" in run(out)
+    assert (out / "run" / "run.json").read_bytes() == trained
+    assert json.loads((out / "metrics.json").read_text()) == before
+
+    monkeypatch.setattr(demo, "_QUICK_SETTINGS", (*demo._QUICK_SETTINGS, "train.lr=1e-3"))
+    told = run(out)
+    assert re.search(r"run-1: .*train\.lr", told)
+    assert (out / "run-1" / "run.json").read_bytes() == trained
+    assert "training starts" in told.lower()
+
+
+def test_interrupted_training_goes_on(
+    made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lpdseg.errors import TrainingError
+    from lpdseg.training.progress import Bar
+
+    class Interrupted(Bar):
+        """Asks to stop once, as Ctrl-C does."""
+
+        def step(self, done: int, losses: dict[str, float] | None) -> None:
+            import signal
+
+            super().step(done, losses)
+            if done == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(demo, "Bar", Interrupted)
+        with pytest.raises(TrainingError, match="interrupted at step 2 of 6"):
+            run(tmp_path)
+    assert "goes on after an interruption" in run(tmp_path)
+    finished = json.loads((made[0] / "run" / "run.json").read_text())["status"]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == finished == "finished"

@@ -1,0 +1,178 @@
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lpdseg.data.records import Manifest, PatchRecord
+from lpdseg.errors import CheckpointError, DataError
+from lpdseg.evaluate.protocol import Record
+from lpdseg.evaluate.split import observe_split, read_labelled, score_split
+from lpdseg.insight.figures import warmup_end
+from lpdseg.insight.report import write_report
+from lpdseg.segment.segmenter import Segmenter
+from lpdseg.settings import PredictSettings, Settings
+from lpdseg.tissue import TissueClasses
+
+WITH_BACKGROUND = TissueClasses(("<i>TUM</i>", "STR & co"), background=2)
+WITHOUT = TissueClasses(("TUM", "STR"))
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to, its pictures and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.alts: list[str | None] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        self.links += [found[key] or "" for key in ("href", "src", "srcset", "data") if key in found]
+        if tag == "img":
+            self.alts.append(found.get("alt"))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+Built = tuple[Path, Segmenter, Manifest, list[Record]]
+
+
+@pytest.fixture
+def build(tmp_path: Path, tiny_lpd: Callable[..., torch.nn.Module]) -> Callable[[TissueClasses], Built]:
+    def made(classes: TissueClasses) -> Built:
+        numbers = np.random.default_rng(0)
+        records = []
+        for index in range(5):
+            path, mask = tmp_path / f"img{index}.png", tmp_path / f"mask{index}.png"
+            Image.fromarray(numbers.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(path)
+            values = np.zeros((40, 48), np.uint8)
+            values[: 8 * index] = 1
+            values[0, :2] = 255
+            Image.fromarray(values).save(mask)
+            records.append(PatchRecord(path, None, "test", f"p{index % 2}", mask))
+        data = Manifest(classes, tuple(records), tmp_path)
+        settings = PredictSettings(fusion=(0, 0.4, 0.6), refine="none", views=("plain",))
+        model = tiny_lpd(counts=(2, 3)).eval()
+        segmenter = Segmenter(model, classes, settings, torch.full((2,), 0.3), (0.0, 0.1, 1.0), "mean")
+        observed = observe_split(segmenter, read_labelled(records, classes, 4, "test"))
+        figures = [
+            entry
+            for gate in ("predicted", "oracle")
+            for entry in score_split(segmenter.with_settings(gate=gate), observed, "test", ("keep", "ignore"))
+        ]
+        return tmp_path / "run", segmenter, data, figures
+
+    return made
+
+
+def write_run(run: Path, classes: TissueClasses, valid: bool) -> None:
+    run.mkdir()
+    settings = Settings(name="t").model_dump(mode="json")
+    described = {
+        "status": "finished", "started": "2026-01-01T00:00:00+00:00", "settings": settings, "seed": 3,
+        "data": {"source": "d", "fingerprint": "ab" * 32, "classes": classes.as_dict(),
+                 "patches": {"train": 1234, "test": 5}, "patients": {"train": 9, "test": 2}},
+        "versions": {"lpdseg": "0.1", "torch": "2.0"}, "hardware": {"device": "cpu"},
+        "steps": 20, "step": 20, "seconds": 61.2, "parameters": 4321,
+    }  # fmt: skip
+    (run / "run.json").write_text(json.dumps(described))
+    rows = [{"kind": "train", "step": s, "loss": 1 / s, "classification": 0.9 / s, "lr": 1e-3} for s in (5, 10, 20)]
+    if valid:
+        rows += [{"kind": "valid", "step": s, "miou": 40.0 + s, "mdice": 60.0, "image_f1": 80.0} for s in (10, 20)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("classes", [WITH_BACKGROUND, WITHOUT], ids=["background", "no background"])
+@pytest.mark.parametrize("valid", [True, False], ids=["validated", "not validated"])
+def test_page_stands_alone_and_shows_the_records(
+    build: Callable[[TissueClasses], Built], tmp_path: Path, classes: TissueClasses, valid: bool
+) -> None:
+    run, segmenter, data, records = build(classes)
+    write_run(run, classes, valid)
+    out = tmp_path / "report.html"
+    write_report(run, segmenter, data, records, out, images=4)
+    text = out.read_text(encoding="utf-8")
+    page = Page(text)
+
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
+    assert not re.search(r"https?://|file:|url\(|@import", text)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert str(tmp_path) not in text
+
+    words = " ".join(" ".join(page.words).split())
+    for entry in records:
+        for figure in (entry["miou"], entry["mdice"], entry["fwiou"], entry["image_level"]["f1"]):
+            assert f"{figure:.2f}" in words
+        assert all(f"{one['iou']:.2f}" in words for one in entry["classes"].values())
+        low, high = entry["interval"]["miou"]
+        assert f"{low:.1f}–{high:.1f}" in words
+    assert all(name in words for name in classes.channel_names)
+    assert "1,234 patches of 9 patients" in words
+    assert "trained for 20 steps (61 s on cpu)" in words
+
+    assert page.alts
+    assert all(page.alts)
+    assert "Best:" in words
+    assert "Median:" in words
+    assert "Worst:" in words
+    assert ("validation figures" in text) == valid
+
+
+def test_names_of_classes_and_files_are_escaped(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:
+    run, segmenter, data, records = build(WITH_BACKGROUND)
+    write_run(run, WITH_BACKGROUND, valid=True)
+    write_report(run, segmenter, data, records, tmp_path / "r.html", images=2)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<i>" not in text
+    assert "&lt;i&gt;TUM" in text
+    assert "STR &amp; co" in text
+
+
+def test_same_input_gives_the_same_page(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:
+    run, segmenter, data, records = build(WITHOUT)
+    write_run(run, WITHOUT, valid=True)
+    for name in ("a", "b"):
+        write_report(run, segmenter, data, records, tmp_path / name, images=3)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_page_without_records_and_figures_without_values(
+    build: Callable[[TissueClasses], Built], tmp_path: Path
+) -> None:
+    run, segmenter, data, records = build(WITHOUT)
+    write_run(run, WITHOUT, valid=False)
+    write_report(run, segmenter, data, [], tmp_path / "a.html", images=1)
+    assert "was not scored" in (tmp_path / "a.html").read_text()
+    bare = records[0] | {"interval": None, "image_level": None}
+    bare["classes"] = {name: {"iou": None, "dice": None} for name in bare["classes"]}
+    write_report(run, segmenter, data, [bare], tmp_path / "b.html", images=1)
+    assert "there is no interval" in (tmp_path / "b.html").read_text()
+
+
+def test_what_is_missing_is_named(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:
+    run, segmenter, data, records = build(WITHOUT)
+    with pytest.raises(CheckpointError, match=r"run\.json is missing"):
+        write_report(run, segmenter, data, records, tmp_path / "r.html")
+    write_run(run, WITHOUT, valid=False)
+    with pytest.raises(DataError, match="'valid'"):
+        write_report(run, segmenter, data, records, tmp_path / "r.html", split="valid")
+
+
+def test_end_of_the_warm_up_is_read_from_the_losses() -> None:
+    def row(step: int, **values: float) -> dict[str, object]:
+        return {"kind": "train", "step": step, "loss": 1.0, **values}
+
+    assert warmup_end([row(10), row(20), row(30, diversity=0.5)]) == 20
+    assert warmup_end([row(10), row(20)]) is None
+    assert warmup_end([row(10, foreground=1.0)]) is None

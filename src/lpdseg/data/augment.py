@@ -38,5 +38,6 @@ def apply_density_map(
     """RGB → densities → `densities @ matrix` → RGB (Beer–Lambert, white point 255)."""
     table = -np.log(np.maximum(np.arange(256), 1) / 255.0)
     density = table.astype(np.float32)[image] @ matrix.astype(np.float32)
-    mixed: np.ndarray = np.clip(np.rint(255.0 * np.exp(-density)), 0, 255).astype(np.uint8)
+    # A negative density would be brighter than white, and a large one overflows.
+    mixed: np.ndarray = np.rint(255.0 * np.exp(-np.maximum(density, 0))).astype(np.uint8)
     return mixed

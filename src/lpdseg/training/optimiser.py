@@ -11,7 +11,8 @@ from lpdseg.training.task import LpdTask
 def build_optimiser(task: LpdTask, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW in four groups: encoder or prototypes and their projections, each with and without weight decay.
 
-    No decay on biases, norms (all that has one dimension), logit scales and the prototypes themselves.
+    No decay on biases and norms (all that has one dimension, and Swin's tables of position biases), logit scales
+    and the prototypes themselves.
     """
     undecayed = {
         parameter
@@ -21,9 +22,9 @@ def build_optimiser(task: LpdTask, settings: TrainSettings) -> torch.optim.AdamW
     }
     encoder = set(task.model.encoder.parameters())
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in task.parameters():
+    for name, parameter in task.named_parameters():
         if parameter.requires_grad:
-            decayed = parameter.ndim > 1 and parameter not in undecayed
+            decayed = parameter.ndim > 1 and parameter not in undecayed and not name.endswith("bias_table")
             groups.setdefault((parameter in encoder, decayed), []).append(parameter)
     return torch.optim.AdamW(
         [

@@ -67,10 +67,11 @@ class LpdTask(nn.Module):
         """
         images = batch["image"].float() / 255
         labels = batch["labels"]
-        outputs = self.model(images, {*self.supervised, self.last} if warm else self.supervised)
+        beyond = warm and (self.image_encoder is not None or self.settings.diversity.weight > 0)
+        outputs = self.model(images, {*self.supervised, self.last} if beyond else self.supervised)
         parts = {"classification": global_mean(self._classification(outputs, labels))}
         loss = parts["classification"]
-        if warm:
+        if beyond:
             loss = loss + self._contrast(images, outputs[self.last], labels, parts)
             loss = loss + self._diversity(outputs[self.last], labels, parts)
         return {"loss": loss, **parts}

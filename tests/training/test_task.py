@@ -1,0 +1,222 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lpdseg.errors import SettingsError
+from lpdseg.losses.term import Term
+from lpdseg.maps.labelling import pseudo_mask
+from lpdseg.model.image_encoders import FrozenTower, SelfEncoder
+from lpdseg.model.lpd import LPD
+from lpdseg.settings import ContrastSettings, DiversitySettings, LossSettings
+from lpdseg.training.task import LpdTask, global_mean
+
+
+class Counted(nn.Module):
+    """The tower of a frozen encoder that remembers the batches it saw."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, width, 1)
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Any:
+        self.batches.append(len(images))
+        return type("Output", (), {"pooler_output": self.mix(images).relu().mean((2, 3))})
+
+
+def frozen(width: int = 6) -> FrozenTower:
+    return FrozenTower(Counted(width), nn.Identity(), width, 16, {"encoder": "test"}, (0.5,) * 3, (0.5,) * 3)
+
+
+def losses(contrast: dict[str, Any] | None = None, diversity: float = 0.5) -> LossSettings:
+    return LossSettings(
+        scale_weights=(0.0, 0.1, 1.0),
+        contrast=ContrastSettings(**({"weight": 0.2, "map_weight": 0.3} | (contrast or {}))),
+        diversity=DiversitySettings(weight=diversity, temperature=0.3),
+    )
+
+
+def batch(seed: int = 0, side: int = 32) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    images = torch.randint(256, (3, 3, side, side), dtype=torch.uint8)
+    return {"image": images, "labels": torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])}
+
+
+@pytest.fixture
+def build(tiny_lpd: Callable[..., LPD]) -> Callable[..., LpdTask]:
+    def make(settings: LossSettings, encoder: Any = None, power: float | None = None, **model: Any) -> LpdTask:
+        lpd = tiny_lpd(**model)
+        chosen = SelfEncoder(lpd.encoder) if encoder == "self" else encoder
+        torch.manual_seed(1)
+        return LpdTask(lpd, settings, "mean", chosen, power, hidden=7)
+
+    return make
+
+
+def test_before_the_losses_warm_up_there_is_only_classification(build: Callable[..., LpdTask]) -> None:
+    encoder = frozen()
+    task = build(losses(), encoder)
+    compared: list[int] = []
+    for level, part in enumerate(task.model.cosines):
+        part.register_forward_hook(lambda *_, level=level: compared.append(level))
+    parts = task(batch(), warm=False)
+    assert set(parts) == {"loss", "classification"}
+    assert parts["loss"].equal(parts["classification"])
+    assert encoder.tower.batches == []
+    assert compared == [1, 2]  # scale 0 has no weight
+
+
+def test_the_total_is_the_weighted_sum_of_the_method(build: Callable[..., LpdTask]) -> None:
+    task = build(losses(), frozen())
+    parts = task(batch(), warm=True)
+    assert set(parts) == {"loss", "classification", "foreground", "background", "map_mean", "diversity"}
+    bracket = parts["foreground"] + parts["background"] + 0.3 * parts["map_mean"]
+    expected = parts["classification"] + 0.2 * bracket + 0.5 * parts["diversity"]
+    torch.testing.assert_close(parts["loss"], expected)
+    assert all(bool(value.isfinite()) and value.item() > 0 for value in parts.values())
+    assert parts["diversity"].item() <= 1
+    assert parts["map_mean"].item() <= 1
+
+
+def test_classification_of_a_batch_equals_the_loop(build: Callable[..., LpdTask]) -> None:
+    task, data = build(losses(), None), batch()
+    expected = 0.0
+    with torch.no_grad():
+        for i in range(3):
+            outputs = task.model(data["image"][i : i + 1].float() / 255)
+            for level, weight in ((1, 0.1), (2, 1.0)):
+                z = outputs[level].maps[0].mean((1, 2))
+                for c, own in enumerate((z[:2], z[2:])):
+                    p = own.mean().sigmoid().item()
+                    y = data["labels"][i, c].item()
+                    expected -= weight * torch.tensor(p if y else 1 - p).log().item() / 6
+    assert task(data, warm=False)["loss"].item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("off", ["weight", "encoder"])
+def test_a_contrast_that_is_switched_off_costs_nothing(off: str, build: Callable[..., LpdTask]) -> None:
+    encoder = frozen()
+    task = build(losses({"weight": 0.0} if off == "weight" else None), encoder if off == "weight" else None)
+    parts = task(batch(), warm=True)
+    assert set(parts) == {"loss", "classification", "diversity"}
+    assert encoder.tower.batches == []
+    assert task.contrast_head is None
+    assert not [name for name, _ in task.named_parameters() if name.startswith(("image_encoder", "contrast"))]
+
+
+def test_a_diversity_that_is_switched_off_costs_nothing(
+    build: Callable[..., LpdTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpdseg.training.task.pseudo_mask", lambda *_: pytest.fail("not needed"))
+    assert "diversity" not in build(losses(diversity=0.0), frozen())(batch(), warm=True)
+
+
+def test_with_both_off_no_scale_is_compared_that_has_no_weight(build: Callable[..., LpdTask]) -> None:
+    settings = losses({"weight": 0.0}, diversity=0.0).model_copy(update={"scale_weights": (0.0, 1.0, 0.0)})
+    task = build(settings)
+    compared: list[int] = []
+    for level, part in enumerate(task.model.cosines):
+        part.register_forward_hook(lambda *_, level=level: compared.append(level))
+    assert set(task(batch(), warm=True)) == {"loss", "classification"}
+    assert compared == [1]
+
+
+def test_the_encoder_is_called_once_for_all_active_pairs(build: Callable[..., LpdTask]) -> None:
+    encoder = frozen()
+    task = build(losses({"pairs_per_image": 1}), encoder)
+    task(batch(), warm=True)
+    assert encoder.tower.batches == [6]  # three images, a pair each, foreground and background
+
+
+def test_one_step_reaches_encoder_prototypes_and_heads_but_no_frozen_weight(build: Callable[..., LpdTask]) -> None:
+    encoder = frozen()
+    task = build(losses(), encoder)
+    task(batch(), warm=True)["loss"].backward()
+    assert all(value.grad is None for value in encoder.parameters())
+    without = [
+        name
+        for name, value in task.named_parameters()
+        if value.requires_grad and value.grad is None and ".0." not in name.replace("layers.0", "")
+    ]
+    assert [name for name in without if "cosines.0" not in name and "mixers.0" not in name] == []
+    assert task.contrast_head is not None
+    assert bool(next(task.contrast_head.parameters()).grad.any())
+
+
+def test_the_self_contrast_moves_the_maps_and_not_the_copy_that_judges_them(build: Callable[..., LpdTask]) -> None:
+    task = build(losses(diversity=0.0), "self")
+    assert task.contrast_head is None  # the projected prototypes of the last scale are compared
+    parts = task(batch(), warm=True)
+    bracket = parts["foreground"] + parts["background"]
+    gradients = torch.autograd.grad(bracket, [task.model.bank.weight, task.model.encoder.backbone.mixers[2].weight])
+    assert all(bool(gradient.any()) for gradient in gradients)
+
+
+def test_diversity_compares_projected_prototypes_on_the_pseudo_mask_of_the_label(
+    build: Callable[..., LpdTask],
+) -> None:
+    """exp(−D_J) in a loop over images, classes and pairs, from features and projections."""
+    task, data = build(losses({"weight": 0.0}), power=1.0), batch(side=96)
+    with torch.no_grad():
+        output = task.model(data["image"].float() / 255)[2]
+        features = task.model.encoder(data["image"].float() / 255)[2]
+        projected = task.model.projections[2](task.model.bank.weight)
+        mask = pseudo_mask(task.model.merge(output.maps, "softmax"), data["labels"], 1.0)
+        values = []
+        for i in range(3):
+            for c, own in enumerate(((0, 1), (2, 3, 4))):
+                omega = mask[i] == c
+                if not data["labels"][i, c] or int(omega.sum()) < 2:
+                    continue
+                pixels = features[i][:, omega].T
+                v = [(torch.cosine_similarity(pixels, projected[j][None], dim=1) / 0.3).softmax(0) for j in own]
+                pairs = [(a, b) for a in range(len(own)) for b in range(a + 1, len(own))]
+                divergence = [((v[a] - v[b]) * (v[a].log() - v[b].log())).sum() for a, b in pairs]
+                values.append(torch.stack([(-one).exp() for one in divergence]).mean())
+        expected = torch.stack(values).mean()
+    found = task(data, warm=True)["diversity"]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_patches_without_any_class_train_without_a_contrast(build: Callable[..., LpdTask]) -> None:
+    encoder = frozen()
+    task = build(losses(), encoder, power=10.0)
+    data = batch() | {"labels": torch.zeros(3, 2)}
+    parts = task(data, warm=True)
+    parts["loss"].backward()
+    assert encoder.tower.batches == []
+    assert [parts[name].item() for name in ("foreground", "background", "map_mean", "diversity")] == [0, 0, 0, 0]
+    assert bool(task.model.bank.weight.grad.isfinite().all())
+
+
+def test_bfloat16_changes_the_losses_by_little(build: Callable[..., LpdTask]) -> None:
+    task, data = build(losses(), frozen()), batch()
+    exact = task(data, warm=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = task(data, warm=True)
+    for name, value in exact.items():
+        assert narrow[name].dtype == torch.float32
+        assert narrow[name].item() == pytest.approx(value.item(), rel=0.05), name
+
+
+def test_frozen_weights_are_not_part_of_what_is_saved(build: Callable[..., LpdTask]) -> None:
+    saved = build(losses(), frozen()).trained_state()
+    assert not [name for name in saved if name.startswith("image_encoder.")]
+    assert "model.bank.weight" in saved
+    assert "contrast_head.layers.0.weight" in saved
+
+
+def test_settings_that_do_not_fit_the_model_are_an_error(build: Callable[..., LpdTask]) -> None:
+    with pytest.raises(SettingsError, match="has 4 numbers, the encoder 3 scales"):
+        build(LossSettings())
+    with pytest.raises(SettingsError, match="at least two classes"):
+        build(losses(), frozen(), counts=(3,))
+    build(losses({"weight": 0.0}), None, counts=(3,))
+
+
+def test_the_mean_of_nothing_is_0() -> None:
+    assert global_mean(Term(torch.tensor(0.0), torch.tensor(0.0))).item() == 0
+    assert global_mean(Term(torch.tensor(3.0), torch.tensor(2.0))).item() == 1.5

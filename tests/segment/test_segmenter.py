@@ -139,11 +139,40 @@ def test_a_closed_class_has_probability_0_and_refinement_cannot_bring_it_back(
     assert not (prediction.mask[1] == 0).any()
 
 
-def test_refinement_does_not_forbid_an_open_class_of_tiny_probability(build: Build) -> None:
-    segmenter = build(NO_BACKGROUND, gate="none", refine="crf", temperature=1e-3)
-    found = segmenter.segment(picture(24, 24))
-    assert np.isfinite(found.probabilities).all()
-    np.testing.assert_allclose(found.probabilities.sum(0), 1, atol=1e-4)
+def test_refinement_does_not_forbid_an_open_class_of_tiny_probability(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unaries = []
+
+    def spy(unary: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        unaries.append(unary)
+        return (-unary).softmax(1)
+
+    monkeypatch.setattr("lpdseg.segment.segmenter.dense_crf", spy)
+    segmenter = build(NO_BACKGROUND, gate="none", temperature=1e-3)
+    plain = segmenter.segment(picture(24, 24))
+    assert (plain.probabilities == 0).any()
+    segmenter.with_settings(refine="crf").segment(picture(24, 24))
+    assert bool(unaries[0].isfinite().all())
+
+
+@pytest.mark.parametrize("size", [(37, 53), (20, 20), (64, 33)])
+def test_an_odd_size_is_its_mirrored_enlargement_cut_back(size: tuple[int, int], build: Build) -> None:
+    image = picture(*size)
+    edges = [(0, -side % 32) for side in size]
+    enlarged = np.pad(image, [*edges, (0, 0)], mode="symmetric")
+    whole, found = build().segment(enlarged), build().segment(image)
+    np.testing.assert_array_equal(found.scores, whole.scores[:, : size[0], : size[1]])
+    np.testing.assert_array_equal(found.mask, whole.mask[: size[0], : size[1]])
+
+
+def test_a_closed_class_leaves_its_pixels_to_background(build: Build) -> None:
+    segmenter = build(gate="oracle", background="power", background_power=3.0, temperature=0.5)
+    images = batch_of(picture(32, 64))
+    found = segmenter.decide(segmenter.observe(images), images, torch.tensor([[True, False]]))
+    score = found.scores[0, 0]
+    expected = torch.stack([score, (1 - score) ** 3]).div(0.5).softmax(0)
+    torch.testing.assert_close(found.probabilities[0, [0, 2]], expected)
 
 
 @pytest.mark.parametrize("refine", ["none", "crf"])

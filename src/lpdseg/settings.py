@@ -45,13 +45,16 @@ class ModelSettings(_Section):
 
     encoder: str = Field("pvt_v2_b1", description="a name of the encoder table")
     weights: str | None = Field(None, description="folder or hub id of encoder weights; none: random")
+    last_stride: Literal[1, 2] | None = Field(
+        None, description="of the last stage; none: 1 for PVTv2 and MiT, else 2"
+    )
     stages: Literal[3, 4] | None = Field(None, description="scales of the encoder; none: all it has")
     freeze_norm: bool = Field(False, description="keep batch norm layers of the encoder as they are")
     prototypes: Count | tuple[Count, ...] = Field(10, description="k per class, or one number per class")
     prototype_dim: Count = 512
     hidden_dim: Count = 256
     temperature: Positive = Field(0.07, description="start of 1/s, s the learnable scale of the cosine")
-    merge: Literal["mean", "softmax"] = Field("mean", description="prototypes → class while training")
+    merge: Literal["mean", "softmax", "pixel"] = Field("pixel", description="prototypes → class while training")
 
 
 class ContrastSettings(_Section):
@@ -146,16 +149,21 @@ def preset_names() -> tuple[str, ...]:
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
 
 
-def load_settings(preset: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+def load_settings(preset: str | Path | Settings | None = None, overrides: Iterable[str] = ()) -> Settings:
     """Reads a preset by name, or a YAML file by path, and applies overrides such as `train.lr=1e-4`.
+
+    `preset` may be settings as well, or None for the plain ones.
 
     **Raises:** `SettingsError` for an unknown preset or setting (it names the nearest valid one), a value that
     a setting cannot hold, or a file that is no YAML mapping.
     """
-    values = {} if preset is None else _read(preset)
+    if isinstance(preset, str | Path):
+        values, source = _read(preset), str(preset)
+    else:
+        values, source = {} if preset is None else preset.model_dump(), "settings"
     for override in overrides:
         _apply(values, override)
-    return parse_settings(values, source="settings" if preset is None else str(preset))
+    return parse_settings(values, source)
 
 
 def parse_settings(values: dict[str, Any], source: str) -> Settings:

@@ -11,12 +11,12 @@ THRESHOLDS = torch.tensor([0.5, 0.5, 0.4])
 
 
 def test_predicted_opens_at_the_threshold_of_each_class() -> None:
-    gate = open_gate("predicted", PROBABILITIES, THRESHOLDS, None, has_background=True)
+    gate = open_gate("predicted", PROBABILITIES, THRESHOLDS, None, may_be_empty=True)
     assert gate.tolist() == [[True, True, False], [False, False, False]]
 
 
 def test_without_background_the_class_nearest_to_its_threshold_stays_open() -> None:
-    gate = open_gate("predicted", PROBABILITIES, THRESHOLDS, None, has_background=False)
+    gate = open_gate("predicted", PROBABILITIES, THRESHOLDS, None, may_be_empty=False)
     assert gate.tolist() == [[True, True, False], [False, False, True]]
 
 
@@ -25,7 +25,7 @@ def test_without_background_some_class_is_always_open(classes: int, threshold: f
     torch.manual_seed(seed)
     probabilities = torch.rand(4, classes)
     thresholds = torch.full((classes,), threshold)
-    gate = open_gate("predicted", probabilities, thresholds, None, has_background=False)
+    gate = open_gate("predicted", probabilities, thresholds, None, may_be_empty=False)
     assert bool(gate.any(1).all())
     passed = probabilities >= thresholds
     assert bool((gate | ~passed).all())
@@ -34,10 +34,10 @@ def test_without_background_some_class_is_always_open(classes: int, threshold: f
 
 def test_oracle_is_the_label_and_none_is_everything() -> None:
     labels = torch.tensor([[True, False, True], [False, False, False]])
-    assert open_gate("oracle", PROBABILITIES, THRESHOLDS, labels, has_background=True).equal(labels)
-    assert bool(open_gate("none", PROBABILITIES, THRESHOLDS, labels, has_background=True).all())
+    assert open_gate("oracle", PROBABILITIES, THRESHOLDS, labels, may_be_empty=True).equal(labels)
+    assert bool(open_gate("none", PROBABILITIES, THRESHOLDS, labels, may_be_empty=True).all())
 
 
 def test_oracle_without_labels_is_an_error() -> None:
     with pytest.raises(SettingsError, match="oracle gate needs ground-truth labels"):
-        open_gate("oracle", PROBABILITIES, THRESHOLDS, None, has_background=True)
+        open_gate("oracle", PROBABILITIES, THRESHOLDS, None, may_be_empty=True)

@@ -52,7 +52,7 @@ class _Table:
 
     matrices: Int[np.ndarray, "N S n n"]
     classes: int
-    has_background: bool
+    may_be_empty: bool
 
     def miou(self, probabilities: Float[np.ndarray, "N C"], thresholds: Float[np.ndarray, " C"]) -> float:
         gate = open_gate(
@@ -60,7 +60,7 @@ class _Table:
             torch.from_numpy(probabilities),
             torch.from_numpy(thresholds.astype(probabilities.dtype)),
             None,
-            self.has_background,
+            self.may_be_empty,
         )
         chosen = gate.numpy() @ (1 << np.arange(self.classes))
         total = self.matrices[np.arange(len(chosen)), chosen].sum(0)
@@ -94,7 +94,6 @@ def _candidates(probabilities: Float[np.ndarray, " N"]) -> Float[np.ndarray, " T
 
 def _by_gate(segmenter: Segmenter, observed: ObservedSplit) -> _Table:
     classes = len(segmenter.classes)
-    has_background = segmenter.settings.background != "none"
     plain = segmenter.with_settings(gate="oracle", refine="none")
     sets = ((torch.arange(1 << classes).unsqueeze(1) >> torch.arange(classes)) & 1).bool()
     matrices = []
@@ -109,7 +108,7 @@ def _by_gate(segmenter: Segmenter, observed: ObservedSplit) -> _Table:
                 np.stack([confusion_matrix(truth, mask, segmenter.classes.channels) for truth, mask in pairs])
             )
         matrices.append(np.stack(per_set, 1))
-    return _Table(np.concatenate(matrices), classes, has_background)
+    return _Table(np.concatenate(matrices), classes, segmenter.settings.background == "power")
 
 
 def _shrink(batch: LabelledBatch, evidence: Evidence) -> tuple[LabelledBatch, Evidence]:

@@ -19,12 +19,12 @@ def open_gate(
     probabilities: Float[Tensor, "B C"],
     thresholds: Float[Tensor, " C"],
     labels: Bool[Tensor, "B C"] | None,
-    has_background: bool,
+    may_be_empty: bool,
 ) -> Bool[Tensor, "B C"]:
     """The classes that may appear.
 
-    - `predicted`: image-level probability at or above the class's threshold. Where every pixel belongs to a class
-      (no background) and none passes, the class nearest to its threshold does.
+    - `predicted`: image-level probability at or above the class's threshold. Where none passes, the class
+      nearest to its threshold does, unless `may_be_empty` says that an image can be without tissue.
     - `oracle`: the classes of the ground truth; for comparison with published tables only.
     - `none`: all.
 
@@ -37,7 +37,7 @@ def open_gate(
             raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
         return labels.bool()
     passed = probabilities >= thresholds
-    if has_background:
+    if may_be_empty:
         return passed
     nearest = torch.zeros_like(passed)
     nearest.scatter_(1, (probabilities - thresholds).argmax(1, keepdim=True), True)

@@ -10,6 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Merge = Literal["mean", "softmax"]
+"""How prototype scores become class scores."""
+
+ImageMerge = Literal["mean", "softmax", "pixel"]
+"""How prototype maps become the image-level logits of the classes, see `image_logits`."""
 
 
 def class_slots(counts: tuple[int, ...]) -> tuple[Int[Tensor, "C k"], Bool[Tensor, "C k"]]:
@@ -49,3 +53,19 @@ def merge_prototypes(
         return total / keep.sum(2)
     weights: Tensor = grouped.masked_fill(~keep, -torch.inf).softmax(2)
     return (weights * grouped).sum(2)
+
+
+def image_logits(
+    maps: Float[Tensor, "B K H W"], slots: Int[Tensor, "C k"], real: Bool[Tensor, "C k"], merge: ImageMerge
+) -> Float[Tensor, "B C"]:
+    """Prototype maps → image-level logits of the classes: averaged over pixels, merged over prototypes.
+
+    - `mean`: as published. It constrains the sum of a class's prototypes and none of them alone: prototypes that
+      differ can cancel, and then their soft maximum, which prediction takes, means little.
+    - `softmax`: the soft maximum of the averages; in each image one prototype of a class is enough.
+    - `pixel`: the average of the soft maximum at each pixel, that is, of the class map that prediction uses. Each
+      pixel may be claimed by another prototype, and what any prototype claims counts.
+    """
+    if merge == "pixel":
+        return merge_prototypes(maps, slots, real, "softmax").mean((2, 3))
+    return merge_prototypes(maps.mean((2, 3)), slots, real, merge)

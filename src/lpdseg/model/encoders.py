@@ -44,7 +44,7 @@ class EncoderEntry:
 
 _APACHE = "Apache-2.0"
 _SEGFORMER = "NVIDIA Source Code License for SegFormer (non-commercial)"
-_PYRAMID = {"strides": [4, 2, 2, 1]}  # the last stage keeps the resolution of the one before
+_STRIDED = {"pvt_v2", "segformer"}  # their configurations hold the stride of each stage
 _WIDTHS = {"b0": [32, 64, 160, 256], "b1": [64, 128, 320, 512]}
 _DEPTHS = {
     "b0": [2, 2, 2, 2], "b1": [2, 2, 2, 2], "b2": [3, 4, 6, 3],
@@ -54,12 +54,12 @@ _DEPTHS = {
 
 def _pvt(size: str) -> EncoderEntry:
     widths = _WIDTHS.get(size, _WIDTHS["b1"])
-    options = _PYRAMID | {"hidden_sizes": widths, "depths": [3, 4, 6, 3] if size == "b2" else [2, 2, 2, 2]}
+    options = {"hidden_sizes": widths, "depths": [3, 4, 6, 3] if size == "b2" else [2, 2, 2, 2]}
     return EncoderEntry("pvt_v2", options, f"OpenGVLab/pvt_v2_{size}", _APACHE)
 
 
 def _mit(size: str) -> EncoderEntry:
-    options = _PYRAMID | {"hidden_sizes": _WIDTHS.get(size, _WIDTHS["b1"]), "depths": _DEPTHS[size]}
+    options = {"hidden_sizes": _WIDTHS.get(size, _WIDTHS["b1"]), "depths": _DEPTHS[size]}
     return EncoderEntry("segformer", options, f"nvidia/mit-{size}", _SEGFORMER)
 
 
@@ -112,11 +112,15 @@ class Encoder(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         freeze_norm: bool = False,
+        last_stride: int | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.widths = tuple(widths)
         self.freeze_norm = freeze_norm
+        self.last_stride = last_stride
+        if last_stride == 1:
+            _keep_resolution(backbone)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         if freeze_norm:
@@ -148,6 +152,7 @@ class Encoder(nn.Module):
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
             "freeze_norm": self.freeze_norm,
+            "last_stride": self.last_stride,
         }
 
     @classmethod
@@ -156,11 +161,22 @@ class Encoder(nn.Module):
         values = dict(config["backbone"])
         backbone_config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
         backbone = _backbone_class(backbone_config.model_type)(backbone_config)
-        return cls(backbone, _widths(backbone_config), config["mean"], config["std"], config["freeze_norm"])
+        return cls(
+            backbone,
+            _widths(backbone_config),
+            config["mean"],
+            config["std"],
+            config["freeze_norm"],
+            config["last_stride"],
+        )
 
 
 def build_encoder(
-    name: str, weights: str | None = None, freeze_norm: bool = False, stages: int | None = None
+    name: str,
+    weights: str | None = None,
+    freeze_norm: bool = False,
+    stages: int | None = None,
+    last_stride: int | None = None,
 ) -> Encoder:
     """An encoder of the table, with weights from a local folder or a hub id, or random ones.
 
@@ -168,24 +184,33 @@ def build_encoder(
 
     - `stages`: how many scales, 3 or 4; None takes all that the weights have. A local folder may hold three.
 
-    **Raises:** `SettingsError` for a name that is not in the table; `WeightsError` where weights are missing or
-    belong to another architecture.
+    - `last_stride`: of the last stage: 1 keeps the resolution of the stage before. None takes 1 for PVTv2 and MiT
+      and 2 for the others, as in the table. It changes no weight's shape.
+
+    **Raises:** `SettingsError` for a name that is not in the table, or a stride it cannot have; `WeightsError`
+    where weights are missing or belong to another architecture.
     """
     if name not in ENCODERS:
         raise SettingsError(f"unknown encoder {name!r}; the table has {', '.join(ENCODERS)}")
     entry = ENCODERS[name]
+    if last_stride is not None and entry.model_type not in _STRIDED | {"resnet"}:
+        raise SettingsError(f"model.last_stride cannot be set for {name!r}; it can for PVTv2, MiT and ResNet")
+    options = dict(entry.options)
+    if entry.model_type in _STRIDED:
+        count = stages or 4
+        options["strides"] = [4, *[2] * (count - 2), last_stride or 1, *[1] * (4 - count)]
+        last_stride = None
     if weights is None:
-        config = first_stages(transformers.AutoConfig.for_model(entry.model_type, **entry.options), stages)
+        config = first_stages(transformers.AutoConfig.for_model(entry.model_type, **options), stages)
         backbone = _backbone_class(entry.model_type)(config)
     else:
         weights = str(Path(weights).expanduser()) if weights.startswith("~") else weights
-        strides = {"strides": entry.options["strides"]} if "strides" in entry.options else {}
-        expected = {key: value for key, value in entry.options.items() if key != "strides"}
+        strides = {"strides": options.pop("strides")} if "strides" in options else {}
         backbone = load_backbone(
-            _backbone_class(entry.model_type), weights, entry.model_type, expected, strides, stages, label=name
+            _backbone_class(entry.model_type), weights, entry.model_type, options, strides, stages, label=name
         )
     mean, std = (entry.mean, entry.std) if weights is None else read_normalisation(weights, entry.mean, entry.std)
-    return Encoder(backbone, _widths(backbone.config), mean, std, freeze_norm)
+    return Encoder(backbone, _widths(backbone.config), mean, std, freeze_norm, last_stride)
 
 
 def _backbone_class(model_type: str) -> Any:
@@ -202,6 +227,14 @@ def _widths(config: Any) -> list[int]:
     if config.model_type == "swin":
         return [config.embed_dim * 2**stage for stage in range(len(config.depths))]
     return list(config.hidden_sizes)
+
+
+def _keep_resolution(backbone: nn.Module) -> None:
+    """Sets the stride of a ResNet's last stage to 1."""
+    encoder: Any = backbone.encoder
+    for module in encoder.stages[-1].layers[0].modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
 
 
 def _batch_norms(module: nn.Module) -> list[nn.Module]:

@@ -38,7 +38,11 @@ class ImageEncoder(Protocol):
 
 
 class SelfEncoder:
-    """The model's own encoder at its present weights, without gradient to them; mean over the last scale."""
+    """The model's own encoder at its present weights, without gradient to them; mean over the last scale.
+
+    It runs in evaluation mode, as every frozen encoder does: masked images neither change batch norm statistics nor
+    depend on one another.
+    """
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -48,9 +52,12 @@ class SelfEncoder:
     def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
         """RGB in [0, 1] → embeddings in the space of the last scale's features."""
         frozen = {name: value.detach() for name, value in self.encoder.named_parameters()}
-        # Buffers are cloned so that batch norm statistics do not learn from masked images.
-        frozen |= {name: value.clone() for name, value in self.encoder.named_buffers()}
-        features: list[Tensor] = torch.func.functional_call(self.encoder, frozen, (images,))
+        mode = self.encoder.training
+        self.encoder.eval()
+        try:
+            features: list[Tensor] = torch.func.functional_call(self.encoder, frozen, (images,))
+        finally:
+            self.encoder.train(mode)
         return features[-1].mean((2, 3))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lpdseg.maps.merge import Merge, merge_prototypes
+from lpdseg.maps.merge import ImageMerge, Merge, image_logits, merge_prototypes
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.prototypes import CosineMap, Projection, PrototypeBank
 
@@ -74,3 +74,7 @@ class LPD(nn.Module):
     def merge(self, values: Float[Tensor, "B K *pixels"], merge: Merge) -> Float[Tensor, "B C *pixels"]:
         """Prototype scores → class scores; see `lpdseg.maps.merge.merge_prototypes`."""
         return merge_prototypes(values, self.bank.slots, self.bank.real, merge)
+
+    def image_logits(self, maps: Float[Tensor, "B K H W"], merge: ImageMerge) -> Float[Tensor, "B C"]:
+        """Prototype maps → image-level class logits; see `lpdseg.maps.merge.image_logits`."""
+        return image_logits(maps, self.bank.slots, self.bank.real, merge)

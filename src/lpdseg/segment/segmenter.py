@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.maps.background import background_score
+from lpdseg.maps.background import with_background
 from lpdseg.maps.crf import dense_crf
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
 from lpdseg.maps.labelling import class_probabilities
-from lpdseg.maps.merge import Merge
+from lpdseg.maps.merge import ImageMerge
 from lpdseg.model.lpd import LPD
 from lpdseg.segment.views import make_views, mean_of_views
 from lpdseg.settings import PredictSettings, change_section
@@ -94,7 +94,7 @@ class Segmenter:
         settings: PredictSettings,
         thresholds: Float[Tensor, " C"],
         level_weights: Sequence[float],
-        train_merge: Merge,
+        train_merge: ImageMerge,
         autocast: bool = False,
     ) -> None:
         if len(settings.fusion) != model.scales:
@@ -128,7 +128,7 @@ class Segmenter:
         }
         total = sum(self.level_weights)
         logits = sum(
-            self.model.merge(outputs[level].maps.mean((2, 3)), self.train_merge) * (weight / total)
+            self.model.image_logits(outputs[level].maps, self.train_merge) * (weight / total)
             for level, weight in enumerate(self.level_weights)
             if weight > 0
         )
@@ -152,12 +152,15 @@ class Segmenter:
             evidence.probabilities,
             self.thresholds.to(scores.device),
             None if labels is None else labels.to(scores.device),
-            has_background=settings.background != "none",
+            may_be_empty=settings.background == "power",
         )
-        closed = scores * gate[:, :, None, None]
-        pixels = _to_unit(images, scores.device)
-        background = background_score(settings.background, closed, pixels, settings.background_power)
-        probabilities = class_probabilities(scores, gate, background, settings.temperature)
+        weighed, background = with_background(
+            settings.background,
+            scores * gate[:, :, None, None],
+            _to_unit(images, scores.device),
+            settings.background_power,
+        )
+        probabilities = class_probabilities(weighed, gate, background, settings.temperature)
         if settings.refine == "crf":
             forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
             unary = -probabilities.clamp(min=1e-8).log()

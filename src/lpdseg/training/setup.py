@@ -71,7 +71,7 @@ def build_task(settings: Settings, classes: TissueClasses) -> LpdTask:
     """
     torch.manual_seed(settings.train.seed)
     wanted = settings.model
-    encoder = build_encoder(wanted.encoder, wanted.weights, wanted.freeze_norm, wanted.stages)
+    encoder = build_encoder(wanted.encoder, wanted.weights, wanted.freeze_norm, wanted.stages, wanted.last_stride)
     model = build_model(encoder, wanted, len(classes))
     contrast = settings.loss.contrast
     image_encoder = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None

@@ -16,7 +16,7 @@ from lpdseg.losses.contrast import contrast_loss
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.term import Term
 from lpdseg.maps.labelling import pseudo_mask
-from lpdseg.maps.merge import Merge
+from lpdseg.maps.merge import ImageMerge
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD, ScaleOutput
 from lpdseg.model.prototypes import Projection
@@ -40,7 +40,7 @@ class LpdTask(nn.Module):
         self,
         model: LPD,
         settings: LossSettings,
-        merge: Merge,
+        merge: ImageMerge,
         image_encoder: ImageEncoder | None,
         background_power: float | None,
         hidden: int,
@@ -77,7 +77,7 @@ class LpdTask(nn.Module):
         return {"loss": loss, **parts}
 
     def _classification(self, outputs: dict[int, ScaleOutput], labels: Float[Tensor, "B C"]) -> Term:
-        logits = [self.model.merge(outputs[level].maps.mean((2, 3)), self.merge) for level in self.supervised]
+        logits = [self.model.image_logits(outputs[level].maps, self.merge) for level in self.supervised]
         weights = [self.settings.scale_weights[level] for level in self.supervised]
         return classification_loss(logits, labels, weights)
 

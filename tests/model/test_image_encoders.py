@@ -72,8 +72,9 @@ def test_self_is_the_encoder_without_gradient_to_it(training: bool, encoder: Enc
     assert all(value.grad is None for value in encoder.parameters())
     for name, value in encoder.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)  # batch norm's statistics too
-    with torch.no_grad():
-        torch.testing.assert_close(embedded, encoder(images)[-1].mean((2, 3)))
+    assert encoder.training is training
+    with torch.no_grad():  # in evaluation mode, whatever the mode of the encoder that learns
+        torch.testing.assert_close(embedded, encoder.eval()(images)[-1].mean((2, 3)))
     encoder.load_state_dict(before)
 
 

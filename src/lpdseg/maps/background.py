@@ -6,7 +6,7 @@ B images, C classes, H x W pixels.
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,19 +26,21 @@ _WINDOW = 5
 def with_background(
     kind: Background,
     scores: Float[Tensor, "B C H W"],
+    gate: Bool[Tensor, "B C"],
     images: Float[Tensor, "B 3 H W"],
     power: float,
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 1 H W"] | None]:
     """Class scores, and a score in [0, 1] for background (None for `none`).
 
-    - `power`: (1 − max_c score)^power, as published: background is where no class is active.
+    - `power`: (1 − max_c score)^power over the classes that pass the gate, as published: background is where none
+      of them is active.
     - `glass`: g, a soft step on the optical density, averaged over 5 x 5 pixels. Min–max normalisation lets some
       class be active in glass too, so class scores are multiplied by 1 − g.
     """
     if kind == "none":
         return scores, None
     if kind == "power":
-        return scores, (1 - scores.amax(1, keepdim=True)).clamp(min=0) ** power
+        return scores, (1 - (scores * gate[:, :, None, None]).amax(1, keepdim=True)).clamp(min=0) ** power
     density = -images.clamp(min=1 / 255).log10().mean(1, keepdim=True)
     padded = F.pad(density, [_WINDOW // 2] * 4, mode="replicate")
     glass = torch.sigmoid((_GLASS_DENSITY - F.avg_pool2d(padded, _WINDOW, stride=1)) / _STEP)

@@ -156,7 +156,8 @@ class Segmenter:
         )
         weighed, background = with_background(
             settings.background,
-            scores * gate[:, :, None, None],
+            scores,
+            gate,
             _to_unit(images, scores.device),
             settings.background_power,
         )

@@ -1,22 +1,27 @@
-"""`lpdseg data`: look at a data set before a model learns from it."""
+"""`lpdseg data`: look at a data set before a model learns from it, or make one."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lpdseg.cli.stop import told_what_is_left
+
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def data() -> None:
-    """Check data sets."""
+    """Check a data set, or generate one."""
 
 
 @app.command()
 def check(
     source: Annotated[
-        Path, typer.Argument(metavar="DIR_OR_CSV", help="A manifest CSV, or the folder of a data set.")
+        Path,
+        typer.Argument(
+            metavar="DIR_OR_CSV", envvar="LPDSEG_DATA", help="A manifest CSV, or the folder of a data set."
+        ),
     ],
     classes: Annotated[
         str | None, typer.Option(help="A preset (bcss, luad, wsss4luad, glas), or class names as in STR,BEN,MAL.")
@@ -46,3 +51,40 @@ def check(
     show(report)
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, or one to go on with.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pixels.")] = 0,
+    size: Annotated[int, typer.Option(min=16, help="Side of a patch in pixels.")] = 224,
+    mpp: Annotated[float, typer.Option(help="Microns per pixel.")] = 0.5,
+    train: Annotated[int, typer.Option(min=0, help="Training patches, with labels and no masks.")] = 1200,
+    valid: Annotated[int, typer.Option(min=0, help="Validation patches, with masks.")] = 240,
+    test: Annotated[int, typer.Option(min=0, help="Test patches, with masks.")] = 360,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+) -> None:
+    """Generate H&E-like patches with known tissues, in the layout of BCSS-WSSS.
+
+    Called again with the same options it makes the patches that are missing.
+    """
+    import os
+
+    from lpdseg.cli.progress import stages
+    from lpdseg.data.synthetic import PATIENTS, generate
+
+    patches = {"train": train, "valid": valid, "test": test}
+    again = "the patches in {} are whole; run the same command again, and it goes on from there"
+    with told_what_is_left(lambda: again.format(out)), stages() as progress:
+        manifest = generate(
+            out,
+            seed=seed,
+            size=size,
+            mpp=mpp,
+            patches=patches,
+            patients=PATIENTS,
+            workers=workers or min(8, os.cpu_count() or 1),
+            progress=lambda done, total: progress("generating", done, total),
+        )
+    counts = ", ".join(f"{len(manifest.split(split))} {split}" for split in manifest.splits)
+    typer.echo(f"{counts} patches of {size} px at {mpp} microns per pixel, in {out}")

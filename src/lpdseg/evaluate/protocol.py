@@ -122,20 +122,27 @@ def write_csv(records: Sequence[Record], path: Path) -> None:
 
 
 def table(records: Sequence[Record]) -> Table:
-    """The records for a terminal: one row each, intervals in brackets, IoU per class."""
+    """The records for a terminal: a column each, intervals in brackets; three fit into 80 characters."""
     names = list(dict.fromkeys(name for entry in records for name in entry["classes"]))
-    result = Table(title="per cent; [95 % interval over patients]")
-    for heading in ("split", "gate", "background", "refine"):
-        result.add_column(heading)
-    for heading in ("mIoU", "mDice", "FwIoU", *(f"IoU {name}" for name in names), "image F1"):
-        result.add_column(heading, justify="right")
-    for entry in records:
-        result.add_row(
-            *(entry[key] for key in ("split", "gate", "background", "refine")),
-            *(_with_interval(entry, figure) for figure in ("miou", "mdice", "fwiou")),
-            *(_text(entry["classes"].get(name, {}).get("iou")) for name in names),
-            _text((entry["image_level"] or {}).get("f1")),
-        )
+    title = "per cent [95 % interval over patients]"
+    result = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    result.add_column()
+    for _ in records:
+        result.add_column(justify="right")
+    for key in ("split", "gate", "background", "refine"):
+        result.add_row(key, *(str(entry[key]) for entry in records))
+    result.add_row()
+    for figure, label in (
+        ("miou", "mIoU"),
+        ("mdice", "mDice"),
+        ("fwiou", "FwIoU"),
+        ("pixel_accuracy", "pixels right"),
+    ):
+        result.add_row(label, *(_with_interval(entry, figure) for entry in records))
+    result.add_row()
+    for name in names:
+        result.add_row(f"IoU {name}", *(_text(entry["classes"].get(name, {}).get("iou")) for entry in records))
+    result.add_row("image F1", *(_text((entry["image_level"] or {}).get("f1")) for entry in records))
     return result
 
 

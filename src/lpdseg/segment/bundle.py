@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoders import Encoder
@@ -70,6 +71,14 @@ def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **
     target = pick_device(device)
     segmenter = make_segmenter(model.to(target).eval(), classes, settings, torch.tensor(state["thresholds"]))
     return segmenter.with_settings(**changes) if changes else segmenter
+
+
+def weights_digest(run: Path, checkpoint: str = "best") -> str:
+    """SHA-256 of a checkpoint's weights file, as hex digits: tells which model made a result.
+
+    **Raises:** `CheckpointError` where there is no such checkpoint, `DataError` where its file is gone.
+    """
+    return content_digest(run / "checkpoints" / read_state(run, checkpoint)["files"]["weights"])
 
 
 def make_segmenter(model: LPD, classes: TissueClasses, settings: Settings, thresholds: Tensor) -> Segmenter:

@@ -1,6 +1,8 @@
 """Before the first step: checks that training can succeed, and the parts that it needs."""
 
+import os
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lpdseg.data.dataset import TrainingPatches
-from lpdseg.data.patches import read_header
+from lpdseg.data.patches import read_image
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import CheckpointError, DataError, SettingsError
 from lpdseg.model.encoders import build_encoder
@@ -40,9 +42,14 @@ def check_labels(records: tuple[PatchRecord, ...], classes: TissueClasses) -> No
 def common_size(records: tuple[PatchRecord, ...]) -> int | None:
     """None where all patches have the same size; else the side in pixels that they are resized to for training.
 
-    That is the commonest shorter side. Masks are predicted at each image's own size in any case.
+    That is the commonest shorter side. Masks are predicted at each image's own size in any case. Every patch is
+    decoded, so that a damaged one is met now and not in the middle of a run.
+
+    **Raises:** `DataError` for a patch that cannot be read.
     """
-    sizes = Counter(read_header(record.path).size for record in records)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        shapes = pool.map(lambda record: read_image(record.path).shape, records)
+        sizes = Counter((shape[0], shape[1]) for shape in shapes)
     if len(sizes) == 1:
         return None
     sides: Counter[int] = Counter()
@@ -89,7 +96,7 @@ def check_run_folder(run: Path, resume: bool) -> None:
     """
     if resume and not has_checkpoint(run, "last"):
         raise CheckpointError(f"{run} holds no checkpoint to resume from; start without --resume")
-    if not resume and (run / "run.json").exists():
+    if not resume and (has_checkpoint(run, "last") or has_checkpoint(run, "best")):
         raise CheckpointError(f"{run} already holds a run; go on with --resume, or choose another --out")
 
 

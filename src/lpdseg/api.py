@@ -1,0 +1,242 @@
+"""The verbs of the package, for Python: train, load, evaluate, segment. The command line calls these functions."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lpdseg.data.importers import load_data
+from lpdseg.data.patches import read_image
+from lpdseg.data.records import Manifest
+from lpdseg.errors import CheckpointError, DataError, SettingsError
+from lpdseg.evaluate.confusion import Background
+from lpdseg.evaluate.protocol import Record
+from lpdseg.evaluate.split import observe_split, read_labelled, score_split
+from lpdseg.export.patches import Exported, export_patches
+from lpdseg.quiet import quiet
+from lpdseg.segment.bundle import load_segmenter, weights_digest
+from lpdseg.segment.patches import find_images
+from lpdseg.segment.segmenter import Segmentation, Segmenter
+from lpdseg.settings import Gate, Settings, load_settings, parse_settings
+from lpdseg.tissue import PRESETS, TissueClasses, tissue_classes
+from lpdseg.training.engine import Engine
+from lpdseg.training.loop import TrainResult
+from lpdseg.training.loop import train as run_training
+from lpdseg.training.progress import Reporter, Silent
+from lpdseg.training.record import versions
+
+__all__ = ["Exported", "Told", "TrainResult", "evaluate", "load", "segment", "segment_files", "train"]
+
+Told = Callable[[str, int, int], None]
+"""Called with what is being done, and how much of it is done, of how much."""
+
+
+def train(
+    data: str | Path | Manifest,
+    out: str | Path,
+    *,
+    preset: str | Path | Settings | None = None,
+    weights: str | Path | None = None,
+    classes: str | None = None,
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+    epochs: float | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Trains on the image-level labels of `data` and leaves the run in the folder `out`.
+
+    **Arguments:**
+
+    - `data`: what `load_data` reads, or a manifest.
+    - `preset`: the name of a preset, a YAML file, or settings; by default the plain settings, or those of the run
+      where it is resumed.
+    - `weights`: folder or hub id of the encoder's pretrained weights.
+    - `classes`: a class preset or names separated by commas; by default those of the settings, else of the data.
+    - `overrides`: such as `train.lr=1e-4`; `weights`, `classes`, `seed` and `epochs` are set after them.
+    - `resume`: go on with the run in `out`.
+    - `device`, `devices`, `nodes`: see `Engine`.
+    - `reporter`: who is told of progress; by default nobody.
+
+    **Raises:** `LpdsegError` of the kind that fits.
+    """
+    run = Path(out)
+    reporter = Silent() if reporter is None else reporter
+    if resume and preset is None and (run / "settings.yaml").is_file():
+        preset = run / "settings.yaml"
+    settings = _settings(
+        preset,
+        overrides,
+        {
+            "model": {"weights": None if weights is None else str(weights)},
+            "data": {"classes": classes},
+            "train": {"seed": seed, "epochs": epochs},
+        },
+    )
+    if isinstance(data, Manifest):
+        manifest = data
+    else:
+        named = settings.data.classes
+        manifest = load_data(Path(data), None if named is None else tissue_classes(named))
+        for note in manifest.notes:
+            reporter.note(note)
+    with quiet():
+        engine = Engine(device, devices, nodes)
+        return run_training(settings, manifest, run, resume=resume, engine=engine, reporter=reporter)
+
+
+def load(run: str | Path, checkpoint: str = "best", device: str = "auto", **changes: Any) -> Segmenter:
+    """A trained run as a segmenter; `changes` are prediction settings such as `refine="none"`.
+
+    **Raises:** `CheckpointError` where the folder holds no such checkpoint; `SettingsError` for an unknown change.
+    """
+    with quiet():
+        return load_segmenter(Path(run), checkpoint, device, **changes)
+
+
+def evaluate(
+    run: str | Path | Segmenter,
+    data: str | Path | Manifest,
+    split: str = "valid",
+    gates: Sequence[Gate] = ("predicted",),
+    backgrounds: Sequence[Background] = ("keep",),
+    *,
+    classes: str | None = None,
+    refine: str | None = None,
+    checkpoint: str = "best",
+    device: str = "auto",
+    progress: Told | None = None,
+) -> list[Record]:
+    """Compares predicted masks with those of a split: one record per gate and background rule.
+
+    The network runs once, whatever the number of gates.
+
+    **Arguments:**
+
+    - `run`: a run's folder, or a segmenter, to which `checkpoint` and `device` mean nothing.
+    - `data`: what `load_data` reads, or a manifest; its classes must be those of the run.
+    - `classes`: says what the data's classes are where its files do not.
+    - `refine`: `none` or `crf` instead of the run's own.
+
+    **Returns:** records, see `lpdseg.evaluate.record`; all figures are per cent.
+
+    **Raises:** `CheckpointError` where the run and the data have other classes; `DataError` where the split has no
+    masks.
+    """
+    segmenter = run if isinstance(run, Segmenter) else load(run, checkpoint, device)
+    if refine is not None:
+        segmenter = segmenter.with_settings(refine=refine)
+    manifest = _same_classes(segmenter.classes, data, classes)
+
+    def tell(what: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(what, done, total)
+
+    batches = read_labelled(manifest.split(split), manifest.classes, segmenter.settings.batch, split)
+    observed = observe_split(segmenter, batches, tell("predicting"))
+    return [
+        entry
+        for gate in gates
+        for entry in score_split(
+            segmenter.with_settings(gate=gate), observed, split, backgrounds, tell(f"scoring, gate {gate}")
+        )
+    ]
+
+
+def segment(run: str | Path | Segmenter, image: str | Path | UInt8[np.ndarray, "H W 3"]) -> Segmentation:
+    """Segments one image, an 8-bit RGB file or array. For many, `load` the run once, or see `segment_files`.
+
+    **Raises:** `CheckpointError`, `DataError`.
+    """
+    segmenter = run if isinstance(run, Segmenter) else load(run)
+    return segmenter.segment(read_image(Path(image)) if isinstance(image, str | Path) else image)
+
+
+def segment_files(
+    run: str | Path,
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    gate: Gate = "predicted",
+    refine: str | None = None,
+    probabilities: bool = False,
+    overlays: bool = False,
+    recurse: bool = True,
+    skip_bad: bool = False,
+    batch: int | None = None,
+    checkpoint: str = "best",
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Segments images and folders of images, and leaves masks and a record below `out`; see `export_patches`.
+
+    **Arguments:**
+
+    - `run`: the folder of a trained run.
+    - `gate`: `predicted`, or `none` for masks that may show every class.
+    - `refine`: `none` or `crf` instead of the run's own.
+    - `recurse`: look into folders below those of `inputs`.
+
+    **Raises:** `CheckpointError`, `DataError`, `OutputError`, `SettingsError`.
+    """
+    results = [Path(out), Path(out) / "masks", Path(out) / "overlays"]
+    images = find_images([Path(source) for source in inputs], recurse=recurse, leave_out=results)
+    changes = {"gate": gate} | ({} if refine is None else {"refine": refine})
+    if gate == "oracle":
+        raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
+    segmenter = load(run, checkpoint, device, **changes)
+    return export_patches(
+        segmenter,
+        images,
+        Path(out),
+        probabilities=probabilities,
+        overlays=overlays,
+        skip_bad=skip_bad,
+        batch=batch,
+        described={
+            "run": str(run),
+            "checkpoint": checkpoint,
+            "weights_sha256": weights_digest(Path(run), checkpoint),
+            "versions": versions(),
+        },
+        progress=progress,
+    )
+
+
+def _settings(
+    preset: str | Path | Settings | None, overrides: Iterable[str], changes: dict[str, dict[str, Any]]
+) -> Settings:
+    """Preset, then overrides, then those of `changes` that are not None."""
+    values = load_settings(preset, overrides).model_dump()
+    for section, entries in changes.items():
+        values[section] |= {name: value for name, value in entries.items() if value is not None}
+    return parse_settings(values, source="the options")
+
+
+def _same_classes(wanted: TissueClasses, data: str | Path | Manifest, classes: str | None) -> Manifest:
+    """The data set, once it is sure that its classes are those of the run."""
+    manifest = data if isinstance(data, Manifest) else _load_for(wanted, Path(data), classes)
+    found = manifest.classes
+    if found.channel_names != wanted.channel_names:
+        guessed = "; name them with --classes if these were guessed wrongly" if manifest.notes else ""
+        raise CheckpointError(
+            f"the run was trained for the classes {', '.join(wanted.channel_names)}, but {manifest.source} has "
+            f"{', '.join(found.channel_names)}; evaluate on data of the same classes{guessed}"
+        )
+    return manifest
+
+
+def _load_for(wanted: TissueClasses, source: Path, classes: str | None) -> Manifest:
+    if classes is not None:
+        return load_data(source, tissue_classes(classes))
+    try:
+        manifest = load_data(source)
+    except DataError:  # it may only lack what tells its classes; any other fault is met again
+        return load_data(source, wanted)
+    # Number and names are all that file names tell, and names only where a published data set writes so.
+    nameless = bool(manifest.notes) and manifest.classes not in PRESETS.values()
+    return load_data(source, wanted) if nameless else manifest

@@ -1,0 +1,96 @@
+"""`lpdseg evaluate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lpdseg.cli.stop import told_what_is_left
+from lpdseg.cli.words import AnyGate, BackgroundRule, Checkpoint, Refinement, Split
+
+if TYPE_CHECKING:
+    from lpdseg.evaluate.protocol import Record
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR_OR_CSV", envvar="LPDSEG_DATA", help="A manifest CSV, or the folder of a data set."
+        ),
+    ],
+    split: Annotated[Split, typer.Option(help="Which patches to compare.")] = Split.valid,
+    gate: Annotated[
+        list[AnyGate] | None,
+        typer.Option(
+            help="Classes that a mask may show: those predicted for its image, those of its ground truth (oracle), "
+            "or all (none). Repeatable. Default: predicted."
+        ),
+    ] = None,
+    background: Annotated[
+        list[BackgroundRule] | None,
+        typer.Option(help="Whether pixels whose truth is background count. Repeatable. Default: keep."),
+    ] = None,
+    refine: Annotated[Refinement | None, typer.Option(help="Instead of the run's own refinement.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
+    ] = None,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the records there.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a row per record there.")] = None,
+) -> None:
+    """Compare predicted masks with true ones: mIoU, Dice and intervals over patients.
+
+    The network runs once, however many gates and background rules are asked for.
+    """
+    from rich.console import Console
+
+    from lpdseg import api
+    from lpdseg.cli.progress import stages
+    from lpdseg.evaluate.protocol import table, write_csv
+    from lpdseg.files import write_json
+
+    with told_what_is_left(lambda: "nothing was written"), stages() as progress:
+        gates: Any = [entry.value for entry in gate or [AnyGate.predicted]]
+        backgrounds: Any = [entry.value for entry in background or [BackgroundRule.keep]]
+        records = api.evaluate(
+            run,
+            data,
+            split.value,
+            list(dict.fromkeys(gates)),
+            list(dict.fromkeys(backgrounds)),
+            classes=classes,
+            refine=None if refine is None else refine.value,
+            checkpoint=checkpoint.value,
+            device=device,
+            progress=progress,
+        )
+    if json is not None:
+        write_json(json, records)
+    if csv is not None:
+        write_csv(records, csv)
+    console = Console(markup=False, highlight=False)
+    console.print(table(records))
+    console.print(what_was_compared(records), soft_wrap=True)
+
+
+def what_was_compared(records: "list[Record]") -> str:
+    """One line that says what the figures above it mean."""
+    first = records[0]
+    patients = f"{first['patients']} patient{'' if first['patients'] == 1 else 's'}"
+    parts = [f"{first['images']} images of {patients}, split {first['split']}."]
+    gates = {entry["gate"] for entry in records}
+    if "predicted" in gates:
+        parts.append("Gate predicted: a mask shows only classes found in its image;")
+        parts.append(
+            "the thresholds of that were chosen on this very split, so expect less on new patients."
+            if first["split"] == "valid"
+            else "the thresholds of that come from the valid split."
+        )
+    if "oracle" in gates:
+        parts.append("Gate oracle: the true classes of each image are given; only for comparison with papers.")
+    if "none" in gates:
+        parts.append("Gate none: a mask may show every class.")
+    return " ".join(parts)

@@ -1,0 +1,78 @@
+"""What `lpdseg licenses` lists: code by its installed metadata, weights by the encoder table."""
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Any
+
+from lpdseg.model.encoders import ENCODERS
+from lpdseg.training.checkpoint import read_state
+
+_LIBRARIES = ("torch", "transformers", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pillow")
+
+
+@dataclass(frozen=True)
+class Licensed:
+    """A thing, its licence and where it comes from."""
+
+    what: str
+    licence: str
+    source: str
+
+
+def of_code() -> list[Licensed]:
+    """The package, and the libraries that do its arithmetic."""
+    return [Licensed(name, _of_package(name), "code") for name in ("lpdseg", *_LIBRARIES)]
+
+
+def of_encoders() -> list[Licensed]:
+    """The weights that the encoder table names; none of them comes with the package."""
+    return [Licensed(f"{name} weights", entry.licence, f"hub: {entry.hub_id}") for name, entry in ENCODERS.items()]
+
+
+def of_run(run: Path) -> list[Licensed]:
+    """The weights that a run started from, and those of its frozen image encoder.
+
+    **Raises:** `CheckpointError` where the folder holds no checkpoint.
+    """
+    settings = read_state(run, "last")["settings"]
+    encoder, weights = settings["model"]["encoder"], settings["model"]["weights"]
+    return [_of_start(encoder, weights), _of_image_encoder(settings["loss"]["contrast"])]
+
+
+def _of_start(encoder: str, weights: str | None) -> Licensed:
+    entry = ENCODERS.get(encoder)
+    what = f"{encoder} weights"
+    if weights is None:
+        return Licensed(what, "none: the run started from random weights", "-")
+    if entry is not None and weights == entry.hub_id:
+        return Licensed(what, entry.licence, f"hub: {weights}")
+    return Licensed(what, _UNKNOWN, weights)
+
+
+_UNKNOWN = "not known here; read the model card or the licence file that came with it"
+
+
+def _of_image_encoder(contrast: dict[str, Any]) -> Licensed:
+    what = "frozen image encoder"
+    kind, _, source = contrast["encoder"].partition(":")
+    if contrast["weight"] == 0 or kind == "none":
+        return Licensed(what, "none was used", "-")
+    if kind == "self":
+        return Licensed(what, "the encoder above", "-")
+    return Licensed(what, _UNKNOWN, source)
+
+
+def _of_package(name: str) -> str:
+    """The licence as the package declares it: as an expression, a classifier, or the first line of a text."""
+    try:
+        facts: Any = metadata(name)
+    except PackageNotFoundError:
+        return "not installed"
+    expression = facts.get("License-Expression")
+    if expression:
+        return str(expression)
+    for classifier in facts.get_all("Classifier") or []:
+        if classifier.startswith("License ::"):
+            return str(classifier).rsplit(" :: ", 1)[1]
+    return str(facts.get("License") or "not declared").splitlines()[0]

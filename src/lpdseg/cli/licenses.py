@@ -1,0 +1,31 @@
+"""`lpdseg licenses`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def licenses(
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="Only what this run used.")] = None,
+) -> None:
+    """List the licences of the code and of the pretrained weights it can start from."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from lpdseg.cli.licence_list import Licensed, of_code, of_encoders, of_run
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("what", "licence", "from"):
+        table.add_column(heading, overflow="fold")
+
+    def show(entries: list[Licensed]) -> None:
+        for entry in entries:
+            table.add_row(Text(entry.what), Text(entry.licence), Text(entry.source))
+
+    show(of_code())
+    table.add_section()
+    show(of_encoders() if run is None else of_run(run))
+    Console().print(table)
+    typer.echo("\nData sets have licences of their own; a model trained on non-commercial data may inherit that.")

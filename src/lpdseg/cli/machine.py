@@ -1,0 +1,155 @@
+"""The findings of `lpdseg doctor`; each part is looked at on its own, so that one fault hides no other."""
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from pathlib import Path
+from typing import Literal
+
+from lpdseg import __version__
+
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:>=\s*([0-9.]+))?")
+_EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)")
+_NATIVE = {"torch": "torch", "transformers": "transformers", "tensorboard": "torch.utils.tensorboard"}
+"""Parts that may be installed and yet fail to load."""
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `state` is `ok`, `optional` (absent, and that is fine) or `missing`."""
+
+    part: str
+    state: Literal["ok", "optional", "missing"]
+    value: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Looks at everything; raises nothing."""
+    findings = [
+        Finding("lpdseg", "ok", __version__),
+        Finding("Python", "ok", f"{platform.python_version()} ({sys.executable})"),
+        Finding("system", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        *_packages(),
+    ]
+    if all(finding.state == "ok" for finding in findings if finding.part == "torch"):
+        findings += _devices()
+    return [*findings, _memory(), _disk(), *_hub(), *_extras()]
+
+
+def _packages() -> Iterator[Finding]:
+    """What the package declares that it needs, in the versions that it needs."""
+    for requirement in _requirements(None):
+        name, least = requirement
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            yield Finding(name, "missing", "not installed", f"get it with: pip install '{name}>={least or 0}'")
+            continue
+        if least is not None and _numbers(found) < _numbers(least):
+            advice = f"get it with: pip install --upgrade '{name}>={least}'"
+            yield Finding(name, "missing", f"{found} is older than {least}", advice)
+            continue
+        try:
+            if name in _NATIVE:
+                import_module(_NATIVE[name])
+        except Exception as error:  # a broken build may raise anything
+            told = (str(error).splitlines() or [type(error).__name__])[0]
+            yield Finding(name, "missing", f"{found} cannot be loaded ({told})", "install it again")
+        else:
+            yield Finding(name, "ok", found)
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    from lpdseg.model.device import bfloat16_pays
+
+    def says(device: torch.device) -> str:
+        return "bfloat16 pays" if bfloat16_pays(device) else "float32; bfloat16 would be slower"
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    capability = torch.backends.cpu.get_cpu_capability()
+    cpu = f"{cores} cores, {torch.get_num_threads()} threads, {capability}, {says(torch.device('cpu'))}"
+    yield Finding("cpu", "ok", cpu)
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        value = f"{facts.name}, {facts.total_memory / _GIB:.0f} GiB, {says(torch.device('cuda', index))}"
+        yield Finding(f"cuda:{index}", "ok", value)
+    if not torch.cuda.device_count():
+        built = "this PyTorch has no CUDA" if torch.version.cuda is None else "PyTorch sees no CUDA device"
+        yield Finding("cuda", "optional", built, "training on the CPU works, and takes longer")
+    if torch.backends.mps.is_available():
+        yield Finding("mps", "ok", "Apple GPU")
+
+
+def _memory() -> Finding:
+    names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
+    if "SC_PHYS_PAGES" not in names:
+        return Finding("memory", "optional", "unknown on this system")
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = os.sysconf("SC_PHYS_PAGES") * page
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        total = min(total, int(text))
+    free = os.sysconf("SC_AVPHYS_PAGES") * page if "SC_AVPHYS_PAGES" in names else None
+    return Finding("memory", "ok", f"{total / _GIB:.1f} GiB" + (f", {free / _GIB:.1f} GiB unused" if free else ""))
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free
+    advice = "a run keeps about 0.5 GiB" if free < 2 * _GIB else ""
+    return Finding("disk", "ok", f"{free / _GIB:.1f} GiB free in {Path.cwd()}", advice)
+
+
+def _hub() -> Iterator[Finding]:
+    """Whether weights can come from the hub, or only from folders."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return  # already among the packages that are missing
+    if constants.HF_HUB_OFFLINE:
+        yield Finding("hub", "optional", "offline mode (HF_HUB_OFFLINE)", "weights come from folders and the cache")
+    else:
+        yield Finding("hub", "ok", "online mode; HF_HUB_OFFLINE=1 forbids downloads")
+    yield Finding("hub cache", "ok", str(constants.HF_HUB_CACHE))
+
+
+def _extras() -> Iterator[Finding]:
+    for extra in metadata("lpdseg").get_all("Provides-Extra") or []:
+        lacking = [name for name, _ in _requirements(extra) if not _installed(name)]
+        if lacking:
+            advice = f"get them with: pip install 'lpdseg[{extra}]'"
+            yield Finding(f"extra {extra}", "optional", f"not installed: {', '.join(lacking)}", advice)
+        else:
+            yield Finding(f"extra {extra}", "ok", "installed")
+
+
+def _requirements(extra: str | None) -> Iterator[tuple[str, str | None]]:
+    """Name and least version of each requirement of the package, or of one of its extras."""
+    for line in requires("lpdseg") or []:
+        of_extra = _EXTRA.search(line)
+        found = _REQUIREMENT.match(line)
+        if found is not None and (of_extra.group(1) if of_extra else None) == extra:
+            yield found.group(1), found.group(2)
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """`2.13.0+cpu` → (2, 13, 0)."""
+    return tuple(int(number) for number in re.match(r"[0-9.]*", text).group().split(".") if number)  # type: ignore[union-attr]

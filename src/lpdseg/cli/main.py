@@ -1,0 +1,119 @@
+"""The command `lpdseg`: its sub-commands, and what a person reads when one of them fails.
+
+Nothing here or in the modules of the sub-commands imports PyTorch before a command runs, so that `--help` is quick.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from lpdseg.cli import data, demo, doctor, evaluate, licenses, segment, train
+from lpdseg.cli.stop import Stopped
+from lpdseg.errors import LpdsegError
+
+_UsageError = typer.BadParameter.__mro__[1]  # typer keeps its own copy of this class of click's
+
+_REFUSED = {
+    errno.ENOSPC: "no space is left",
+    errno.EDQUOT: "your quota is used up",
+    errno.EACCES: "permission is missing",
+    errno.EPERM: "permission is missing",
+    errno.EROFS: "the file system is read-only",
+}
+"""What the operating system refuses that the user can mend; any other `OSError` is a fault of the program."""
+
+
+class _InReadingOrder(TyperGroup):
+    """Lists the commands as someone new needs them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """The names of the commands."""
+        order = ("demo", "data", "train", "evaluate", "segment", "doctor", "licenses")
+        return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
+
+
+app = typer.Typer(cls=_InReadingOrder, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app.command()(demo.demo)
+app.add_typer(data.app, name="data")
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(segment.segment)
+app.command()(doctor.doctor)
+app.command()(licenses.licenses)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from lpdseg import __version__
+
+        typer.echo(f"lpdseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="`lpdseg demo` shows the whole way in a few minutes and needs no data.")
+def _lpdseg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Segment H&E histopathology with image-level tissue labels only: patches and labels in, pixel masks out."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code.
+
+    0: done. 1: data, weights, checkpoint or output at fault. 2: a setting or option at fault. 130: stopped.
+    An exception that no user can mend is a bug and keeps its traceback.
+    """
+    try:
+        code = app(
+            list(sys.argv[1:] if arguments is None else arguments), prog_name="lpdseg", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except LpdsegError as error:
+        return _say(_sentence(error), error.exit_code)
+    except Stopped as stopped:
+        return _say(f"stopped; {stopped}", stopped.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("stopped", 130)
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        return _say(f"{_REFUSED[error.errno]}{where}; free space, change rights or choose another folder", 1)
+    except Exception as error:
+        if not isinstance(error, _UsageError):
+            raise
+        return _explain_usage(error)
+    # Typer answers Ctrl-C itself, with this code and without a word.
+    return _say("stopped", 130) if code == 130 else code or 0
+
+
+def _say(text: str, code: int) -> int:
+    print(f"lpdseg: {text}", file=sys.stderr)  # noqa: T201 - the one line that an error may have
+    return code
+
+
+def _sentence(error: LpdsegError) -> str:
+    """The error's own sentence, also where a loader process wrapped it into a traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1].removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")
+
+
+def _explain_usage(error: Exception) -> int:
+    """A command line that cannot be understood: what is wrong, and where to look; help where nothing was asked."""
+    told = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "lpdseg"
+    return _say(f"{told.rstrip('.')}; see {command} --help", 2)

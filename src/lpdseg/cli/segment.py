@@ -1,0 +1,78 @@
+"""`lpdseg segment`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lpdseg.cli.stop import told_what_is_left
+from lpdseg.cli.words import Checkpoint, OnError, OpenGate, Refinement
+
+
+def segment(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATCH_OR_FOLDER...", help="8-bit RGB images, or folders that hold them."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where masks and their record go.")],
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write class probabilities per pixel, as npz.")
+    ] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write pictures of the images under their masks.")
+    ] = False,
+    gate: Annotated[
+        OpenGate, typer.Option(help="Classes that a mask may show: those predicted for its image, or all (none).")
+    ] = OpenGate.predicted,
+    refine: Annotated[Refinement | None, typer.Option(help="Instead of the run's own refinement.")] = None,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images at once; halved where they do not fit in memory.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    recurse: Annotated[bool, typer.Option("--recurse/--no-recurse", help="Look into folders below.")] = True,
+    on_error: Annotated[
+        OnError, typer.Option(help="At an image that cannot be read: stop, or skip it and exit with 1.")
+    ] = OnError.stop,
+) -> None:
+    """Turn patches into masks: palette PNGs whose pixel values are the class values of the training data."""
+    from lpdseg import api
+    from lpdseg.cli.progress import stages
+
+    written = 0
+
+    def left() -> str:
+        return f"the {written} masks in {out / 'masks'} are whole" if written else "nothing was written"
+
+    with told_what_is_left(left), stages() as progress:
+
+        def tell(done: int, total: int) -> None:
+            nonlocal written
+            written = done
+            progress("segmenting", done, total)
+
+        result = api.segment_files(
+            run,
+            inputs,
+            out,
+            gate=gate.value,
+            refine=None if refine is None else refine.value,
+            probabilities=probabilities,
+            overlays=overlay,
+            recurse=recurse,
+            skip_bad=on_error is OnError.skip,
+            batch=batch,
+            checkpoint=checkpoint.value,
+            device=device,
+            progress=tell,
+        )
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())
+    typer.echo(f"{result.written} masks in {out / 'masks'}" + (f"; mean area: {shares}." if shares else "."))
+    if overlay and result.written:
+        typer.echo(f"Overlays in {out / 'overlays'}.")
+    if result.skipped:
+        typer.echo(f"{len(result.skipped)} images were skipped:", err=True)
+        for sentence in result.skipped:
+            typer.echo(f"  {sentence}", err=True)
+        raise typer.Exit(1)

@@ -1,0 +1,112 @@
+"""`lpdseg train`."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lpdseg.cli.stop import Stopped, told_what_is_left
+
+if TYPE_CHECKING:
+    from lpdseg.api import TrainResult
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR_OR_CSV", envvar="LPDSEG_DATA", help="A manifest CSV, or the folder of a data set."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The folder of the run; it must hold no other run.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME_OR_YAML", help="Settings to start from: bcss, luad, wsss4luad, glas, paper, …"),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER_OR_ID", help="Pretrained weights of the encoder: a folder or a hub id."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="bcss, luad, wsss4luad, glas, or names as in STR,BEN,MAL. By default the preset's."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Change a setting, as in train.lr=1e-4. Repeatable."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is random.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training patches.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, each started by a launcher such as torchrun.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
+) -> None:
+    """Train on image-level labels.
+
+    Masks of the valid split, where there are any, choose the best checkpoint.
+    Ctrl-C saves and stops; --resume goes on as if it had never stopped.
+    """
+    from rich.console import Console
+
+    from lpdseg import api
+    from lpdseg.training.checkpoint import has_checkpoint
+    from lpdseg.training.progress import Bar, Silent
+
+    resumes = f"go on with: {_command('train', '--data', data, '--out', out, '--resume')}"
+
+    def left() -> str:
+        return f"the last checkpoint is kept; {resumes}" if has_checkpoint(out, "last") else "nothing is kept yet"
+
+    with told_what_is_left(left):
+        result = api.train(
+            data,
+            out,
+            preset=preset,
+            weights=weights,
+            classes=classes,
+            overrides=set_ or (),
+            seed=seed,
+            epochs=epochs,
+            resume=resume,
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            reporter=Silent() if quiet else Bar(Console(stderr=True)),
+        )
+    if not _is_first_process():
+        return
+    if result.interrupted:
+        raise Stopped(f"step {result.steps} of {result.total} is saved; {resumes}")
+    _summarise(result, data)
+
+
+def _is_first_process() -> bool:
+    """With several devices every process runs this command; one of them speaks."""
+    from torch import distributed
+
+    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0
+
+
+def _summarise(result: "TrainResult", data: Path) -> None:
+    score = "no validation masks" if result.miou is None else f"best validation mIoU {result.miou:.2f} %"
+    typer.echo(f"Trained {result.total} steps in {_duration(result.seconds)}; {score}.")
+    typer.echo(f"The run is in {result.run}. Next:")
+    if result.miou is not None:
+        typer.echo(f"  {_command('evaluate', result.run, '--data', data, '--split', 'valid')}")
+    typer.echo(f"  {_command('segment', result.run, 'PATCHES', '--out', 'RESULTS', '--overlay')}")
+
+
+def _command(*words: object) -> str:
+    return shlex.join(["lpdseg", *map(str, words)])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

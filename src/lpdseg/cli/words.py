@@ -1,0 +1,54 @@
+"""Words that options take. Light: the command line imports this before it knows what to do."""
+
+from enum import StrEnum
+
+
+class Split(StrEnum):
+    """Splits of a data set."""
+
+    train = "train"
+    valid = "valid"
+    test = "test"
+
+
+class AnyGate(StrEnum):
+    """Which classes a mask may show."""
+
+    predicted = "predicted"
+    oracle = "oracle"
+    none = "none"
+
+
+class OpenGate(StrEnum):
+    """Gates that need no ground truth."""
+
+    predicted = "predicted"
+    none = "none"
+
+
+class BackgroundRule(StrEnum):
+    """Whether pixels whose truth is background count."""
+
+    keep = "keep"
+    ignore = "ignore"
+
+
+class Refinement(StrEnum):
+    """What is done to the maps before the mask."""
+
+    none = "none"
+    crf = "crf"
+
+
+class Checkpoint(StrEnum):
+    """Which state of a run."""
+
+    best = "best"
+    last = "last"
+
+
+class OnError(StrEnum):
+    """What to do with an image that cannot be read."""
+
+    stop = "stop"
+    skip = "skip"

@@ -166,7 +166,7 @@ class Segmenter:
             forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
             unary = -probabilities.clamp(min=1e-8).log()
             unary[:, : len(self.classes)].masked_fill_(forbidden, torch.inf)
-            probabilities = dense_crf(unary, images.to(scores.device))
+            probabilities = dense_crf(unary, images.to(scores.device), **settings.crf.model_dump())
         mask = probabilities.argmax(1).to(torch.uint8)
         return Prediction(mask, probabilities, scores, gate)
 

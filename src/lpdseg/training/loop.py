@@ -100,6 +100,8 @@ class _Trainer:
         self.record = RunRecord(run, settings, self.described, fabric.device)
         self.validation = Validation(data, settings) if self.leads else None
         self.step = 0
+        self.seconds = 0.0  # of earlier calls that this one resumes
+        self.began = time.monotonic()
         self.best: float | None = None
         self.thresholds = [0.5] * len(data.classes)
         count = len(data.split("train"))
@@ -111,10 +113,11 @@ class _Trainer:
         load_trained(self.task, read_tensors(self.run, state, "weights"), self.run)
         unpack_optimiser(self.optimiser, read_tensors(self.run, state, "optimiser"))
         self.step, self.best, self.thresholds = state["step"], state["best"], state["thresholds"]
+        self.seconds = state["seconds"]
 
     def fit(self, patches: TrainingPatches) -> TrainResult:
         """Runs the steps that are left."""
-        began = time.monotonic()
+        self.began = time.monotonic()
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
         loader = self._loader(patches)
         metrics = Metrics(self.run, self.step) if self.leads else None
@@ -157,7 +160,7 @@ class _Trainer:
             self.reporter.stop()
             if metrics is not None:
                 metrics.close()
-        return self._finish(time.monotonic() - began, meter)
+        return self._finish(time.monotonic() - self.began, meter)
 
     def _one_step(self, module: Any, optimiser: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One update. All randomness comes from (seed, step, process), so nothing has to be saved to resume."""
@@ -229,6 +232,7 @@ class _Trainer:
         state = {
             "step": self.step,
             "steps": self.total,
+            "seconds": round(self.seconds + time.monotonic() - self.began, 1),
             "best": self.best,
             "thresholds": self.thresholds,
             "valid": valid,
@@ -249,7 +253,7 @@ class _Trainer:
             self.record.write(
                 status="finished" if done else "interrupted",
                 step=self.step,
-                seconds=round(seconds, 1),
+                seconds=round(self.seconds + seconds, 1),
                 loader_wait_share=round(meter.wait_share(seconds), 4),
                 valid_miou=self.best,
                 thresholds=self.thresholds,

@@ -144,7 +144,8 @@ def test_refinement_does_not_forbid_an_open_class_of_tiny_probability(
 ) -> None:
     unaries = []
 
-    def spy(unary: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    def spy(unary: torch.Tensor, images: torch.Tensor, **parameters: float) -> torch.Tensor:
+        assert parameters["gaussian_compat"] == 30
         unaries.append(unary)
         return (-unary).softmax(1)
 

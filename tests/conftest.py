@@ -1,13 +1,16 @@
 """What every test runs under: annotated shapes are checked, one thread, no deadline for drawn examples."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -63,3 +66,49 @@ def tiny_lpd() -> Callable[..., "LPD"]:
         return LPD(encoder, counts, width=8, hidden=7, temperature=0.07)
 
     return build
+
+
+SMALL = (
+    "model.encoder=resnet18", "model.stages=3", "model.prototypes=2", "model.prototype_dim=16",
+    "model.hidden_dim=8", "loss.scale_weights=[0,0.1,1]", "predict.fusion=[0,0.4,0.6]", "predict.refine=none",
+    "train.batch=4", "train.epochs=2", "train.validations=2", "train.precision=32-true", "train.log_every=1",
+    "train.lr=1e-3",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> tuple[str, ...]:
+    """Overrides that make a training of seconds."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pink and blue patches of 32 px in the layout of BCSS-WSSS: 12 to train on, 4 with masks; only to read."""
+    folder = tmp_path_factory.mktemp("patches")
+    rng = np.random.default_rng(0)
+    colours = np.array([[230, 120, 170], [80, 70, 160]])
+    for name in ("train", "valid/img", "valid/mask"):
+        (folder / name).mkdir(parents=True)
+    for number in range(16):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[:, (0, 32, 14)[number % 3] :] = 1
+        pixels = colours[mask] + rng.integers(-20, 20, (32, 32, 3))
+        image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        label = f"{int((mask == 0).any())}{int((mask == 1).any())}"
+        if number < 12:
+            image.save(folder / "train" / f"t{number % 3}_{number}[{label}].png")
+        else:
+            image.save(folder / "valid" / "img" / f"v{number % 2}_{number}.png")
+            Image.fromarray(mask).save(folder / "valid" / "mask" / f"v{number % 2}_{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(small_data: Path, small_settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on `small_data`; only to read."""
+    from lpdseg.api import train
+
+    run = tmp_path_factory.mktemp("runs") / "small"
+    train(small_data, run, classes="pink,blue", overrides=small_settings, device="cpu")
+    return run

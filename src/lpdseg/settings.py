@@ -216,8 +216,8 @@ def _read(preset: str | Path) -> dict[str, Any]:
             raise SettingsError(f"cannot read the settings file {preset}: {error}") from error
     else:
         raise SettingsError(
-            f"unknown preset {str(preset)!r}; presets are {', '.join(names)}, or give a .yaml file"
-            f"{_nearest(str(preset), names)}"
+            f"unknown preset {str(preset)!r}{_nearest(str(preset), names)} "
+            f"(presets: {', '.join(names)}; or give a .yaml file)"
         )
     try:
         values = yaml.safe_load(text) or {}

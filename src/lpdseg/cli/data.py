@@ -57,7 +57,7 @@ def check(
 def synth(
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, or one to go on with.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pixels.")] = 0,
-    size: Annotated[int, typer.Option(min=16, help="Side of a patch in pixels.")] = 224,
+    size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 224,
     mpp: Annotated[float, typer.Option(help="Microns per pixel.")] = 0.5,
     train: Annotated[int, typer.Option(min=0, help="Training patches, with labels and no masks.")] = 1200,
     valid: Annotated[int, typer.Option(min=0, help="Validation patches, with masks.")] = 240,

@@ -110,7 +110,7 @@ def _sentence(error: LpdsegError) -> str:
 
 def _explain_usage(error: Exception) -> int:
     """A command line that cannot be understood: what is wrong, and where to look; help where nothing was asked."""
-    told = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    told = " ".join(error.format_message().split()).replace("Value error, ", "")  # type: ignore[attr-defined]
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
         return 2

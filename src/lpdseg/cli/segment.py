@@ -72,7 +72,7 @@ def segment(
     if overlay and result.written:
         typer.echo(f"Overlays in {out / 'overlays'}.")
     if result.skipped:
-        typer.echo(f"{len(result.skipped)} images were skipped:", err=True)
+        typer.echo(f"Skipped {len(result.skipped)} of {result.written + len(result.skipped)} images:", err=True)
         for sentence in result.skipped:
             typer.echo(f"  {sentence}", err=True)
         raise typer.Exit(1)

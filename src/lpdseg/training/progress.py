@@ -11,6 +11,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 
 class Reporter(Protocol):
@@ -57,8 +58,10 @@ class Bar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
+            # The losses get the room that is left, so that they never squeeze the bar.
+            TextColumn("{task.fields[losses]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=console,
+            expand=True,
         )
         self._task = self._bar.add_task("", total=None, losses="")
 
@@ -76,7 +79,8 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Prints a line above the bar."""
-        self.console.print(text, highlight=False)
+        # No markup: a file name may carry its label in brackets.
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Leaves the bar as it is."""

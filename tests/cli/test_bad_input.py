@@ -1,0 +1,213 @@
+"""Bad input through the command line: one line that names the fault, no traceback, and nothing left behind."""
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+from PIL import Image
+
+from lpdseg.cli.main import main
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture
+def fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fails:
+    """Runs a command that must fail with one line and write nothing below `out`; returns the line."""
+
+    def run(*arguments: object, code: int = 1) -> str:
+        before = {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+        assert main([str(argument) for argument in arguments]) == code
+        shown = capsys.readouterr()
+        assert shown.err.startswith("lpdseg: ") and shown.err.count("\n") == 1, shown.err
+        assert {path for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+        return shown.err
+
+    return run
+
+
+@pytest.fixture
+def data(small_data: Path, tmp_path: Path) -> Path:
+    """A copy that may be spoilt."""
+    return Path(shutil.copytree(small_data, tmp_path / "data"))
+
+
+@pytest.fixture
+def train(tmp_path: Path, small_settings: tuple[str, ...]) -> Callable[..., list[object]]:
+    """The words of a training of seconds."""
+
+    def words(data: Path, *more: object) -> list[object]:
+        changes = [word for setting in small_settings for word in ("--set", setting)]
+        start = ["train", "--data", data, "--out", tmp_path / "out", "--quiet", "--device", "cpu"]
+        return [*start, "--classes", "pink,blue", *changes, *more]
+
+    return words
+
+
+def first(folder: Path) -> Path:
+    return sorted(folder.iterdir())[0]
+
+
+def spoilt(kind: str, path: Path) -> None:
+    """Replaces an image by one that cannot be used."""
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-600])
+    elif kind == "corrupt":
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "16-bit":
+        Image.fromarray(np.full((32, 32), 40000, np.uint16)).save(path)
+    else:
+        mode = {"alpha": "RGBA", "grey": "L", "cmyk": "CMYK"}[kind]
+        Image.new(mode, (32, 32)).save(path, format="TIFF" if mode == "CMYK" else "PNG")
+
+
+BAD_IMAGES = {
+    "truncated": "cannot be decoded", "corrupt": "", "empty": "", "16-bit": "16-bit", "alpha": "RGBA",
+    "grey": "mode L", "cmyk": "CMYK",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "segment", "data"])
+def test_a_missing_folder(command: str, fails: Fails, small_run: Path, tmp_path: Path) -> None:
+    none, out = tmp_path / "none", tmp_path / "out"
+    line = fails(
+        *{
+            "train": ["train", "--data", none, "--out", out],
+            "evaluate": ["evaluate", small_run, "--data", none, "--json", out / "x.json"],
+            "segment": ["segment", small_run, none, "--out", out],
+            "data": ["data", "check", none, "--json", out / "x.json"],
+        }[command]
+    )
+    assert f"{none} does not exist" in line
+
+
+def test_an_empty_split(fails: Fails, train: Any, data: Path, small_run: Path, tmp_path: Path) -> None:
+    assert "has no 'test' patches; the splits it has: train, valid" in fails(
+        "evaluate", small_run, "--data", data, "--split", "test"
+    )
+    shutil.rmtree(data / "train")
+    assert "has no 'train' patches" in fails(*train(data))
+    shutil.rmtree(data / "valid")
+    assert "holds no data set" in fails(*train(data))
+
+
+def test_masks_that_are_not_there(fails: Fails, data: Path, small_run: Path) -> None:
+    shutil.rmtree(data / "valid" / "mask")
+    assert "no patch of the split 'valid' has a mask" in fails("evaluate", small_run, "--data", data)
+
+
+def test_labels_of_another_length(fails: Fails, train: Any, data: Path) -> None:
+    path = first(data / "train")
+    path.rename(path.with_name("t9_99[101].png"))
+    assert "t9_99[101].png" in fails(*train(data))
+
+
+def test_a_class_that_no_patch_has(fails: Fails, train: Any, data: Path) -> None:
+    for path in (data / "train").glob("*[[]?1[]].png"):
+        path.unlink()
+    assert "no training patch has the class 'blue'" in fails(*train(data))
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_an_image_that_cannot_be_used_is_met_before_training_writes_anything(
+    kind: str, fails: Fails, train: Any, data: Path
+) -> None:
+    path = sorted((data / "train").iterdir())[-1]
+    spoilt(kind, path)
+    line = fails(*train(data))
+    assert str(path) in line and BAD_IMAGES[kind] in line
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_an_image_that_cannot_be_used_stops_segmenting(
+    kind: str, fails: Fails, data: Path, small_run: Path, tmp_path: Path
+) -> None:
+    path = first(data / "valid" / "img")
+    spoilt(kind, path)
+    line = fails("segment", small_run, path.parent, "--out", tmp_path / "out", "--device", "cpu")
+    assert str(path) in line and BAD_IMAGES[kind] in line
+
+
+def test_a_mask_of_another_size(fails: Fails, train: Any, data: Path, small_run: Path) -> None:
+    path = first(data / "valid" / "mask")
+    Image.new("L", (16, 32)).save(path)
+    told = f"{path} is 16 x 32 pixels, but its image is 32 x 32"
+    assert told in fails("evaluate", small_run, "--data", data)
+    assert told in fails(*train(data))
+
+
+def test_settings_that_do_not_exist_name_the_nearest(fails: Fails, train: Any, small_data: Path) -> None:
+    assert "did you mean 'glas'?" in fails(*train(small_data, "--preset", "glass"), code=2)
+    assert "did you mean 'train.epochs'?" in fails(*train(small_data, "--set", "train.epoch=3"), code=2)
+    assert "train.lr" in fails(*train(small_data, "--set", "train.lr=fast"), code=2)
+    assert "settings file" in fails(*train(small_data, "--preset", "none.yaml"), code=2)
+    assert "unknown encoder" in fails(*train(small_data, "--set", "model.encoder=resnet19"), code=2)
+    assert "no class preset" in fails(*train(small_data, "--classes", "bcsss"), code=2)
+    assert "no device" in fails(*train(small_data, "--device", "cuda:77"), code=2)
+
+
+def test_weights_of_another_architecture(
+    fails: Fails, train: Any, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = transformers.ResNetConfig(layer_type="bottleneck", hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1])
+    transformers.ResNetBackbone(config).save_pretrained(tmp_path / "weights")
+    capsys.readouterr()  # saving shows a bar
+    line = fails(*train(small_data, "--weights", tmp_path / "weights"))
+    assert str(tmp_path / "weights") in line and "resnet18" in line
+    assert "no config.json" in fails(*train(small_data, "--weights", small_data))
+
+
+def test_a_run_of_other_classes(fails: Fails, small_run: Path, small_data: Path) -> None:
+    both = "trained for the classes pink, blue, but"
+    assert both in fails("evaluate", small_run, "--data", small_data, "--classes", "red,blue")
+    resumed = ["train", "--data", small_data, "--out", small_run, "--resume", "--quiet", "--classes", "red,blue"]
+    assert both in fails(*resumed)
+
+
+def test_a_run_that_is_none_or_damaged(fails: Fails, small_run: Path, small_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    assert "is no folder" in fails("segment", tmp_path / "none", small_data, "--out", out)
+    assert "holds no 'best' checkpoint" in fails("segment", tmp_path, small_data, "--out", out)
+    assert "holds no 'last' checkpoint" in fails("licenses", tmp_path)
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    for path in run.rglob("weights-*"):
+        path.write_bytes(path.read_bytes()[:1000])
+    assert "missing or damaged" in fails("evaluate", run, "--data", small_data)
+    assert not out.exists()
+
+
+def test_a_run_folder_in_use_or_without_a_run(fails: Fails, train: Any, small_run: Path, small_data: Path) -> None:
+    again = [str(word) for word in train(small_data)]
+    again[again.index("--out") + 1] = str(small_run)
+    assert "already holds a run" in fails(*again)
+    assert "no checkpoint to resume from" in fails(*train(small_data, "--resume"))
+
+
+def test_a_full_disk(
+    fails: Fails, train: Any, small_run: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", full)
+        line = fails("segment", small_run, small_data / "valid" / "img", "--out", out, "--device", "cpu")
+    assert "cannot write" in line and "No space left" in line
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        line = fails(*train(small_data))
+    assert "cannot write" in line and "No space left" in line
+
+
+def test_two_images_that_would_be_one_mask(fails: Fails, small_run: Path, data: Path, tmp_path: Path) -> None:
+    path = first(data / "valid" / "img")
+    Image.open(path).save(path.with_suffix(".tif"))
+    assert "would both become" in fails("segment", small_run, path.parent, "--out", tmp_path / "out")

@@ -1,0 +1,78 @@
+"""`lpdseg doctor` and `lpdseg licenses`."""
+
+import json
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+from lpdseg.cli import machine
+from lpdseg.cli.licence_list import Licensed, of_encoders, of_run
+from lpdseg.cli.main import main
+from lpdseg.model.encoders import ENCODERS
+
+
+def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "Everything that is needed is here." in shown
+    for part in ("lpdseg", "torch", "transformers", "cpu", "memory", "disk", "hub cache", "extra dev"):
+        assert part in shown
+
+
+def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    assert {"part", "state", "value", "advice"} == set(found["findings"][0])
+
+
+def test_doctor_names_what_is_missing_too_old_or_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        machine, "requires", lambda name: ["torch>=2.6", "gone>=1.2", "old>=2.10", "x; extra == 'more'"]
+    )
+    versions = {"torch": "2.13.0+cpu", "old": "2.9.1"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise PackageNotFoundError(name)
+        return versions[name]
+
+    def broken(name: str) -> None:
+        raise OSError("libgomp.so.1: cannot open shared object file\nmore")
+
+    monkeypatch.setattr(machine, "version", version)
+    monkeypatch.setattr(machine, "import_module", broken)
+    assert main(["doctor", "--json"]) == 1
+    findings = {entry["part"]: entry for entry in json.loads(capsys.readouterr().out)["findings"]}
+    assert findings["gone"]["state"] == "missing" and "pip install 'gone>=1.2'" in findings["gone"]["advice"]
+    assert findings["old"]["value"] == "2.9.1 is older than 2.10"
+    assert (
+        findings["torch"]["value"] == "2.13.0+cpu cannot be loaded (libgomp.so.1: cannot open shared object file)"
+    )
+    assert "cpu" not in findings and "x" not in findings
+    assert main(["doctor"]) == 1
+    assert "3 needed parts are missing." in capsys.readouterr().out
+
+
+def test_licences_name_every_encoder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["licenses"]) == 0
+    shown = capsys.readouterr().out
+    assert "MIT" in shown and "non-commercial" in shown
+    assert [entry.what for entry in of_encoders()] == [f"{name} weights" for name in ENCODERS]
+
+
+def test_licences_of_a_run_are_those_of_what_it_used(small_run: Path, tmp_path: Path) -> None:
+    start, contrast = of_run(small_run)
+    assert start == Licensed("resnet18 weights", "none: the run started from random weights", "-")
+    assert contrast.licence == "the encoder above"
+    state = json.loads((small_run / "checkpoints" / "last.json").read_text())
+    (tmp_path / "checkpoints").mkdir()
+    for weights, licence in ((ENCODERS["resnet18"].hub_id, ENCODERS["resnet18"].licence), ("folder", "not known")):
+        state["settings"]["model"]["weights"] = weights
+        state["settings"]["loss"]["contrast"]["encoder"] = "hf:lab/tower"
+        (tmp_path / "checkpoints" / "last.json").write_text(json.dumps(state))
+        start, contrast = of_run(tmp_path)
+        assert start.licence.startswith(licence) and contrast.source == "lab/tower"

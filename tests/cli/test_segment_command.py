@@ -1,0 +1,93 @@
+"""`lpdseg segment` and `lpdseg evaluate` as a user runs them."""
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lpdseg import api
+from lpdseg.cli.evaluate import what_was_compared
+from lpdseg.cli.main import main
+from lpdseg.data.patches import read_image
+
+
+def test_a_folder_becomes_masks_with_a_record(
+    small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, images = tmp_path / "out", small_data / "valid" / "img"
+    options = ["--probabilities", "--overlay", "--batch", "3", "--device", "cpu", "--gate", "none"]
+    assert main(["segment", str(small_run), str(small_data / "valid"), "--out", str(out), *options]) == 1
+    assert "mode L" in capsys.readouterr().err  # a folder of a data set holds masks as well: say so, and stop
+    assert main(["segment", str(small_run), str(images), "--out", str(out), *options]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "" and shown.out.startswith(f"4 masks in {out / 'masks'}; mean area: pink ")
+    segmenter = api.load(small_run, device="cpu", gate="none")
+    names = sorted(path.stem for path in images.iterdir())
+    for name in names:
+        wanted = segmenter.segment(read_image(images / f"{name}.png"))
+        with Image.open(out / "masks" / f"{name}.png") as mask:
+            assert mask.mode == "P"
+            np.testing.assert_array_equal(np.asarray(mask), wanted.mask)
+        with np.load(out / "probabilities" / f"{name}.npz") as found:
+            assert found["probabilities"].shape == (2, 32, 32)
+        with Image.open(out / "overlays" / f"{name}.png") as picture:
+            assert picture.mode == "RGB" and picture.width >= 320
+    about = json.loads((out / "segment.json").read_text())
+    weights = json.loads((small_run / "checkpoints" / "best.json").read_text())["files"]["weights"]
+    digest = hashlib.sha256((small_run / "checkpoints" / weights).read_bytes()).hexdigest()
+    assert about["weights_sha256"] == digest
+    assert (about["images"], about["segmented"], about["skipped"]) == (4, 4, [])
+    assert about["predict"]["gate"] == "none" and about["classes"]["names"] == ["pink", "blue"]
+    with (out / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["image"]).stem for row in rows] == names
+    for row in rows:
+        assert float(row["share_pink"]) + float(row["share_blue"]) == pytest.approx(1, abs=1e-5)
+        assert 0 <= float(row["probability_pink"]) <= 1
+        assert (out / row["mask"]).is_file()
+
+
+def test_bad_images_are_skipped_where_asked_for_and_listed(
+    small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = Path(shutil.copytree(small_data / "valid" / "img", tmp_path / "images"))
+    bad = sorted(images.iterdir())[1]
+    bad.write_bytes(b"no image")
+    arguments = ["segment", str(small_run), str(images), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*arguments, "--on-error", "skip"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.startswith("3 masks in")
+    title, sentence = shown.err.splitlines()
+    assert title == "Skipped 1 of 4 images:" and str(bad) in sentence
+    assert not (tmp_path / "out" / "masks" / bad.name).exists()
+    about = json.loads((tmp_path / "out" / "segment.json").read_text())
+    assert about["segmented"] == 3 and len(about["skipped"]) == 1
+
+
+def test_evaluate_writes_what_it_shows(
+    small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--json", str(tmp_path / "e.json"), "--csv", str(tmp_path / "e.csv")]
+    gates = ["--gate", "predicted", "--gate", "oracle", "--gate", "predicted"]
+    assert main(["evaluate", str(small_run), "--data", str(small_data), "--device", "cpu", *gates, *files]) == 0
+    shown = capsys.readouterr()
+    records = json.loads((tmp_path / "e.json").read_text())
+    assert [entry["gate"] for entry in records] == ["predicted", "oracle"]
+    assert f"{records[0]['miou']:.2f}" in shown.out and "IoU pink" in shown.out
+    assert shown.out.splitlines()[-1].startswith("4 images of 2 patients, split valid.")
+    assert len((tmp_path / "e.csv").read_text().splitlines()) == 3
+    assert shown.err == ""
+
+
+def test_the_line_below_the_table_says_where_thresholds_come_from() -> None:
+    record = {"images": 1, "patients": 1, "split": "test", "gate": "predicted"}
+    assert "1 patient, split test" in what_was_compared([record])
+    assert "come from the valid split" in what_was_compared([record])
+    assert "chosen on this very split" in what_was_compared([record | {"split": "valid"}])
+    assert "thresholds" not in what_was_compared([record | {"gate": "none"}])
+    assert "only for comparison with papers" in what_was_compared([record | {"gate": "oracle"}])

@@ -1,0 +1,77 @@
+"""`lpdseg train` as a user runs it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lpdseg.cli.main import main
+from lpdseg.cli.train import _duration
+
+
+def words(data: Path, out: Path, settings: tuple[str, ...], *more: str) -> list[str]:
+    changes = [word for setting in settings for word in ("--set", setting)]
+    start = ["train", "--data", str(data), "--out", str(out), "--device", "cpu", "--classes", "pink,blue"]
+    return [*start, *changes, *more]
+
+
+def test_training_tells_where_the_run_is_and_what_to_type_next(
+    small_data: Path,
+    small_settings: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "my run"
+    arguments = words(small_data, out, small_settings, "--epochs", "1")
+    monkeypatch.setenv("LPDSEG_DATA", str(small_data))
+    assert main([*arguments[:1], *arguments[3:]]) == 0  # the data comes from the environment
+    shown = capsys.readouterr()
+    assert re.match(r"Trained 3 steps in \d+ s; best validation mIoU \d+\.\d\d %\.\n", shown.out)
+    assert f"lpdseg evaluate '{out}' --data {small_data} --split valid" in shown.out
+    assert "valid mIoU" in shown.err and "bfloat16" not in shown.err
+    assert main([*arguments, "--resume", "--quiet"]) == 0  # finished already: nothing to do, and no error
+    assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_goes_on(
+    small_data: Path, small_settings: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = words(small_data, out, small_settings, "--epochs", "40", "--set", "train.validations=0", "--quiet")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lpdseg", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    until = time.monotonic() + 120
+    metrics = out / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text()) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    shown, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    found = re.fullmatch(r"lpdseg: stopped; step (\d+) of 120 is saved; go on with: lpdseg (.*)\n", told)
+    assert found and shown == ""
+    step = int(found[1])
+    assert 0 < step < 120
+    assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
+    assert found[2] == f"train --data {small_data} --out {out} --resume"
+    assert main([*found[2].split(), "--device", "cpu", "--quiet"]) == 0
+    assert "Trained 120 steps in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.4, "3 s"), (119.4, "119 s"), (600, "10 min"), (7199, "2 h 0 min"), (9000, "2 h 30 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert _duration(seconds) == text

@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--split", help="default: test for generated, valid for glas")
-    parser.add_argument("--variants", nargs="*", default=[], help="words that a variant's name must contain, one each")
+    parser.add_argument(
+        "--variants", nargs="*", default=[], help="words that a variant's name must contain, one each"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--set", nargs="*", default=[], help="settings for all variants, as in train.epochs=2")
     given = parser.parse_args()
@@ -62,11 +64,15 @@ def main() -> None:
     for seed in range(given.seeds):
         for name in wanted:
             records = run(preset, data, given, name, seed, split)
-            console.print(f"{name}, seed {seed}: {figures(records[0])['miou']:.2f} / {figures(records[1])['miou']:.2f}")
+            console.print(
+                f"{name}, seed {seed}: {figures(records[0])['miou']:.2f} / {figures(records[1])['miou']:.2f}"
+            )
     write_table(given.out, load_settings(preset).name, split)
 
 
-def run(preset: str, data: Path, given: argparse.Namespace, name: str, seed: int, split: str) -> list[dict[str, Any]]:
+def run(
+    preset: str, data: Path, given: argparse.Namespace, name: str, seed: int, split: str
+) -> list[dict[str, Any]]:
     folder = given.out / f"{''.join(c if c.isalnum() else '-' for c in name)}-{seed}"
     path = folder / f"{split}.json"
     if not path.exists():
@@ -78,13 +84,17 @@ def run(preset: str, data: Path, given: argparse.Namespace, name: str, seed: int
             finished, resume = False, False
         if not finished:
             lpdseg.train(
-                data, folder / "run", preset=preset, weights=given.weights, overrides=overrides, seed=seed, resume=resume
+                data,
+                folder / "run",
+                preset=preset,
+                weights=given.weights,
+                overrides=overrides,
+                seed=seed,
+                resume=resume,
             )
         records = lpdseg.evaluate(folder / "run", data, split=split, gates=("predicted", "oracle"))
         described = json.loads((folder / "run" / "run.json").read_text())
-        write_json(
-            path, {"variant": name, "seed": seed, "seconds": described["seconds"], "records": records}
-        )
+        write_json(path, {"variant": name, "seed": seed, "seconds": described["seconds"], "records": records})
     found: list[dict[str, Any]] = json.loads(path.read_text())["records"]
     return found
 
@@ -114,7 +124,9 @@ def write_table(out: Path, preset: str, split: str) -> None:
 
 
 def spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+    return (
+        f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+    )
 
 
 if __name__ == "__main__":

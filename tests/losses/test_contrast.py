@@ -23,7 +23,7 @@ class Encode(nn.Module):
         self.requires_grad_(False)
         self.sizes: list[tuple[int, ...]] = []
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, shown: Tensor | None = None) -> Tensor:
         self.sizes.append(tuple(images.shape))
         return self.head(self.layers(images))
 
@@ -191,13 +191,14 @@ def test_black_is_the_formula_and_white_its_complement(seed: int, threshold: flo
 
 def test_what_is_masked_out_is_glass_by_default() -> None:
     given_ = scene(0, (1, 1), batch=1)
-    seen = []
+    seen, shares = [], []
     encode = given_.pop("encode")
     maps = torch.zeros(1, 2, 3, 4)
     maps[0, 0, :, :2] = 7.0
 
-    def spy(images: Tensor) -> Tensor:
+    def spy(images: Tensor, shown: Tensor) -> Tensor:
         seen.append(images)
+        shares.append(shown)
         return encode(images)
 
     given_["maps"] = maps
@@ -208,6 +209,9 @@ def test_what_is_masked_out_is_glass_by_default() -> None:
     assert bool((foreground[..., -6:] == 1).all())
     assert bool((background[..., :6] == 1).all())
     torch.testing.assert_close(background[..., -6:], given_["images"][0, ..., -6:])
+    shown = shares[0][:, 0]
+    assert bool((shown[0, :, :6] == 1).all()) and bool((shown[0, :, -6:] == 0).all())
+    assert bool((shown[1, :, :6] == 0).all()) and bool((shown[1, :, -6:] == 1).all())
 
 
 def test_a_constant_map_gives_a_finite_loss_and_gradient() -> None:
@@ -221,7 +225,7 @@ def test_a_constant_map_gives_a_finite_loss_and_gradient() -> None:
 
 def test_cosines_stay_in_float32_under_autocast() -> None:
     given_ = scene(3, (2, 2))
-    given_["encode"] = lambda images: images.flatten(1)[:, :5].float() - 0.5
+    given_["encode"] = lambda images, shown: images.flatten(1)[:, :5].float() - 0.5
     pairs = (torch.tensor([0, 1]), torch.tensor([0, 3]))
     exact = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
     with torch.autocast("cpu", torch.bfloat16):

@@ -78,6 +78,20 @@ def test_self_is_the_encoder_without_gradient_to_it(training: bool, encoder: Enc
     encoder.load_state_dict(before)
 
 
+def test_self_pools_over_what_is_shown(encoder: Encoder) -> None:
+    own = build_image_encoder("self", encoder.eval())
+    assert own is not None
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        last = encoder(images)[-1]
+        shown = torch.zeros(2, 1, 64, 64)
+        shown[0, :, :32, :32] = 0.5
+        shown[1] = 0.3
+        found = own(images, shown)
+    torch.testing.assert_close(found[0], last[0, :, 0, 0])
+    torch.testing.assert_close(found[1], last[1].mean((1, 2)))
+
+
 def test_self_follows_the_encoder_as_it_learns(encoder: Encoder) -> None:
     own = build_image_encoder("self", encoder.eval())
     assert own is not None

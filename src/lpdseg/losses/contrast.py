@@ -34,7 +34,7 @@ def contrast_loss(
     pairs: tuple[Int[Tensor, " N"], Int[Tensor, " N"]],
     prototypes: Float[Tensor, "K D"],
     class_of: Int[Tensor, " K"],
-    encode: Callable[[Float[Tensor, "n 3 a b"]], Float[Tensor, "n D"]],
+    encode: Callable[[Float[Tensor, "n 3 a b"], Float[Tensor, "n 1 a b"]], Float[Tensor, "n D"]],
     *,
     threshold: float,
     temperature: float,
@@ -50,7 +50,8 @@ def contrast_loss(
     - `maps`: the last scale's prototype maps; their gradient is kept through the soft mask.
     - `pairs`: the active (i, j).
     - `prototypes`: in the space that `encode` maps into.
-    - `encode`: the frozen image encoder; it must let the gradient through to its input.
+    - `encode`: the frozen image encoder, of masked images and of the share of each pixel that is shown; it must let
+      the gradient through to its input.
     - `threshold`: α of the hard mask M = [a ≥ α · max a], the maximum per pair.
     - `temperature`: τ.
     - `size`: side at which the masked images are encoded; None keeps H x W.
@@ -63,8 +64,8 @@ def contrast_loss(
     map_mean = Term(soft.sum(), torch.tensor(float(soft.numel()), device=maps.device))
     shown = images[index] if size is None else _resize(images, size)[index]
     soft = F.interpolate(soft.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
-    foreground, background = split_image(shown, soft, threshold, fill)
-    features = encode(torch.cat([foreground, background])).float()
+    parts = torch.cat(split_image(shown, soft, threshold, fill))
+    features = encode(parts, torch.cat(shown_shares(soft, threshold))).float()
     with torch.autocast(maps.device.type, enabled=False):  # a product in half precision blurs the cosine
         logits = F.normalize(features, dim=1) @ F.normalize(prototypes.float(), dim=1).T / temperature
     other = negative_set(prototype, class_of, negatives)
@@ -76,18 +77,26 @@ def contrast_loss(
     return ContrastTerms(Term(fg.sum(), count), Term(bg.sum(), count), map_mean)
 
 
+def shown_shares(
+    soft: Float[Tensor, "N 1 H W"], threshold: float
+) -> tuple[Float[Tensor, "N 1 H W"], Float[Tensor, "N 1 H W"]]:
+    """M·a and (1 − M)·(1 − a): how much of each pixel the foreground and the background show, in [0, 1]."""
+    hard = (soft >= threshold * soft.amax((2, 3), keepdim=True)).to(soft.dtype)
+    return hard * soft, (1 - hard) * (1 - soft)
+
+
 def split_image(
     images: Float[Tensor, "N 3 H W"], soft: Float[Tensor, "N 1 H W"], threshold: float, fill: Fill
 ) -> tuple[Float[Tensor, "N 3 H W"], Float[Tensor, "N 3 H W"]]:
     """X_fg = M·a·X and X_bg = (1 − M)·(1 − a)·X.
 
-    `black` is the formula as published; `white` applies the same weights to 1 − X, so that what is masked out
+    `black` is the formula as published; `white` applies the same shares to 1 − X, so that what is masked out
     turns into glass instead of into a colour that no slide has.
     """
-    hard = (soft >= threshold * soft.amax((2, 3), keepdim=True)).to(soft.dtype)
-    base = images if fill == "black" else images - 1.0
-    shift = 0.0 if fill == "black" else 1.0
-    return base * (hard * soft) + shift, base * ((1 - hard) * (1 - soft)) + shift
+    foreground, background = shown_shares(soft, threshold)
+    if fill == "black":
+        return images * foreground, images * background
+    return 1 + (images - 1) * foreground, 1 + (images - 1) * background
 
 
 def negative_set(

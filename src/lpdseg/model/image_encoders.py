@@ -32,13 +32,18 @@ class ImageEncoder(Protocol):
     width: int
     source: dict[str, str]
 
-    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
-        """RGB in [0, 1] → embeddings."""
+    def __call__(
+        self, images: Float[Tensor, "N 3 H W"], shown: Float[Tensor, "N 1 H W"] | None = None
+    ) -> Float[Tensor, "N D"]:
+        """RGB in [0, 1] → embeddings; `shown` is the share of each pixel that a mask leaves, None for all."""
         ...
 
 
 class SelfEncoder:
-    """The model's own encoder at its present weights, without gradient to them; mean over the last scale.
+    """The model's own encoder at its present weights, without gradient to them.
+
+    The embedding is the mean over the last scale, each position weighted by how much of it is shown: an average over
+    all positions would say how large the mask is before it says what the mask holds.
 
     It runs in evaluation mode, as every frozen encoder does: masked images neither change batch norm statistics nor
     depend on one another.
@@ -49,7 +54,9 @@ class SelfEncoder:
         self.width = encoder.widths[-1]
         self.source = {"encoder": "self"}
 
-    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
+    def __call__(
+        self, images: Float[Tensor, "N 3 H W"], shown: Float[Tensor, "N 1 H W"] | None = None
+    ) -> Float[Tensor, "N D"]:
         """RGB in [0, 1] → embeddings in the space of the last scale's features."""
         frozen = {name: value.detach() for name, value in self.encoder.named_parameters()}
         mode = self.encoder.training
@@ -58,7 +65,11 @@ class SelfEncoder:
             features: list[Tensor] = torch.func.functional_call(self.encoder, frozen, (images,))
         finally:
             self.encoder.train(mode)
-        return features[-1].mean((2, 3))
+        last = features[-1].float()
+        if shown is None:
+            return last.mean((2, 3))
+        weights = F.adaptive_avg_pool2d(shown.float(), (last.shape[-2], last.shape[-1]))
+        return (last * weights).sum((2, 3)) / weights.sum((2, 3)).clamp(min=1e-6)
 
 
 class FrozenTower(nn.Module):
@@ -88,8 +99,14 @@ class FrozenTower(nn.Module):
         """Stays in evaluation mode."""
         return super().train(False)
 
-    def forward(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
-        """RGB in [0, 1] → embeddings, at the input size of the tower."""
+    def forward(
+        self, images: Float[Tensor, "N 3 H W"], shown: Float[Tensor, "N 1 H W"] | None = None
+    ) -> Float[Tensor, "N D"]:
+        """RGB in [0, 1] → embeddings, at the input size of the tower, which pools as it was trained to.
+
+        `shown` is not used.
+        """
+        del shown
         if images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
         output = self.tower((images - self.mean) / self.std)

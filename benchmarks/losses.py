@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-import lpdseg
+from lpdseg import api
 from lpdseg.data.synthetic import generate
 from lpdseg.errors import CheckpointError
 from lpdseg.files import write_json, write_text
@@ -83,7 +83,7 @@ def run(
         except CheckpointError:
             finished, resume = False, False
         if not finished:
-            lpdseg.train(
+            api.train(
                 data,
                 folder / "run",
                 preset=preset,
@@ -92,7 +92,7 @@ def run(
                 seed=seed,
                 resume=resume,
             )
-        records = lpdseg.evaluate(folder / "run", data, split=split, gates=("predicted", "oracle"))
+        records = api.evaluate(folder / "run", data, split=split, gates=("predicted", "oracle"))
         described = json.loads((folder / "run" / "run.json").read_text())
         write_json(path, {"variant": name, "seed": seed, "seconds": described["seconds"], "records": records})
     found: list[dict[str, Any]] = json.loads(path.read_text())["records"]

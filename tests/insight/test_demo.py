@@ -48,7 +48,7 @@ def test_finished_training_is_used_again_only_as_it_was(
     assert (out / "run" / "run.json").read_bytes() == trained
     assert json.loads((out / "metrics.json").read_text()) == before
 
-    monkeypatch.setattr(demo, "_QUICK_SETTINGS", (*demo._QUICK_SETTINGS, "train.lr=1e-3"))
+    monkeypatch.setattr(demo, "_QUICK_SETTINGS", (*demo._QUICK_SETTINGS, "train.lr=2e-3"))
     told = run(out)
     assert re.search(r"run-1: .*train\.lr", told)
     assert (out / "run-1" / "run.json").read_bytes() == trained
@@ -58,7 +58,6 @@ def test_finished_training_is_used_again_only_as_it_was(
 def test_interrupted_training_goes_on(
     made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lpdseg.errors import TrainingError
     from lpdseg.training.progress import Bar
 
     class Interrupted(Bar):
@@ -73,7 +72,7 @@ def test_interrupted_training_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(demo, "Bar", Interrupted)
-        with pytest.raises(TrainingError, match="interrupted at step 2 of 6"):
+        with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
     assert "goes on after an interruption" in run(tmp_path)
     finished = json.loads((made[0] / "run" / "run.json").read_text())["status"]

@@ -231,3 +231,23 @@ def test_class_that_is_never_present_is_named(data: Manifest, tmp_path: Path) ->
 def test_batch_must_be_shared_evenly(data: Manifest, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="multiple of 3"):
         train(small_settings(), data, tmp_path / "run", engine=Engine("cpu", devices=3))
+
+
+def test_resuming_does_not_need_the_folder_of_the_first_weights(data: Manifest, tmp_path: Path) -> None:
+    from lpdseg.model.encoders import build_encoder
+
+    weights = tmp_path / "weights"
+    build_encoder("resnet18", stages=3).backbone.save_pretrained(weights)  # type: ignore[operator]
+    settings = small_settings(f"model.weights={weights}")
+
+    class StopAtOnce:
+        def start(self, done: int, total: int) -> None: ...
+        def note(self, text: str) -> None: ...
+        def stop(self) -> None: ...
+        def step(self, done: int, losses: dict[str, float] | None) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert train(settings, data, tmp_path / "run", reporter=StopAtOnce()).steps == 1
+    for path in weights.iterdir():
+        path.unlink()
+    assert not train(settings, data, tmp_path / "run", resume=True).interrupted

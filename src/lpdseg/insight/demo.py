@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import generate
-from lpdseg.errors import CheckpointError, TrainingError
+from lpdseg.errors import CheckpointError
 from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import Progress as Told
 from lpdseg.evaluate.split import observe_split, read_labelled, score_split
@@ -29,10 +29,10 @@ from lpdseg.training.loop import train
 from lpdseg.training.progress import Bar
 from lpdseg.training.setup import read_resumable
 
-PATCHES = {"train": 960, "valid": 160, "test": 240}
+PATCHES = {"train": 1200, "valid": 160, "test": 240}
 PATIENTS = {"train": 24, "valid": 6, "test": 8}
-SIZE = 224
-MPP = 0.5
+SIZE = 112
+MPP = 1.0
 
 _QUICK_PATCHES = {"train": 24, "valid": 8, "test": 12}
 _QUICK_PATIENTS = {"train": 2, "valid": 1, "test": 2}
@@ -71,7 +71,7 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
 
     **Returns:** the path of the report.
 
-    **Raises:** `TrainingError` where training was interrupted, and what the steps raise.
+    **Raises:** `KeyboardInterrupt` where training was interrupted, and what the steps raise.
     """
     began = time.monotonic()
     settings = load_settings("demo", _QUICK_SETTINGS if quick else ())
@@ -125,10 +125,7 @@ def _train(settings: Settings, data: Manifest, out: Path, console: Console) -> N
     _say(console, f"2/3  Training {steps}: preset demo, encoder {settings.model.encoder}, in {run}")
     result = train(settings, data, run, resume=resume, reporter=Bar(console))
     if result.interrupted:
-        raise TrainingError(
-            f"training was interrupted at step {result.steps} of {result.total}; run the same command again, "
-            "and it goes on from there"
-        )
+        raise KeyboardInterrupt
     _say(console, f"     trained {result.total} steps in {_span(result.seconds)}")
 
 

@@ -42,8 +42,8 @@ class ImageEncoder(Protocol):
 class SelfEncoder:
     """The model's own encoder at its present weights, without gradient to them.
 
-    The embedding is the mean over the last scale, each position weighted by how much of it is shown: an average over
-    all positions would say how large the mask is before it says what the mask holds.
+    The embedding is the mean over the last scale, each position weighted by how much of it is shown: a plain mean
+    would say how large the mask is before it says what the mask holds.
 
     It runs in evaluation mode, as every frozen encoder does: masked images neither change batch norm statistics nor
     depend on one another.

@@ -81,22 +81,32 @@ def train(
     fabric = make_fabric(engine or Engine(), settings.train)
     if fabric.is_global_zero:
         check_run_folder(run, resume)
-    trainer = _Trainer(settings, data, run, fabric, reporter or Silent())
-    if resume:
-        trainer.resume()
+    described = describe_data(data)
+    state = read_resumable(run, settings, data.classes, described["fingerprint"]) if resume else None
+    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state)
     return trainer.fit(training_patches(records, settings))
 
 
 class _Trainer:
     """The state of a run between steps."""
 
-    def __init__(self, settings: Settings, data: Manifest, run: Path, fabric: Fabric, reporter: Reporter) -> None:
-        self.settings, self.data, self.run, self.fabric = settings, data, run, fabric
+    def __init__(
+        self,
+        settings: Settings,
+        data: Manifest,
+        described: dict[str, Any],
+        run: Path,
+        fabric: Fabric,
+        reporter: Reporter,
+        state: dict[str, Any] | None,
+    ) -> None:
+        self.settings, self.data, self.described, self.run, self.fabric = settings, data, described, run, fabric
         self.leads = fabric.is_global_zero
         self.reporter: Reporter = reporter if self.leads else Silent()
-        self.task = build_task(settings, data.classes).to(fabric.device)
+        self.task = build_task(settings, data.classes, None if state is None else state["encoder"]).to(
+            fabric.device
+        )
         self.optimiser = build_optimiser(self.task, settings.train)
-        self.described = describe_data(data)
         self.record = RunRecord(run, settings, self.described, fabric.device)
         self.validation = Validation(data, settings) if self.leads else None
         self.step = 0
@@ -106,10 +116,10 @@ class _Trainer:
         self.thresholds = [0.5] * len(data.classes)
         count = len(data.split("train"))
         self.total = max(1, round(settings.train.epochs * steps_per_epoch(count, settings.train.batch)))
+        if state is not None:
+            self._go_back_to(state)
 
-    def resume(self) -> None:
-        """Goes back to the last checkpoint."""
-        state = read_resumable(self.run, self.settings, self.data.classes, self.described["fingerprint"])
+    def _go_back_to(self, state: dict[str, Any]) -> None:
         load_trained(self.task, read_tensors(self.run, state, "weights"), self.run)
         unpack_optimiser(self.optimiser, read_tensors(self.run, state, "optimiser"))
         self.step, self.best, self.thresholds = state["step"], state["best"], state["thresholds"]

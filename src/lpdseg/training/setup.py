@@ -12,8 +12,8 @@ from torch import Tensor
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import PatchRecord
-from lpdseg.errors import CheckpointError, DataError, SettingsError
-from lpdseg.model.encoders import build_encoder
+from lpdseg.errors import CheckpointError, DataError
+from lpdseg.model.encoders import Encoder, build_encoder
 from lpdseg.model.image_encoders import build_image_encoder
 from lpdseg.segment.bundle import build_model
 from lpdseg.settings import Settings
@@ -71,22 +71,27 @@ def training_patches(records: tuple[PatchRecord, ...], settings: Settings) -> Tr
     )
 
 
-def build_task(settings: Settings, classes: TissueClasses) -> LpdTask:
+def build_task(settings: Settings, classes: TissueClasses, architecture: dict[str, Any] | None = None) -> LpdTask:
     """Model and objective at their first step; the same seed gives the same parameters.
+
+    `architecture` is the encoder's own of a run that goes on: its weights come from the checkpoint, so the folder
+    that they once came from need not exist any more.
 
     **Raises:** `WeightsError`, `SettingsError`.
     """
     torch.manual_seed(settings.train.seed)
     wanted = settings.model
-    encoder = build_encoder(wanted.encoder, wanted.weights, wanted.freeze_norm, wanted.stages, wanted.last_stride)
+    if architecture is None:
+        encoder = build_encoder(
+            wanted.encoder, wanted.weights, wanted.freeze_norm, wanted.stages, wanted.last_stride
+        )
+    else:
+        encoder = Encoder.from_config(architecture)
     model = build_model(encoder, wanted, len(classes))
     contrast = settings.loss.contrast
     image_encoder = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None
     power = None if classes.background is None else settings.predict.background_power
-    task = LpdTask(model, settings.loss, wanted.merge, image_encoder, power, wanted.hidden_dim)
-    if not any(settings.loss.scale_weights[level] for level in range(model.scales)):
-        raise SettingsError("loss.scale_weights are all 0; give at least one scale a weight")
-    return task
+    return LpdTask(model, settings.loss, wanted.merge, image_encoder, power, wanted.hidden_dim)
 
 
 def check_run_folder(run: Path, resume: bool) -> None:

@@ -1,14 +1,8 @@
 """The training loop: one process or many, interrupted or not, the same parameters in the end."""
 
-import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from lpdseg.data.dataset import GlobalBatches, TrainingPatches, steps_per_epoch
 from lpdseg.data.records import Manifest
-from lpdseg.errors import TrainingError
 from lpdseg.files import write_text
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
 from lpdseg.training.engine import Engine, make_fabric
+from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.optimiser import build_optimiser, learning_rate, set_learning_rate
 from lpdseg.training.progress import Reporter, Silent
@@ -35,6 +29,7 @@ from lpdseg.training.setup import (
     read_resumable,
     training_patches,
 )
+from lpdseg.training.stop import stop_requested
 from lpdseg.training.validation import Validated, Validation
 
 
@@ -136,10 +131,10 @@ class _Trainer:
             self.record.write(status="running", steps=self.total, parameters=self._parameters())
             self._note_start()
         self.reporter.start(self.step, self.total)
-        meter = _Meter()
+        meter = Meter()
         saved = time.monotonic()
         try:
-            with _stop_signal() as stop:
+            with stop_requested() as stop:
                 module.train()
                 waited = time.monotonic()
                 for batch in self.fabric.setup_dataloaders(loader, use_distributed_sampler=False):
@@ -255,7 +250,7 @@ class _Trainer:
         tensors = pack_optimiser(self.optimiser) if with_optimiser else None
         save_checkpoint(self.run, name, state, self.task.trained_state(), tensors)
 
-    def _finish(self, seconds: float, meter: "_Meter") -> TrainResult:
+    def _finish(self, seconds: float, meter: Meter) -> TrainResult:
         done = self.step == self.total
         if self.leads:
             if done and self.best is None:
@@ -297,62 +292,3 @@ class _Trainer:
             f"encoder {self.settings.model.encoder} from {start}; "
             f"{self._parameters() / 1e6:.1f} million parameters on {self.fabric.device}"
         )
-
-
-class _Meter:
-    """Running means of the losses, and the time spent waiting for patches."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._waited = 0.0
-
-    def wait(self, seconds: float) -> None:
-        self._waited += seconds
-
-    def wait_share(self, seconds: float) -> float:
-        return self._waited / max(seconds, 1e-9)
-
-    def add(self, parts: dict[str, Tensor]) -> None:
-        for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.float()
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def drain(self, step: int, over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """The means, which start anew."""
-        self._sums = {name: over_processes(total) for name, total in self._sums.items()}
-        self.check(step)
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._sums, self._counts = {}, {}
-        return means
-
-    def check(self, step: int) -> None:
-        """Raises `TrainingError` where a loss was not a number since the last `drain`."""
-        faulty = [name for name, total in self._sums.items() if not math.isfinite(float(total))]
-        if faulty:
-            term = next((name for name in faulty if name != "loss"), "loss")
-            raise TrainingError(
-                f"{term.replace('_', ' ')} is not a number any more (noticed at step {step}); training stopped and "
-                "the last checkpoint is kept: lower train.lr, or use --set train.precision=32-true"
-            )
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set the event instead of breaking a step in two; a second Ctrl-C breaks at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {name: signal.signal(name, ask) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

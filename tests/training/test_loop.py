@@ -251,3 +251,65 @@ def test_resuming_does_not_need_the_folder_of_the_first_weights(data: Manifest, 
     for path in weights.iterdir():
         path.unlink()
     assert not train(settings, data, tmp_path / "run", resume=True).interrupted
+
+
+def test_validations_may_be_switched_off(data: Manifest, tmp_path: Path) -> None:
+    result = train(small_settings("train.epochs=1", "train.validations=0"), data, tmp_path / "run")
+    assert result.miou is None
+    assert not [row for row in read_metrics(tmp_path / "run") if row["kind"] == "valid"]
+
+
+def test_gradients_that_are_no_numbers_stop_the_run_without_clipping_too(
+    data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = LpdTask.forward
+
+    def broken(self: LpdTask, batch: dict[str, torch.Tensor], warm: bool) -> dict[str, torch.Tensor]:
+        parts = forward(self, batch, warm)
+        self.model.bank.weight.register_hook(lambda gradient: gradient * torch.nan)
+        return parts
+
+    monkeypatch.setattr(LpdTask, "forward", broken)
+    settings = small_settings("train.clip=0")
+    with pytest.raises(TrainingError, match="gradient norm is not a number"):
+        train(settings, data, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "failed" and "gradient norm" in record["reason"]
+
+
+def test_what_changes_no_parameter_may_change_when_a_run_goes_on(data: Manifest, tmp_path: Path) -> None:
+    class StopAtOnce:
+        def start(self, done: int, total: int) -> None: ...
+        def note(self, text: str) -> None: ...
+        def stop(self) -> None: ...
+        def step(self, done: int, losses: dict[str, float] | None) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    train(small_settings(), data, tmp_path / "run", reporter=StopAtOnce())
+    changed = small_settings("data.cache=false", "train.log_every=3", "predict.batch=2")
+    assert not train(changed, data, tmp_path / "run", resume=True).interrupted
+
+
+@pytest.mark.e2e
+def test_loader_processes_leave_a_signal_to_the_parent(data: Manifest, tmp_path: Path) -> None:
+    from lpdseg.data.manifest import write_manifest
+    from lpdseg.settings import as_yaml
+
+    settings = small_settings("train.epochs=60", "data.workers=1")
+    (tmp_path / "settings.yaml").write_text(as_yaml(settings))
+    write_manifest(data, tmp_path / "manifest.csv")
+    script = _KILLED.replace("train(load", "if __name__ == '__main__': train(load")
+    (tmp_path / "run.py").write_text(script)
+    child = subprocess.Popen(
+        [sys.executable, "run.py", "settings.yaml", "manifest.csv", "run"],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    for line in child.stdout:
+        if int(line) >= 2:
+            os.killpg(child.pid, signal.SIGTERM)
+            break
+    child.stdout.read()
+    child.stdout.close()
+    assert child.wait() == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"

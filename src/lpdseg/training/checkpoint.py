@@ -17,13 +17,33 @@ from lpdseg.errors import CheckpointError, OutputError
 from lpdseg.files import replacing, write_json
 
 FORMAT = 1
+NAMES = ("last", "best")
+_KEYS = {
+    "step",
+    "steps",
+    "seconds",
+    "best",
+    "thresholds",
+    "valid",
+    "classes",
+    "encoder",
+    "settings",
+    "data",
+    "files",
+}
 _FOLDER = "checkpoints"
 
 
 def save_checkpoint(
-    run: Path, name: str, state: dict[str, Any], weights: dict[str, Tensor], optimiser: dict[str, Tensor] | None
+    run: Path,
+    name: str,
+    state: dict[str, Any],
+    weights: dict[str, Tensor] | None,
+    optimiser: dict[str, Tensor] | None,
 ) -> None:
-    """Writes `NAME.json` and its tensors under `run`, then removes tensor files that nothing names any more.
+    """Writes `NAME.json` and its tensors under `run`, then removes files that nothing names any more.
+
+    `weights` None says that the caller has already saved those of this step under another name.
 
     **Raises:** `OutputError` where they cannot be written; the checkpoint before stays as it was.
     """
@@ -31,15 +51,14 @@ def save_checkpoint(
     stem = f"{state['step']:08d}.safetensors"
     files = {"weights": f"weights-{stem}"} | ({} if optimiser is None else {"optimiser": f"optimiser-{stem}"})
     for kind, tensors in (("weights", weights), ("optimiser", optimiser)):
-        if tensors is not None and not (folder / files[kind]).exists():
+        if tensors is not None:
             _save_tensors(folder / files[kind], tensors)
     write_json(folder / f"{name}.json", {"format": FORMAT, **state, "files": files})
-    named = {
-        file for pointer in folder.glob("*.json") for file in json.loads(pointer.read_text())["files"].values()
-    }
-    for path in folder.glob("*.safetensors"):
+    pointers = [path for path in (folder / f"{known}.json" for known in NAMES) if path.is_file()]
+    named = {file for path in pointers for file in json.loads(path.read_text(encoding="utf-8"))["files"].values()}
+    for path in (*folder.glob("*.safetensors"), *folder.glob(".*.tmp*")):  # the latter of a process that was killed
         if path.name not in named:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def has_checkpoint(run: Path, name: str) -> bool:
@@ -61,6 +80,11 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint's state: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; it was made by another version")
+    missing = sorted(_KEYS - state.keys())
+    if missing:
+        raise CheckpointError(
+            f"{path} is incomplete: {missing[0]!r} is missing; use another checkpoint or train again"
+        )
     return state
 
 

@@ -1,15 +1,21 @@
 """Devices, precision and processes, through Lightning Fabric."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from lpdseg.errors import SettingsError
+from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.settings import TrainSettings
+
+_PATIENCE = timedelta(hours=6)
+"""How long processes wait for the first one, which validates alone."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +43,38 @@ def make_fabric(engine: Engine, settings: TrainSettings) -> Fabric:
             f"train.batch = {settings.batch} cannot be shared by {world} processes; make it a multiple of {world}"
         )
     device = pick_device(engine.device)
+    if device.index is not None and engine.devices > 1:
+        raise SettingsError(
+            f"--device {engine.device} is one device; for {engine.devices} of them use {device.type!r}"
+        )
+    if device.type == "cuda" and engine.devices > torch.cuda.device_count():
+        raise SettingsError(f"this machine has {torch.cuda.device_count()} CUDA devices, not {engine.devices}")
     precision: Any = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if bfloat16_pays(device) else "32-true"
     # One device may be named by number; several are the first ones. The CPU counts processes instead.
     one: Any = [device.index] if device.index is not None and engine.devices == 1 else engine.devices
     # Warm-up leaves parameters of the later losses unused, and so may an encoder's unused scales.
-    strategy: Any = DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
+    strategy: Any = DDPStrategy(find_unused_parameters=True, timeout=_PATIENCE) if world > 1 else "auto"
     fabric = Fabric(
         accelerator=device.type, devices=one, num_nodes=engine.nodes, strategy=strategy, precision=precision
     )
-    fabric.launch()
     if settings.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks of those who want it
+    fabric.launch()
+    torch.use_deterministic_algorithms(settings.deterministic, warn_only=device.type != "cpu")
     return fabric
+
+
+def in_first_process(fabric: Fabric, work: Callable[[], None]) -> None:
+    """Runs `work` in the first process while the others wait; an `LpdsegError` there is raised in all of them."""
+    error: LpdsegError | None = None
+    if fabric.is_global_zero:
+        try:
+            work()
+        except LpdsegError as caught:
+            error = caught
+    if fabric.world_size > 1:
+        error = fabric.broadcast(error)
+    if error is not None:
+        raise error

@@ -1,6 +1,10 @@
 """The training loop: one process or many, interrupted or not, the same parameters in the end."""
 
+import math
+import multiprocessing
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,11 @@ from torch.utils.data import DataLoader
 
 from lpdseg.data.dataset import GlobalBatches, TrainingPatches, steps_per_epoch
 from lpdseg.data.records import Manifest
+from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
 from lpdseg.files import write_text
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
-from lpdseg.training.engine import Engine, make_fabric
+from lpdseg.training.engine import Engine, in_first_process, make_fabric
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.optimiser import build_optimiser, learning_rate, set_learning_rate
@@ -29,7 +34,8 @@ from lpdseg.training.setup import (
     read_resumable,
     training_patches,
 )
-from lpdseg.training.stop import stop_requested
+from lpdseg.training.stop import leave_signals_to_the_parent, stop_requested
+from lpdseg.training.task import LpdTask
 from lpdseg.training.validation import Validated, Validation
 
 
@@ -71,11 +77,15 @@ def train(
 
     **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number.
     """
+    if multiprocessing.parent_process() is not None and settings.data.workers:
+        raise SettingsError(
+            "training was started anew by one of its own loader processes: put the call of train below "
+            "`if __name__ == '__main__':`, or set data.workers=0"
+        )
     records = data.split("train")
     check_labels(records, data.classes)
+    check_run_folder(run, resume)
     fabric = make_fabric(engine or Engine(), settings.train)
-    if fabric.is_global_zero:
-        check_run_folder(run, resume)
     described = describe_data(data)
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if resume else None
     trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state)
@@ -98,12 +108,15 @@ class _Trainer:
         self.settings, self.data, self.described, self.run, self.fabric = settings, data, described, run, fabric
         self.leads = fabric.is_global_zero
         self.reporter: Reporter = reporter if self.leads else Silent()
-        self.task = build_task(settings, data.classes, None if state is None else state["encoder"]).to(
-            fabric.device
-        )
+        task: Any = build_task(settings, data.classes, None if state is None else state["encoder"])
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            task = torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)
+        self.task: LpdTask = task.to(fabric.device)
         self.optimiser = build_optimiser(self.task, settings.train)
         self.record = RunRecord(run, settings, self.described, fabric.device)
-        self.validation = Validation(data, settings) if self.leads else None
+        self.validation: Validation | None = None
+        in_first_process(fabric, self._read_validation)
+        self.saved_at: int | None = None  # the step whose weights this process has written
         self.step = 0
         self.seconds = 0.0  # of earlier calls that this one resumes
         self.began = time.monotonic()
@@ -124,48 +137,73 @@ class _Trainer:
         """Runs the steps that are left."""
         self.began = time.monotonic()
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
-        loader = self._loader(patches)
+        batches = self.fabric.setup_dataloaders(self._loader(patches), use_distributed_sampler=False)
+        in_first_process(self.fabric, self._start_record)
         metrics = Metrics(self.run, self.step) if self.leads else None
-        if self.leads:
-            write_text(self.run / "settings.yaml", as_yaml(self.settings))
-            self.record.write(status="running", steps=self.total, parameters=self._parameters())
-            self._note_start()
         self.reporter.start(self.step, self.total)
         meter = Meter()
-        saved = time.monotonic()
         try:
             with stop_requested() as stop:
-                module.train()
-                waited = time.monotonic()
-                for batch in self.fabric.setup_dataloaders(loader, use_distributed_sampler=False):
-                    meter.wait(time.monotonic() - waited)
-                    parts = self._one_step(module, optimiser, batch)
-                    self.step += 1
-                    meter.add(parts)
-                    validate = self.step in self._validation_steps()
-                    losses = None
-                    if validate or self.step % self.settings.train.log_every == 0:
-                        losses = meter.drain(self.step, self._mean_over_processes)
-                        if metrics is not None:
-                            rate = learning_rate(self.step - 1, self.total, self.settings.train)
-                            metrics.add("train", self.step, losses | {"lr": rate})
-                    self.reporter.step(self.step, losses)
-                    if validate:
-                        self._validate(metrics)
-                    interrupted = self._agree(stop.is_set())
-                    due = time.monotonic() - saved > self.settings.train.checkpoint_minutes * 60
-                    if validate or interrupted or due:
-                        meter.check(self.step)
-                        self._save("last", with_optimiser=True)
-                        saved = time.monotonic()
-                    if interrupted:
-                        break
-                    waited = time.monotonic()
+                self._steps(module, optimiser, batches, meter, metrics, stop)
+        except LpdsegError as error:
+            if self.leads:
+                with suppress(OutputError):
+                    self.record.write(status="failed", step=self.step, reason=str(error))
+            raise
         finally:
             self.reporter.stop()
             if metrics is not None:
                 metrics.close()
         return self._finish(time.monotonic() - self.began, meter)
+
+    def _steps(
+        self,
+        module: Any,
+        optimiser: Any,
+        batches: Any,
+        meter: Meter,
+        metrics: Metrics | None,
+        stop: threading.Event,
+    ) -> None:
+        module.train()
+        validations = self._validation_steps()
+        waited = saved = time.monotonic()
+        for batch in batches:
+            meter.wait(time.monotonic() - waited)
+            meter.add(self._one_step(module, optimiser, batch))
+            self.step += 1
+            validate = self.step in validations
+            report = validate or self.step % self.settings.train.log_every == 0 or self.step == self.total
+            losses = self._report(meter, metrics) if report else None
+            self.reporter.step(self.step, losses)
+            due = time.monotonic() - saved > self.settings.train.checkpoint_minutes * 60
+            interrupted, due = self._agree(stop.is_set(), due)
+            save = validate or interrupted or due or self.step == self.total
+            if save and losses is None:
+                self._report(meter, metrics)  # what is no number must not be saved
+            if validate:
+                in_first_process(self.fabric, lambda: self._validate(metrics))
+            if save:
+                in_first_process(self.fabric, lambda: self._save("last", with_optimiser=True))
+                saved = time.monotonic()
+            if interrupted:
+                break
+            waited = time.monotonic()
+
+    def _report(self, meter: Meter, metrics: Metrics | None) -> dict[str, float]:
+        losses = meter.drain(self.step, self._mean_over_processes)
+        if metrics is not None:
+            rate = learning_rate(self.step - 1, self.total, self.settings.train)
+            metrics.add("train", self.step, losses | {"lr": rate})
+        return losses
+
+    def _read_validation(self) -> None:
+        self.validation = Validation(self.data, self.settings)
+
+    def _start_record(self) -> None:
+        write_text(self.run / "settings.yaml", as_yaml(self.settings))
+        self.record.write(status="running", steps=self.total, parameters=self._parameters())
+        self._note_start()
 
     def _one_step(self, module: Any, optimiser: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One update. All randomness comes from (seed, step, process), so nothing has to be saved to resume."""
@@ -175,15 +213,20 @@ class _Trainer:
         )
         set_learning_rate(self.optimiser, learning_rate(self.step, self.total, settings.train))
         warm = self.step >= int(settings.loss.warmup * self.total)
-        parts: dict[str, Tensor] = module(batch, warm)
-        optimiser.zero_grad()
-        self.fabric.backward(parts["loss"])
-        if settings.train.clip > 0:
-            norm = self.fabric.clip_gradients(
-                module, optimiser, max_norm=settings.train.clip, error_if_nonfinite=False
-            )
-            assert norm is not None
-            parts["gradient_norm"] = norm
+        try:
+            parts: dict[str, Tensor] = module(batch, warm)
+            optimiser.zero_grad()
+            self.fabric.backward(parts["loss"])
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"the device ran out of memory at step {self.step + 1}: make train.batch = {settings.train.batch} "
+                "smaller, or limit loss.contrast.pairs_per_image"
+            ) from error
+        norm = self.fabric.clip_gradients(
+            module, optimiser, max_norm=settings.train.clip or math.inf, error_if_nonfinite=False
+        )
+        assert norm is not None
+        parts["gradient_norm"] = norm
         optimiser.step()
         return {name: value.detach() for name, value in parts.items()}
 
@@ -204,20 +247,23 @@ class _Trainer:
             num_workers=workers,
             pin_memory=self.fabric.device.type == "cuda",
             multiprocessing_context="spawn" if workers else None,
+            worker_init_fn=leave_signals_to_the_parent,
         )
 
     def _validation_steps(self) -> set[int]:
         number = self.settings.train.validations
-        return {round(self.total * (i + 1) / number) for i in range(number)} | {self.total}
+        return {round(self.total * (i + 1) / number) for i in range(number)}
 
     def _validate(self, metrics: Metrics | None) -> None:
-        """The first process scores the model; the others wait at the next step's exchange of gradients."""
         if not self.validation:
             return
         found: Validated = self.validation.run(self.task.model)
         self.thresholds = found.thresholds
         miou = found.record["miou"]
         image_f1 = found.record["image_level"]["f1"]
+        if miou is None:
+            self.reporter.note(f"step {self.step}: the validation masks leave no pixel to compare")
+            return
         better = self.best is None or miou > self.best
         if better:
             self.best = miou
@@ -231,8 +277,6 @@ class _Trainer:
         )
 
     def _save(self, name: str, with_optimiser: bool, valid: dict[str, Any] | None = None) -> None:
-        if not self.leads:
-            return
         mpps = sorted(record.mpp for record in self.data.records if record.mpp is not None)
         state = {
             "step": self.step,
@@ -248,11 +292,14 @@ class _Trainer:
             "mpp": mpps[len(mpps) // 2] if mpps else None,
         }
         tensors = pack_optimiser(self.optimiser) if with_optimiser else None
-        save_checkpoint(self.run, name, state, self.task.trained_state(), tensors)
+        weights = None if self.saved_at == self.step else self.task.trained_state()
+        save_checkpoint(self.run, name, state, weights, tensors)
+        self.saved_at = self.step
 
     def _finish(self, seconds: float, meter: Meter) -> TrainResult:
         done = self.step == self.total
-        if self.leads:
+
+        def conclude() -> None:
             if done and self.best is None:
                 self._save("best", with_optimiser=False)
             self.record.write(
@@ -263,15 +310,20 @@ class _Trainer:
                 valid_miou=self.best,
                 thresholds=self.thresholds,
             )
-        self.fabric.barrier()
+
+        in_first_process(self.fabric, conclude)
         return TrainResult(self.run, self.step, self.total, self.best, seconds)
 
-    def _agree(self, stop: bool) -> bool:
-        """Whether any process was asked to stop; all must leave the loop at the same step."""
+    def _agree(self, stop: bool, due: bool) -> tuple[bool, bool]:
+        """Whether any process was asked to stop, and whether the first one's clock says that a save is due.
+
+        All must leave the loop, and save, at the same step.
+        """
         if self.fabric.world_size == 1:
-            return stop
-        votes = self.fabric.all_reduce(torch.tensor(float(stop), device=self.fabric.device), reduce_op="sum")
-        return bool(votes)
+            return stop, due
+        votes: Any = torch.tensor([float(stop), float(due and self.leads)], device=self.fabric.device)
+        votes = self.fabric.all_reduce(votes, reduce_op="sum")
+        return bool(votes[0]), bool(votes[1])
 
     def _mean_over_processes(self, value: Tensor) -> Tensor:
         if self.fabric.world_size == 1:

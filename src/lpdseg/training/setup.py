@@ -21,9 +21,12 @@ from lpdseg.tissue import TissueClasses
 from lpdseg.training.checkpoint import has_checkpoint, read_state
 from lpdseg.training.task import LpdTask
 
+_FREE = {"data.workers", "data.cache", "train.log_every", "train.checkpoint_minutes", "predict.batch"}
+"""Settings that may change when a run goes on, for they change no parameter."""
+
 
 def check_labels(records: tuple[PatchRecord, ...], classes: TissueClasses) -> None:
-    """Every class must be in some training patch and missing from another.
+    """Every class must be in some training patch.
 
     **Raises:** `DataError` that names the class.
     """
@@ -111,12 +114,19 @@ def read_resumable(run: Path, settings: Settings, classes: TissueClasses, finger
     **Raises:** `CheckpointError` where settings, classes or data are not those of the run.
     """
     state = read_state(run, "last")
-    if TissueClasses.from_dict(state["classes"]).names != classes.names:
+    trained = TissueClasses.from_dict(state["classes"])
+    if trained.names != classes.names:
         raise CheckpointError(
             f"{run} was trained for the classes {', '.join(state['classes']['names'])}, but the data has "
             f"{', '.join(classes.names)}; resume with the same classes"
         )
-    changed = _differences(state["settings"], settings.model_dump(mode="json"))
+    if (trained.indices, trained.background) != (classes.indices, classes.background):
+        raise CheckpointError(f"the mask values of the classes have changed since {run} was started; put them back")
+    changed = [
+        change
+        for change in _differences(state["settings"], settings.model_dump(mode="json"))
+        if change.split(" ")[0] not in _FREE
+    ]
     if changed:
         raise CheckpointError(f"{run} was started with another {changed[0]}; resume with the same settings")
     if state["data"] != fingerprint:
@@ -133,7 +143,11 @@ def load_trained(task: LpdTask, weights: dict[str, Tensor], run: Path) -> None:
     if set(weights) != expected:
         odd = sorted(set(weights) ^ expected)[0]
         raise CheckpointError(f"the weights in {run} do not fit its settings: {odd} is in only one of them")
-    task.load_state_dict(weights, strict=False)
+    try:
+        task.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"the weights in {run} do not fit its settings: {first}") from error
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -26,3 +26,10 @@ def stop_requested() -> Iterator[threading.Event]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+def leave_signals_to_the_parent(worker: int) -> None:
+    """For loader processes: a terminal or scheduler signals the whole group, and the parent is who decides."""
+    del worker
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)

@@ -49,9 +49,7 @@ def make_fabric(engine: Engine, settings: TrainSettings) -> Fabric:
         )
     if device.type == "cuda" and engine.devices > torch.cuda.device_count():
         raise SettingsError(f"this machine has {torch.cuda.device_count()} CUDA devices, not {engine.devices}")
-    precision: Any = settings.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if bfloat16_pays(device) else "32-true"
+    precision: Any = chosen_precision(settings, device)
     # One device may be named by number; several are the first ones. The CPU counts processes instead.
     one: Any = [device.index] if device.index is not None and engine.devices == 1 else engine.devices
     # Warm-up leaves parameters of the later losses unused, and so may an encoder's unused scales.
@@ -64,6 +62,13 @@ def make_fabric(engine: Engine, settings: TrainSettings) -> Fabric:
     fabric.launch()
     torch.use_deterministic_algorithms(settings.deterministic, warn_only=device.type != "cpu")
     return fabric
+
+
+def chosen_precision(settings: TrainSettings, device: torch.device) -> str:
+    """What `auto` means on this device; other settings stand."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16-mixed" if bfloat16_pays(device) else "32-true"
 
 
 def in_first_process(fabric: Fabric, work: Callable[[], None]) -> None:

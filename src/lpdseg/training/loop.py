@@ -20,7 +20,7 @@ from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
 from lpdseg.files import write_text
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
-from lpdseg.training.engine import Engine, in_first_process, make_fabric
+from lpdseg.training.engine import Engine, chosen_precision, in_first_process, make_fabric
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.optimiser import build_optimiser, learning_rate, set_learning_rate
@@ -113,7 +113,7 @@ class _Trainer:
             task = torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)
         self.task: LpdTask = task.to(fabric.device)
         self.optimiser = build_optimiser(self.task, settings.train)
-        self.record = RunRecord(run, settings, self.described, fabric.device)
+        self.record = RunRecord(run, settings, self.described, fabric.device, resumed=state is not None)
         self.validation: Validation | None = None
         in_first_process(fabric, self._read_validation)
         self.saved_at: int | None = None  # the step whose weights this process has written
@@ -202,7 +202,15 @@ class _Trainer:
 
     def _start_record(self) -> None:
         write_text(self.run / "settings.yaml", as_yaml(self.settings))
-        self.record.write(status="running", steps=self.total, parameters=self._parameters())
+        judge = self.task.image_encoder
+        self.record.write_start(
+            steps=self.total,
+            parameters=self._parameters(),
+            precision=chosen_precision(self.settings.train, self.fabric.device),
+            processes=self.fabric.world_size,
+            weights=self.task.model.encoder.source,
+            image_encoder=None if judge is None else judge.source,
+        )
         self._note_start()
 
     def _one_step(self, module: Any, optimiser: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
 """What describes a run: `run.json`, beside its results."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,9 +62,14 @@ def describe_data(data: Manifest) -> dict[str, Any]:
 
 
 class RunRecord:
-    """`run.json`: written when the run starts, when it is interrupted, and when it ends."""
+    """`run.json`: written when the run starts, when it is interrupted, and when it ends.
 
-    def __init__(self, run: Path, settings: Settings, data: dict[str, Any], device: torch.device) -> None:
+    A run that goes on keeps when it started and where its first weights came from.
+    """
+
+    def __init__(
+        self, run: Path, settings: Settings, data: dict[str, Any], device: torch.device, resumed: bool
+    ) -> None:
         self.path = run / "run.json"
         self.values: dict[str, Any] = {
             "status": "running",
@@ -74,6 +81,17 @@ class RunRecord:
             "versions": versions(),
             "hardware": hardware(device),
         }
+        if resumed:
+            with suppress(OSError, ValueError):
+                before = json.loads(self.path.read_text(encoding="utf-8"))
+                self.values |= {
+                    key: before[key] for key in ("started", "weights", "image_encoder") if key in before
+                }
+                self.values["resumed"] = before.get("resumed", 0) + 1
+
+    def write_start(self, **values: Any) -> None:
+        """Adds what is known at the start, keeps what an earlier start has said, and writes the file."""
+        self.write(**(values | {key: self.values[key] for key in values if key in self.values}), status="running")
 
     def write(self, **values: Any) -> None:
         """Adds `values` and writes the file."""

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from lpdseg.errors import SettingsError
 from lpdseg.settings import (
+    _ALIASES,
     PredictSettings,
     Settings,
+    _all_keys,
     as_yaml,
     change_section,
     load_settings,
@@ -74,6 +76,18 @@ def test_a_later_override_wins_and_lists_hold_numbers_too() -> None:
         ("train.lrr=1", r"unknown setting 'train\.lrr' in settings; did you mean 'train\.lr'\?"),
         ("loss.wramup=0.2", r"did you mean 'loss\.warmup'\?"),
         ("loss.contrast.treshold=0.2", r"did you mean 'loss\.contrast\.threshold'\?"),
+        ("lr=1", r"unknown setting 'lr' in settings; did you mean 'train\.lr'\?"),
+        ("loss.lr=1", r"did you mean 'train\.lr'\?"),
+        ("model.batch=1", r"did you mean '(train|predict)\.batch'\?"),
+        ("train.learning_rate=1", r"did you mean 'train\.lr'\?"),
+        ("batch_size=1", r"did you mean 'train\.batch'\?"),
+        ("model.k=1", r"did you mean 'model\.prototypes'\?"),
+        ("train.seed=4294967296", r"train\.seed = 4294967296 cannot be used: input should be less than 4294967296"),
+        ("predict.views=[]", r"predict\.views = \[\] cannot be used"),
+        ("predict.crf.gaussian_sxy=0.4", r"predict\.crf\.gaussian_sxy = 0\.4 cannot be used"),
+        ("predict.crf.bilateral_sxy=0.9", r"predict\.crf\.bilateral_sxy = 0\.9 cannot be used"),
+        ("predict.crf.bilateral_srgb=0.9", r"predict\.crf\.bilateral_srgb = 0\.9 cannot be used"),
+        ("predict.gate=oracle", r"predict\.gate = 'oracle' needs ground truth, .*; use 'predicted' or 'none'"),
         ("xyzzy=1", r"unknown setting 'xyzzy' in settings$"),
         ("train.lr=fast", r"settings: train\.lr = 'fast' cannot be used: input should be a valid number"),
         ("train.lr=0", r"train\.lr = 0 cannot be used: input should be greater than 0"),
@@ -97,6 +111,15 @@ def test_what_cannot_be_is_told_in_one_sentence(override: str, words: str) -> No
     with pytest.raises(SettingsError, match=words) as caught:
         load_settings(None, [override])
     assert "\n" not in str(caught.value)
+
+
+def test_every_common_name_stands_for_a_setting() -> None:
+    assert set(_ALIASES.values()) <= set(_all_keys())
+    assert not set(_ALIASES) & {key.rpartition(".")[2] for key in _all_keys()}
+
+
+def test_evaluation_may_ask_for_the_oracle() -> None:
+    assert change_section(Settings().predict, {"gate": "oracle"}, "predict").gate == "oracle"
 
 
 def test_weights_that_are_all_0_train_and_predict_nothing() -> None:

@@ -47,6 +47,11 @@ def test_the_palette_has_each_colour_at_its_disk_value(classes: TissueClasses) -
         assert tuple(palette[classes.background]) == classes.background_colour
 
 
+def test_as_many_classes_as_a_mask_can_hold() -> None:
+    classes = TissueClasses(tuple(map(str, range(253))), background=253)
+    assert classes.to_internal()[[252, 253, 254]].tolist() == [252, 253, 254]
+
+
 def test_what_is_left_out_is_chosen() -> None:
     classes = TissueClasses(tuple("abc"))
     assert classes.indices == (0, 1, 2)
@@ -66,6 +71,9 @@ def test_what_is_left_out_is_chosen() -> None:
         ({"names": ("a", "b"), "indices": (1, 1)}, r"different and in 0\.\.254"),
         ({"names": ("a",), "indices": (255,)}, r"different and in 0\.\.254"),
         ({"names": ("a",), "background": 0}, r"different and in 0\.\.254"),
+        ({"names": tuple(map(str, range(254)))}, "can tell 253 tissue classes apart; got 254"),
+        ({"names": ("a",), "colours": ((0, 0, 256),)}, r"three numbers in 0\.\.255; got \[0, 0, 256\]"),
+        ({"names": ("a",), "background_colour": (0, -1, 0)}, r"three numbers in 0\.\.255"),
         ({"names": ("a",), "background": -1}, r"different and in 0\.\.254"),
     ],
 )
@@ -80,6 +88,11 @@ def test_classes_that_contradict_themselves(arguments: dict[str, object], messag
         ({"name": ["a"]}, "need names"),
         ({"names": ["a"], "color": "#000000"}, "need names"),
         ({"names": ["a"], "colours": ["red"]}, "'red' is no colour"),
+        ({"names": "STR,BEN"}, "names of tissue classes must be a list, one entry per class; got 'STR,BEN'"),
+        ({"names": ["a"], "indices": 3}, "indices of tissue classes must be a list"),
+        ({"names": ["a"], "indices": ["x"]}, "'x' is no mask value"),
+        ({"names": ["a"], "colours": [[0, 0, 300]]}, r"three numbers in 0\.\.255; got \[0, 0, 300\]"),
+        ({"names": ["a"], "colours": [7]}, "7 is no colour"),
         ({"names": ["a"], "colours": ["#12345"]}, "is no colour"),
         ({"names": ["a"], "colours": ["#12345678"]}, "is no colour"),
     ],

@@ -161,7 +161,7 @@ def segment_files(
     inputs: Sequence[str | Path],
     out: str | Path,
     *,
-    gate: Gate = "predicted",
+    gate: Gate | None = None,
     refine: str | None = None,
     probabilities: bool = False,
     overlays: bool = False,
@@ -177,7 +177,7 @@ def segment_files(
     **Arguments:**
 
     - `run`: the folder of a trained run.
-    - `gate`: `predicted`, or `none` for masks that may show every class.
+    - `gate`: `predicted`, or `none` for masks that may show every class; by default the run's own.
     - `refine`: `none` or `crf` instead of the run's own.
     - `recurse`: look into folders below those of `inputs`.
 
@@ -185,7 +185,8 @@ def segment_files(
     """
     results = [Path(out), Path(out) / "masks", Path(out) / "overlays"]
     images = find_images([Path(source) for source in inputs], recurse=recurse, leave_out=results)
-    changes = {"gate": gate} | ({} if refine is None else {"refine": refine})
+    asked = {"gate": gate, "refine": refine}
+    changes = {name: value for name, value in asked.items() if value is not None}
     if gate == "oracle":
         raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
     segmenter = load(run, checkpoint, device, **changes)

@@ -31,10 +31,3 @@ class TrainingError(LpdsegError):
 
 class OutputError(LpdsegError):
     """A file that cannot be written: no space, no permission, or in the way of another."""
-
-
-class MissingExtraError(LpdsegError):
-    """An optional part that is not installed."""
-
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; get it with: pip install 'lpdseg[{extra}]'")

@@ -20,7 +20,34 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Width = Annotated[float, Field(ge=1)]
 Gate = Literal["predicted", "oracle", "none"]
+"""Which classes a mask may show, see `lpdseg.maps.gate`."""
+
+View = Literal["plain", "flip", "dark", "flip_dark", "bright", "flip_bright"]
+"""A horizontal flip or none, times brightness 0.9 (dark), 1.0 or 1.1 (bright)."""
+
+_ALIASES = {
+    "learning_rate": "train.lr",
+    "prototype_learning_rate": "train.prototype_lr",
+    "wd": "train.weight_decay",
+    "batch_size": "train.batch",
+    "max_epochs": "train.epochs",
+    "num_epochs": "train.epochs",
+    "random_seed": "train.seed",
+    "grad_clip": "train.clip",
+    "gradient_clip": "train.clip",
+    "num_workers": "data.workers",
+    "backbone": "model.encoder",
+    "pretrained": "model.weights",
+    "k": "model.prototypes",
+    "num_prototypes": "model.prototypes",
+    "warmup_steps": "loss.warmup",
+    "lambda_sim": "loss.contrast.weight",
+    "lambda_div": "loss.diversity.weight",
+    "tta": "predict.views",
+}
+"""What other programs call a setting, by its last word."""
 
 
 class _Section(BaseModel):
@@ -99,7 +126,7 @@ class TrainSettings(_Section):
     lr_warmup: Fraction = Field(0.0, description="share of the steps with rising learning rate")
     clip: NonNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="auto: bf16 where supported")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     deterministic: bool = False
     validations: int = Field(8, ge=0, description="times that the validation split is scored, evenly spread")
     log_every: Count = 10
@@ -110,19 +137,19 @@ class CrfSettings(_Section):
     """The dense CRF; the defaults are the published ones, which suit patches of 224 px at 0.25–0.5 µm/px."""
 
     iterations: Count = 5
-    gaussian_sxy: Positive = 15.0
+    gaussian_sxy: float = Field(15.0, ge=0.5, description="px; below it the kernel is the pixel itself")
     gaussian_compat: NonNegative = 30.0
-    bilateral_sxy: Positive = 10.0
-    bilateral_srgb: Positive = 20.0
+    bilateral_sxy: Width = Field(10.0, description="px; this and the next: large enough for the lattice")
+    bilateral_srgb: Width = Field(20.0, description="of 0..255")
     bilateral_compat: NonNegative = 50.0
 
 
 class PredictSettings(_Section):
     """From class maps to a mask (method §4)."""
 
-    views: tuple[Literal["plain", "flip", "dark", "bright", "flip_dark", "flip_bright"], ...] = ("plain", "flip")
+    views: Annotated[tuple[View, ...], Field(min_length=1)] = ("plain", "flip")
     merge: Literal["mean", "softmax"] = Field("softmax", description="prototypes → class")
-    gate: Gate = "predicted"
+    gate: Gate = Field("predicted", description="predicted | none; a run itself cannot have oracle")
     fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
     background: Literal["power", "glass", "none"] = Field("power", description="how background pixels are found")
     background_power: Positive = 10.0
@@ -152,6 +179,14 @@ class Settings(_Section):
             )
         if not any(self.loss.scale_weights) or not any(self.predict.fusion):
             raise ValueError("loss.scale_weights and predict.fusion each need a number above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _needs_no_truth(self) -> "Settings":
+        if self.predict.gate == "oracle":
+            raise ValueError(
+                "predict.gate = 'oracle' needs ground truth, which only evaluation has; use 'predicted' or 'none'"
+            )
         return self
 
 
@@ -272,5 +307,22 @@ def _all_keys(section: type[BaseModel] = Settings, prefix: str = "") -> list[str
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """What was probably meant: by a common name, else by the whole path or its last word, whichever is closer."""
+    known = list(known)
+    found = _ALIASES.get(_last(word))
+    if found not in known:
+        likeness, found = max(((_likeness(word, other), other) for other in known), default=((0.0, 0.0), ""))
+        if likeness[0] < 0.5:
+            return ""
+    return f"; did you mean {found!r}?"
+
+
+def _likeness(word: str, other: str) -> tuple[float, float]:
+    """In 0..1, and that of the whole paths, which decides between sections with a setting of the same name."""
+    whole = difflib.SequenceMatcher(None, word, other).ratio()
+    last = difflib.SequenceMatcher(None, _last(word), _last(other)).ratio()
+    return max(whole, last if last >= 0.75 else 0.0), whole
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]

@@ -16,6 +16,9 @@ from lpdseg.errors import SettingsError
 IGNORE = 255
 """Mask value, on disk and inside, of a pixel that is left out of every figure."""
 
+NO_CLASS = 254
+"""Internal index of a mask value that means nothing."""
+
 Colour = tuple[int, int, int]
 
 _SPARE_COLOURS: tuple[Colour, ...] = (
@@ -36,7 +39,8 @@ class TissueClasses:
     - `background`: the mask value of background on disk, or None where every pixel belongs to a class.
     - `background_colour`: RGB in 0..255.
 
-    **Raises:** `SettingsError` for names or values that repeat, or lengths that differ.
+    **Raises:** `SettingsError` for names or values that repeat or are out of range, lengths that differ, and more
+    than 253 classes.
     """
 
     names: tuple[str, ...]
@@ -54,6 +58,11 @@ class TissueClasses:
             object.__setattr__(self, "indices", tuple(range(count)))
         if count == 0 or len(set(self.names)) != count or not all(self.names):
             raise SettingsError(f"tissue classes need different, non-empty names; got {list(self.names)}")
+        if count >= NO_CLASS:  # background has the index after the last class
+            raise SettingsError(f"a mask can tell {NO_CLASS - 1} tissue classes apart; got {count}")
+        for colour in (*self.colours, self.background_colour):
+            if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+                raise SettingsError(f"a colour needs three numbers in 0..255; got {list(colour)}")
         if len(self.colours) != count or len(self.indices) != count:
             raise SettingsError(f"{count} tissue classes need {count} colours and {count} mask values")
         used = [*self.indices, *([] if self.background is None else [self.background])]
@@ -74,8 +83,8 @@ class TissueClasses:
         return self.names if self.background is None else (*self.names, "background")
 
     def to_internal(self) -> UInt8[np.ndarray, "256"]:
-        """A lookup table from disk values to internal indices. Values that mean nothing map to 254."""
-        table = np.full(256, 254, np.uint8)
+        """A lookup table from disk values to internal indices. Values that mean nothing map to `NO_CLASS`."""
+        table = np.full(256, NO_CLASS, np.uint8)
         table[list(self.indices)] = np.arange(len(self), dtype=np.uint8)
         if self.background is not None:
             table[self.background] = len(self)
@@ -122,19 +131,33 @@ class TissueClasses:
             )
         background = value.get("background")
         return cls(
-            names=tuple(str(name) for name in value["names"]),
-            colours=tuple(_colour(text) for text in value.get("colours") or ()),
-            indices=tuple(int(index) for index in value.get("indices") or ()),
-            background=None if background is None else int(background),
+            names=tuple(str(name) for name in _listed(value, "names")),
+            colours=tuple(_colour(text) for text in _listed(value, "colours")),
+            indices=tuple(_mask_value(index) for index in _listed(value, "indices")),
+            background=None if background is None else _mask_value(background),
             background_colour=_colour(value.get("background_colour", "#FFFFFF")),
         )
+
+
+def _listed(value: dict[str, Any], key: str) -> Sequence[Any]:
+    found = value.get(key) or ()
+    if not isinstance(found, list | tuple):
+        raise SettingsError(f"{key} of tissue classes must be a list, one entry per class; got {found!r}")
+    return found
+
+
+def _mask_value(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{value!r} is no mask value; use a whole number in 0..254") from error
 
 
 def _colour(text: str | Sequence[int]) -> Colour:
     """`#RRGGBB` or three numbers → RGB in 0..255."""
     try:
         red, green, blue = bytes.fromhex(text.lstrip("#")) if isinstance(text, str) else map(int, text)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise SettingsError(f"{text!r} is no colour; write it as '#RRGGBB'") from error
     return red, green, blue
 

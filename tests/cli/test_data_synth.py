@@ -14,7 +14,7 @@ from lpdseg.insight import demo
 
 
 def test_synth_makes_a_data_set_and_goes_on_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["data", "synth", "--out", str(tmp_path / "d"), "--size", "56", "--workers", "1", "--seed", "4"]
+    arguments = ["data", "synth", str(tmp_path / "d"), "--size", "56", "--workers", "1", "--seed", "4"]
     counts = ["--train", "3", "--valid", "1", "--test", "0"]
     assert main([*arguments, *counts]) == 0
     expected = f"3 train, 1 valid patches of 56 px at 0.5 microns per pixel, in {tmp_path / 'd'}\n"

@@ -12,7 +12,7 @@ import lpdseg
 from lpdseg import api
 from lpdseg.cli.main import main
 from lpdseg.cli.stop import Stopped
-from lpdseg.errors import DataError, MissingExtraError, SettingsError
+from lpdseg.errors import DataError, SettingsError
 
 COMMANDS = ("demo", "data", "train", "evaluate", "segment", "doctor", "licenses")
 TRAIN = ["train", "--data", "d", "--out", "o", "--quiet"]
@@ -87,11 +87,6 @@ def test_no_command_is_answered_with_help(capsys: pytest.CaptureFixture[str]) ->
     [
         (DataError("a.png is damaged"), 1, "lpdseg: a.png is damaged"),
         (SettingsError("unknown setting"), 2, "lpdseg: unknown setting"),
-        (
-            MissingExtraError("openslide", "slides"),
-            1,
-            "lpdseg: openslide is not installed; get it with: pip install 'lpdseg[slides]'",
-        ),
         # This is how a loader process hands on what went wrong in it.
         (
             DataError(
@@ -120,6 +115,16 @@ def test_what_the_user_can_mend_is_one_line(
 ) -> None:
     assert failing(monkeypatch, error) == code
     assert capsys.readouterr() == ("", line + "\n")
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK"])
+def test_of_several_processes_the_first_one_speaks(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank, line in (("1", ""), ("0", "lpdseg: unknown setting\n")):
+        monkeypatch.setenv(name, rank)
+        assert failing(monkeypatch, SettingsError("unknown setting")) == 2
+        assert capsys.readouterr() == ("", line)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), OSError(errno.EIO, "I/O error")])

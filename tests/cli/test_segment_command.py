@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lpdseg import api
 from lpdseg.cli.evaluate import what_was_compared
 from lpdseg.cli.main import main
 from lpdseg.data.patches import read_image
+from lpdseg.export import patches
 
 
 def test_a_folder_becomes_masks_with_a_record(
@@ -86,8 +88,63 @@ def test_evaluate_writes_what_it_shows(
 
 def test_the_line_below_the_table_says_where_thresholds_come_from() -> None:
     record = {"images": 1, "patients": 1, "split": "test", "gate": "predicted"}
-    assert "1 patient, split test" in what_was_compared([record])
-    assert "come from the valid split" in what_was_compared([record])
-    assert "chosen on this very split" in what_was_compared([record | {"split": "valid"}])
-    assert "thresholds" not in what_was_compared([record | {"gate": "none"}])
-    assert "only for comparison with papers" in what_was_compared([record | {"gate": "oracle"}])
+    assert "1 patient, split test" in what_was_compared([record], True)
+    assert "come from the valid split" in what_was_compared([record], True)
+    assert "chosen on this very split" in what_was_compared([record | {"split": "valid"}], True)
+    for split in ("valid", "test"):
+        assert "are 0.5, since training had no masks" in what_was_compared([record | {"split": split}], False)
+    assert "thresholds" not in what_was_compared([record | {"gate": "none"}], True)
+    assert "only for comparison with papers" in what_was_compared([record | {"gate": "oracle"}], True)
+
+
+def test_evaluating_a_run_without_validation_masks_says_so(
+    small_data: Path, small_settings: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(small_data, tmp_path / "data"))
+    shutil.rmtree(data / "valid")
+    settings = (*small_settings, "train.epochs=0.4", "predict.gate=none")
+    api.train(data, tmp_path / "run", classes="pink,blue", overrides=settings, device="cpu")
+    arguments = ["evaluate", str(tmp_path / "run"), "--data", str(small_data), "--device", "cpu"]
+    assert main(arguments) == 0
+    assert "are 0.5, since training had no masks" in capsys.readouterr().out
+    # The same run asks for no gate; masks follow it unless another is named.
+    for words, gate in (([], "none"), (["--gate", "predicted"], "predicted")):
+        out, images = tmp_path / gate, small_data / "valid" / "img"
+        arguments = ["segment", str(tmp_path / "run"), str(images), "--out", str(out), "--device", "cpu"]
+        assert main([*arguments, *words]) == 0
+        assert json.loads((out / "segment.json").read_text())["predict"]["gate"] == gate
+
+
+def test_headers_are_checked_before_the_first_mask(
+    small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = Path(shutil.copytree(small_data / "valid" / "img", tmp_path / "images")), tmp_path / "out"
+    last = sorted(images.iterdir())[-1]
+    Image.new("RGBA", (32, 32)).save(last)
+    arguments = ["segment", str(small_run), str(images), "--out", str(out), "--device", "cpu", "--batch", "1"]
+    assert main(arguments) == 1
+    assert f"{last} has mode RGBA" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_ctrl_c_counts_the_masks_that_are_there(
+    small_run: Path,
+    small_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images, out = Path(shutil.copytree(small_data / "valid" / "img", tmp_path / "images")), tmp_path / "out"
+    sorted(images.iterdir())[0].write_bytes(b"no image")
+    write, written = patches.write_mask, list[Path]()
+
+    def stopped_at_the_third(path: Path, *rest: Any) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, *rest)
+
+    monkeypatch.setattr(patches, "write_mask", stopped_at_the_third)
+    arguments = ["segment", str(small_run), str(images), "--out", str(out), "--device", "cpu"]
+    assert main([*arguments, "--on-error", "skip"]) == 130
+    assert capsys.readouterr().err == f"lpdseg: stopped; the 2 masks in {out / 'masks'} are whole\n"

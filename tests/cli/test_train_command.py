@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from lpdseg.cli.main import main
-from lpdseg.cli.train import _duration
 
 
 def words(data: Path, out: Path, settings: tuple[str, ...], *more: str) -> list[str]:
@@ -67,11 +66,3 @@ def test_ctrl_c_saves_says_how_to_go_on_and_goes_on(
     assert found[2] == f"train --data {small_data} --out {out} --resume"
     assert main([*found[2].split(), "--device", "cpu", "--quiet"]) == 0
     assert "Trained 120 steps in" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(3.4, "3 s"), (119.4, "119 s"), (600, "10 min"), (7199, "2 h 0 min"), (9000, "2 h 30 min")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert _duration(seconds) == text

@@ -1,4 +1,6 @@
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from lpdseg.data import dataset
 from lpdseg.data.dataset import Draw, GlobalBatches, TrainingPatches, steps_per_epoch
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
@@ -35,7 +38,6 @@ def test_what_a_patch_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["image"].numpy(), image.transpose(2, 0, 1))
     assert found["labels"].dtype == torch.float32
     assert found["labels"].tolist() == [1, 1]
-    assert found["index"].item() == 3
 
 
 @pytest.mark.parametrize("cache", [True, False])
@@ -77,6 +79,52 @@ def test_a_cached_patch_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert len(opened) == reads
 
 
+def test_all_processes_share_the_room_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 8 * 2**30
+    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": free // 4096, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert dataset._cache_room(1) == free // 4
+    assert dataset._cache_room(2) == free // 8
+    monkeypatch.setattr(dataset, "get_worker_info", lambda: SimpleNamespace(num_workers=4))
+    assert dataset._cache_room(2) == free // 32
+    free = 2**40
+    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": free // 4096, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert dataset._cache_room(1) == 4 * 2**30 // 4
+
+    def unknown(name: str) -> int:
+        raise ValueError(name)
+
+    monkeypatch.setattr(os, "sysconf", unknown)
+    assert dataset._cache_room(2) == 2**29
+
+
+def test_what_has_no_room_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "_cache_room", lambda processes: 12 * 12 * 3 + 1)
+    patches = TrainingPatches(records(tmp_path), seed=0)
+    for index in (0, 1, 0):
+        patches[Draw(0, index)]
+    (tmp_path / "0.png").unlink()
+    (tmp_path / "1.png").unlink()
+    patches[Draw(1, 0)]
+    with pytest.raises(DataError, match=r"1\.png does not exist"):
+        patches[Draw(1, 1)]
+
+
+def test_order_and_variation_are_drawn_from_different_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[tuple[int, ...]] = []
+    plain = np.random.default_rng
+    made = records(tmp_path)
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: seeds.append(seed) or plain(seed))
+    for seed in range(3):
+        patches = TrainingPatches(made, seed=seed)
+        for draws in GlobalBatches(6, 6, seed, 0, 3):
+            for draw in draws:
+                patches[draw]
+    states = {tuple(np.random.SeedSequence(seed).generate_state(4)) for seed in seeds}
+    assert len(states) == len(seeds) == 3 * 3 * 7
+
+
 def test_masks_are_never_opened_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = records(tmp_path)
     opened: list[str] = []
@@ -90,7 +138,7 @@ def test_masks_are_never_opened_in_training(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("lpdseg.data.patches.read_mask", lambda *_: pytest.fail("a mask was read"))
     sampler = GlobalBatches(6, 2, seed=0, start=0, stop=6)
     loader = DataLoader(TrainingPatches(made, seed=0), batch_sampler=sampler)
-    assert sum(len(batch["index"]) for batch in loader) == 12
+    assert sum(len(batch["labels"]) for batch in loader) == 12
     assert opened
     assert not [name for name in opened if name.startswith("mask")]
 

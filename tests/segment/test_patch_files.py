@@ -1,6 +1,8 @@
 """Many files: which they are, in which batches, and what happens where memory or an image is at fault."""
 
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,7 @@ from PIL import Image
 from lpdseg.data.patches import read_image
 from lpdseg.errors import DataError
 from lpdseg.model.lpd import LPD
-from lpdseg.segment import patches
-from lpdseg.segment.patches import find_images, segment_batch, segment_files
+from lpdseg.segment.patches import find_images, segment_files
 from lpdseg.segment.segmenter import Segmentation, Segmenter
 from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
@@ -71,6 +72,22 @@ def test_inputs_that_are_not_there(tmp_path: Path) -> None:
         find_images([tmp_path])
 
 
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a.png")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    scan = os.scandir
+
+    def refuse(path: str | Path) -> Iterator[os.DirEntry[str]]:
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # rights do not bind whoever may do everything
+    with pytest.raises(DataError, match=r"closed cannot be read \(Permission denied\)"):
+        find_images([tmp_path])
+
+
 def test_files_come_in_order_and_as_if_segmented_alone(tmp_path: Path, segmenter: Segmenter) -> None:
     sizes = [(24, 20)] * 4 + [(16, 40)] + [(24, 20)] * 2
     paths = [save(tmp_path / f"{index}.png", size, index) for index, size in enumerate(sizes)]
@@ -103,14 +120,15 @@ def test_a_batch_that_does_not_fit_is_halved_for_good(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     tried: list[int] = []
+    whole = Segmenter.segment_batch
 
     def narrow(model: Segmenter, images: np.ndarray) -> list[Segmentation]:
         tried.append(len(images))
         if len(images) > 2:
             raise error
-        return segment_batch(model, images)
+        return whole(model, images)
 
-    monkeypatch.setattr(patches, "segment_batch", narrow)
+    monkeypatch.setattr(Segmenter, "segment_batch", narrow)
     paths = [save(tmp_path / f"{index:02}.png", seed=index) for index in range(13)]
     assert [path for path, _ in segment_files(segmenter, paths, batch=8)] == paths
     assert tried == [8, 4, 2, 2, 2, 2, 2, 2, 1]
@@ -122,7 +140,7 @@ def test_an_image_that_does_not_fit_alone_is_named(
     def full(model: Segmenter, images: np.ndarray) -> list[Segmentation]:
         raise MemoryError
 
-    monkeypatch.setattr(patches, "segment_batch", full)
+    monkeypatch.setattr(Segmenter, "segment_batch", full)
     with pytest.raises(DataError, match=r"x\.png \(20 x 24 pixels\) does not fit in memory even alone"):
         list(segment_files(segmenter, [save(tmp_path / "x.png")]))
 
@@ -133,7 +151,7 @@ def test_other_faults_of_the_network_are_not_taken_for_memory(
     def broken(model: Segmenter, images: np.ndarray) -> list[Segmentation]:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(patches, "segment_batch", broken)
+    monkeypatch.setattr(Segmenter, "segment_batch", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         list(segment_files(segmenter, [save(tmp_path / "x.png")]))
 

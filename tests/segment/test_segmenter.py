@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import jaxtyping
 import numpy as np
@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.model.lpd import LPD
 from lpdseg.segment.segmenter import Segmenter
-from lpdseg.segment.views import PUBLISHED
-from lpdseg.settings import PredictSettings
+from lpdseg.settings import PredictSettings, View
 from lpdseg.tissue import TissueClasses
 
 BACKGROUND = TissueClasses(("A", "B"), indices=(7, 3), background=5)
@@ -71,7 +70,7 @@ def test_any_size_is_segmented_at_its_own_size(size: tuple[int, int], refine: st
 
 def test_the_whole_way_equals_a_loop_over_views_and_scales(build: Build) -> None:
     """Method §4: ReLU and min–max per view and scale, un-flip, mean over views, weighted sum of scales."""
-    segmenter = build(views=PUBLISHED, gate="none", background="power", temperature=1.0)
+    segmenter = build(views=get_args(View), gate="none", background="power", temperature=1.0)
     images = batch_of(picture(64, 32), picture(64, 32, 1))
     prediction = segmenter.decide(segmenter.observe(images), images)
     model = segmenter.model

@@ -55,7 +55,7 @@ def check(
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, or one to go on with.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder, or one to go on with.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pixels.")] = 0,
     size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 224,
     mpp: Annotated[float, typer.Option(help="Microns per pixel.")] = 0.5,

@@ -51,6 +51,7 @@ def evaluate(
     from lpdseg.cli.progress import stages
     from lpdseg.evaluate.protocol import table, write_csv
     from lpdseg.files import write_json
+    from lpdseg.training.checkpoint import read_state
 
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         gates: Any = [entry.value for entry in gate or [AnyGate.predicted]]
@@ -73,11 +74,12 @@ def evaluate(
         write_csv(records, csv)
     console = Console(markup=False, highlight=False)
     console.print(table(records))
-    console.print(what_was_compared(records), soft_wrap=True)
+    chosen = read_state(run, checkpoint.value)["valid"] is not None
+    console.print(what_was_compared(records, chosen), soft_wrap=True)
 
 
-def what_was_compared(records: "list[Record]") -> str:
-    """One line that says what the figures above it mean."""
+def what_was_compared(records: "list[Record]", chosen: bool) -> str:
+    """One line that says what the figures above it mean; `chosen`: training had masks to choose thresholds on."""
     first = records[0]
     patients = f"{first['patients']} patient{'' if first['patients'] == 1 else 's'}"
     parts = [f"{first['images']} images of {patients}, split {first['split']}."]
@@ -85,7 +87,9 @@ def what_was_compared(records: "list[Record]") -> str:
     if "predicted" in gates:
         parts.append("Gate predicted: a mask shows only classes found in its image;")
         parts.append(
-            "the thresholds of that were chosen on this very split, so expect less on new patients."
+            "the thresholds of that are 0.5, since training had no masks to choose them on."
+            if not chosen
+            else "the thresholds of that were chosen on this very split, so expect less on new patients."
             if first["split"] == "valid"
             else "the thresholds of that come from the valid split."
         )

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from lpdseg.cli import data, demo, doctor, evaluate, licenses, segment, train
+from lpdseg.cli.processes import is_first
 from lpdseg.cli.stop import Stopped
 from lpdseg.errors import LpdsegError
 
@@ -98,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    print(f"lpdseg: {text}", file=sys.stderr)  # noqa: T201 - the one line that an error may have
+    if is_first():
+        print(f"lpdseg: {text}", file=sys.stderr)  # noqa: T201 - the one line that an error may have
     return code
 
 

@@ -23,8 +23,12 @@ def segment(
         bool, typer.Option("--overlay", help="Also write pictures of the images under their masks.")
     ] = False,
     gate: Annotated[
-        OpenGate, typer.Option(help="Classes that a mask may show: those predicted for its image, or all (none).")
-    ] = OpenGate.predicted,
+        OpenGate | None,
+        typer.Option(
+            help="Classes that a mask may show: those predicted for its image, or all (none). "
+            "By default as the run's settings say."
+        ),
+    ] = None,
     refine: Annotated[Refinement | None, typer.Option(help="Instead of the run's own refinement.")] = None,
     checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
     batch: Annotated[
@@ -40,23 +44,16 @@ def segment(
     from lpdseg import api
     from lpdseg.cli.progress import stages
 
-    written = 0
-
     def left() -> str:
-        return f"the {written} masks in {out / 'masks'} are whole" if written else "nothing was written"
+        masks = sum(1 for _ in (out / "masks").rglob("[!.]*.png"))
+        return f"the {masks} masks in {out / 'masks'} are whole" if masks else "nothing was written"
 
     with told_what_is_left(left), stages() as progress:
-
-        def tell(done: int, total: int) -> None:
-            nonlocal written
-            written = done
-            progress("segmenting", done, total)
-
         result = api.segment_files(
             run,
             inputs,
             out,
-            gate=gate.value,
+            gate=None if gate is None else gate.value,
             refine=None if refine is None else refine.value,
             probabilities=probabilities,
             overlays=overlay,
@@ -65,7 +62,7 @@ def segment(
             batch=batch,
             checkpoint=checkpoint.value,
             device=device,
-            progress=tell,
+            progress=lambda done, total: progress("segmenting", done, total),
         )
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())
     typer.echo(f"{result.written} masks in {out / 'masks'}" + (f"; mean area: {shares}." if shares else "."))

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lpdseg.cli.processes import is_first
 from lpdseg.cli.stop import Stopped, told_what_is_left
+from lpdseg.durations import duration
 
 if TYPE_CHECKING:
     from lpdseg.api import TrainResult
@@ -76,7 +78,7 @@ def train(
             device=device,
             devices=devices,
             nodes=nodes,
-            reporter=Silent() if quiet else Bar(Console(stderr=True)),
+            reporter=Silent() if quiet or not is_first() else Bar(Console(stderr=True)),
         )
     if not _is_first_process():
         return
@@ -94,7 +96,7 @@ def _is_first_process() -> bool:
 
 def _summarise(result: "TrainResult", data: Path) -> None:
     score = "no validation masks" if result.miou is None else f"best validation mIoU {result.miou:.2f} %"
-    typer.echo(f"Trained {result.total} steps in {_duration(result.seconds)}; {score}.")
+    typer.echo(f"Trained {result.total} steps in {duration(result.seconds)}; {score}.")
     typer.echo(f"The run is in {result.run}. Next:")
     if result.miou is not None:
         typer.echo(f"  {_command('evaluate', result.run, '--data', data, '--split', 'valid')}")
@@ -103,10 +105,3 @@ def _summarise(result: "TrainResult", data: Path) -> None:
 
 def _command(*words: object) -> str:
     return shlex.join(["lpdseg", *map(str, words)])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

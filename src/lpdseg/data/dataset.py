@@ -4,14 +4,16 @@ Both are pure functions of the seed, the epoch and the position: nothing has to 
 number of processes sees the same global batches.
 """
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch import Tensor, distributed
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from lpdseg.data.augment import random_orientation, stain_jitter
 from lpdseg.data.patches import read_image
@@ -19,6 +21,11 @@ from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
 
 _CACHE_BYTES = 4 * 2**30
+_CACHE_SHARE = 0.25  # of the memory that is free
+_ORDER, _VARIATION = (
+    1,
+    2,
+)  # first words of the seeds, since (seed, epoch) and (seed, epoch, 0) give the same numbers
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
     - `seed`: of the random variation.
     - `flips`, `jitter`: see `lpdseg.data.augment`.
     - `size`: side in pixels to which patches are resized; None where all have the same size.
-    - `cache`: keep decoded patches in memory, up to 4 GiB.
+    - `cache`: keep decoded patches in memory, up to 4 GiB or a quarter of what is free, over all processes.
 
     **Raises:** `DataError` for a patch without labels, or that cannot be read.
     """
@@ -58,22 +65,23 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
                 raise DataError(f"{record.path} is in the training split but has no labels; add them")
         self.records, self.seed, self.flips, self.jitter, self.size = list(records), seed, flips, jitter, size
         self._cache: dict[int, np.ndarray] | None = {} if cache else None
-        self._cached_bytes = 0
+        self._processes = distributed.get_world_size() if _is_distributed() else 1
+        self._room: int | None = None  # bytes left in the cache; known only in the process that reads
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """`image`: uint8, 3 x H x W, RGB; `labels`: float32, C, 0 or 1; `index`: int64."""
+        """`image`: uint8, 3 x H x W, RGB; `labels`: float32, C, 0 or 1."""
         image = self._image(draw.index)
-        rng = np.random.default_rng((self.seed, draw.epoch, draw.index))
+        rng = np.random.default_rng((_VARIATION, self.seed, draw.epoch, draw.index))
         if self.flips:
             image = random_orientation(image, rng)
         if self.jitter > 0:
             image = stain_jitter(image, self.jitter, rng)
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         labels = torch.tensor(self.records[draw.index].labels, dtype=torch.float32)
-        return {"image": pixels, "labels": labels, "index": torch.tensor(draw.index)}
+        return {"image": pixels, "labels": labels}
 
     def _image(self, index: int) -> np.ndarray:
         if self._cache is not None and index in self._cache:
@@ -82,16 +90,19 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         if self.size is not None and image.shape[:2] != (self.size, self.size):
             resized = Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BILINEAR)
             image = np.asarray(resized)
-        if self._cache is not None and self._cached_bytes + image.nbytes <= _CACHE_BYTES:
-            self._cache[index] = image
-            self._cached_bytes += image.nbytes
+        if self._cache is not None:
+            if self._room is None:
+                self._room = _cache_room(self._processes)
+            if image.nbytes <= self._room:
+                self._cache[index] = image
+                self._room -= image.nbytes
         return image
 
 
 class GlobalBatches(Sampler[list[Draw]]):
     """This process's part of each global batch, from any step on.
 
-    Every epoch is a permutation drawn from (seed, epoch); a last batch that is not full is left out, so that every
+    Every epoch is a permutation drawn from seed and epoch; a last batch that is not full is left out, so that every
     step weighs the same. A split smaller than a batch is repeated to fill one.
 
     **Arguments:**
@@ -118,10 +129,24 @@ class GlobalBatches(Sampler[list[Draw]]):
         for step in range(self.start, self.stop):
             epoch, place = divmod(step, per_epoch)
             if place == 0 or step == self.start:
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
+                order = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(self.count)
                 order = np.resize(order, max(self.count, self.batch))
             first = place * self.batch + self.rank * local
             yield [Draw(epoch, int(index)) for index in order[first : first + local]]
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _cache_room(processes: int) -> int:
+    """Bytes that this process may keep, when each of `processes` reads in as many loader processes as this one."""
+    room = _CACHE_BYTES
+    with suppress(ValueError, OSError):  # not every system tells
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        room = min(room, int(free * _CACHE_SHARE))
+    worker = get_worker_info()
+    return room // (processes * (1 if worker is None else worker.num_workers))
 
 
 def steps_per_epoch(count: int, batch: int) -> int:

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from lpdseg.errors import DataError
-from lpdseg.tissue import IGNORE, TissueClasses
+from lpdseg.tissue import IGNORE, NO_CLASS, TissueClasses
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """The files that count as images, by lower-case suffix."""
@@ -22,7 +22,6 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MAX_PIXELS = 8192 * 8192
 """An image above this is a slide and no patch."""
 
-_NO_CLASS = 254  # what `TissueClasses.to_internal` gives for values that mean nothing
 _IMAGE_FORMATS = ("PNG", "JPEG", "TIFF")
 _MASK_FORMATS = ("PNG", "TIFF")  # JPEG changes pixel values, and so class indices
 
@@ -58,6 +57,14 @@ def read_header(path: Path) -> ImageHeader:
         return header
 
 
+def check_image(path: Path) -> None:
+    """Refuses what `read_image` would refuse, as far as a header tells: everything but damaged pixels.
+
+    **Raises:** `DataError`, `ImageModeError`; see `read_image`.
+    """
+    _need_rgb(path, read_header(path))
+
+
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     """Decodes a patch.
 
@@ -67,8 +74,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     `ImageModeError` for any mode but 8-bit RGB.
     """
     with _opened(path, _IMAGE_FORMATS) as (image, header):
-        if header.mode != "RGB":
-            raise ImageModeError(f"{path} has mode {header.mode}; convert it to 8-bit RGB without alpha")
+        _need_rgb(path, header)
         return np.array(image)
 
 
@@ -97,15 +103,20 @@ def read_mask(path: Path, classes: TissueClasses, size: tuple[int, int] | None =
         values = np.asarray(image)
     table = classes.to_internal()
     mask: UInt8[np.ndarray, "H W"] = table[values]
-    wrong = np.unique(values[mask == _NO_CLASS])
+    wrong = np.unique(values[mask == NO_CLASS])
     if wrong.size:
         shown = ", ".join(map(str, wrong[:8])) + (", …" if wrong.size > 8 else "")
-        known = [value for value in range(IGNORE) if table[value] != _NO_CLASS]
+        known = [value for value in range(IGNORE) if table[value] != NO_CLASS]
         raise MaskValueError(
             f"{path} holds the values {shown}; the classes use {', '.join(map(str, known))}, "
             f"and {IGNORE} for pixels to leave out"
         )
     return mask
+
+
+def _need_rgb(path: Path, header: ImageHeader) -> None:
+    if header.mode != "RGB":
+        raise ImageModeError(f"{path} has mode {header.mode}; convert it to 8-bit RGB without alpha")
 
 
 def _sides(size: tuple[int, int]) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -20,9 +20,9 @@ from lpdseg.evaluate.bootstrap import Interval, intervals
 from lpdseg.evaluate.confusion import Background, Scores
 from lpdseg.evaluate.image_level import ImageLevelScores
 from lpdseg.files import write_text
+from lpdseg.settings import Gate
 from lpdseg.tissue import TissueClasses
 
-Gate = Literal["predicted", "oracle", "none"]
 Record = dict[str, Any]
 _FIGURES = ("miou", "mdice", "fwiou", "pixel_accuracy")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from lpdseg.data.patches import read_image
+from lpdseg.data.patches import check_image, read_image
 from lpdseg.errors import DataError
 from lpdseg.export.masks import area_shares, write_mask, write_overlay, write_probabilities
 from lpdseg.files import write_json, write_text
@@ -80,13 +80,17 @@ def export_patches(
     **Arguments:**
 
     - `images`: see `find_images`.
-    - `skip_bad`: pass over images that cannot be read instead of stopping at the first.
+    - `skip_bad`: pass over images that cannot be read. Otherwise all headers are read before anything is written,
+      and what they tell, or damaged pixels later, is an error.
     - `batch`: images at once; halved where they do not fit in memory.
     - `progress`: called with (done, total) after each image, also after one that was passed over.
 
     **Raises:** `DataError` for an image that cannot be read; `OutputError`.
     """
     places = {image.path: image.place for image in images}
+    if not skip_bad:
+        for path in places:
+            check_image(path)
     summary, skipped = _Summary(), list[str]()
 
     def tell() -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import generate
+from lpdseg.durations import duration
 from lpdseg.errors import CheckpointError
 from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import Progress as Told
@@ -126,7 +127,7 @@ def _train(settings: Settings, data: Manifest, out: Path, console: Console) -> N
     result = train(settings, data, run, resume=resume, reporter=Bar(console))
     if result.interrupted:
         raise KeyboardInterrupt
-    _say(console, f"     trained {result.total} steps in {_span(result.seconds)}")
+    _say(console, f"     trained {result.total} steps in {duration(result.seconds)}")
 
 
 def _move_aside(run: Path) -> Path:
@@ -197,8 +198,4 @@ def _say(console: Console, text: str) -> None:
 
 
 def _took(began: float) -> str:
-    return _span(time.monotonic() - began)
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+    return duration(time.monotonic() - began)

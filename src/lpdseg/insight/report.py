@@ -9,6 +9,7 @@ import jinja2
 import numpy as np
 
 from lpdseg.data.records import Manifest
+from lpdseg.durations import duration
 from lpdseg.errors import CheckpointError
 from lpdseg.evaluate.protocol import Record
 from lpdseg.files import write_text
@@ -71,7 +72,7 @@ def write_report(
         settings_yaml=as_yaml(settings),
         prototypes_per_class=_counts(segmenter),
         weights=None if settings.model.weights is None else Path(settings.model.weights).name,
-        duration=_duration(described.get("seconds")),
+        duration=duration(described["seconds"]) if described.get("seconds") is not None else None,
         records=records,
         headline=_headline(records),
         figures=figures,
@@ -129,14 +130,6 @@ def _counts(segmenter: Segmenter) -> str:
     if len(set(counts)) == 1:
         return str(counts[0])
     return ", ".join(f"{n} ({name})" for n, name in zip(counts, segmenter.classes.names, strict=True))
-
-
-def _duration(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _picture(choice: Choice, segmenter: Segmenter) -> dict[str, Any]:

@@ -3,15 +3,12 @@
 B images, C classes.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lpdseg.errors import SettingsError
-
-Gate = Literal["predicted", "oracle", "none"]
+from lpdseg.settings import Gate
 
 
 def open_gate(

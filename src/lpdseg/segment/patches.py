@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -33,8 +34,8 @@ def find_images(inputs: Sequence[Path], *, recurse: bool = True, leave_out: Sequ
     - `recurse`: look into folders below as well. Hidden files and folders are passed over.
     - `leave_out`: folders whose files do not count, such as one for results inside an input.
 
-    **Raises:** `DataError` for an input that does not exist, a folder without images, and two images whose
-    results would have the same name.
+    **Raises:** `DataError` for an input that does not exist, a folder that cannot be read or has no images, and two
+    images whose results would have the same name.
     """
     apart = {folder.resolve() for folder in leave_out}
     found = [image for source in inputs for image in _images_of(source, recurse, apart)]
@@ -84,26 +85,13 @@ def segment_files(
     yield from _segment_some(segmenter, waiting, most, refuse)
 
 
-def segment_batch(segmenter: Segmenter, images: UInt8[np.ndarray, "B H W 3"]) -> list[Segmentation]:
-    """Segments RGB images of one size at once."""
-    batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    evidence = segmenter.observe(batch)
-    prediction = segmenter.decide(evidence, batch)
-    masks = segmenter.classes.to_disk()[prediction.mask.cpu().numpy()]
-    probabilities, scores, image_level = (
-        values.float().cpu().numpy()
-        for values in (prediction.probabilities, prediction.scores, evidence.probabilities)
-    )
-    return [Segmentation(*arrays) for arrays in zip(masks, probabilities, scores, image_level, strict=True)]
-
-
 def _images_of(source: Path, recurse: bool, apart: set[Path]) -> list[ImageFile]:
     if source.is_file():
         return [ImageFile(source, PurePath(source.stem))]
     if not source.is_dir():
         raise DataError(f"{source} does not exist; give an image or a folder of images")
     paths = []
-    for folder, below, names in os.walk(source):
+    for folder, below, names in os.walk(source, onerror=_refuse_folder):
         here = Path(folder)
         kept = [name for name in below if not name.startswith(".") and (here / name).resolve() not in apart]
         below[:] = sorted(kept) if recurse else []
@@ -112,6 +100,12 @@ def _images_of(source: Path, recurse: bool, apart: set[Path]) -> list[ImageFile]
     if not images:
         raise DataError(f"{source} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder that does")
     return [ImageFile(path, path.relative_to(source).with_suffix("")) for path in images]
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise DataError(
+        f"{error.filename} cannot be read ({error.strerror}); change its rights or leave it out"
+    ) from error
 
 
 def _readable(
@@ -157,7 +151,7 @@ def _segment_some(
 def _try(segmenter: Segmenter, images: UInt8[np.ndarray, "B H W 3"]) -> list[Segmentation] | None:
     """None where the batch does not fit in memory."""
     try:
-        return segment_batch(segmenter, images)
+        return segmenter.segment_batch(images)
     except (RuntimeError, MemoryError) as error:
         if not _out_of_memory(error):
             raise

@@ -180,15 +180,22 @@ class Segmenter:
         if not fits or image.shape[2] != 3 or 0 in image.shape:
             got = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise DataError(f"segment needs an 8-bit RGB array, H x W x 3; got {got}")
-        batch = torch.from_numpy(image.transpose(2, 0, 1).copy()).unsqueeze(0)
+        return self.segment_batch(image[None])[0]
+
+    def segment_batch(self, images: UInt8[np.ndarray, "B H W 3"]) -> list[Segmentation]:
+        """Segments RGB images of one size at once.
+
+        **Raises:** `SettingsError` for the oracle gate.
+        """
+        batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
         evidence = self.observe(batch)
         prediction = self.decide(evidence, batch)
-        return Segmentation(
-            mask=self.classes.to_disk()[prediction.mask[0].cpu().numpy()],
-            probabilities=prediction.probabilities[0].float().cpu().numpy(),
-            scores=prediction.scores[0].float().cpu().numpy(),
-            image_probabilities=evidence.probabilities[0].float().cpu().numpy(),
+        masks = self.classes.to_disk()[prediction.mask.cpu().numpy()]
+        probabilities, scores, image_level = (
+            values.float().cpu().numpy()
+            for values in (prediction.probabilities, prediction.scores, evidence.probabilities)
         )
+        return [Segmentation(*arrays) for arrays in zip(masks, probabilities, scores, image_level, strict=True)]
 
     def with_settings(self, **changes: object) -> "Segmenter":
         """The same model with other prediction settings, for instance `gate="oracle"`.

@@ -4,16 +4,12 @@ B images, H x W pixels; V views.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-View = Literal["plain", "flip", "dark", "bright", "flip_dark", "flip_bright"]
-
-PUBLISHED: tuple[View, ...] = ("plain", "flip", "dark", "flip_dark", "bright", "flip_bright")
-"""Horizontal flip x brightness 0.9, 1.0, 1.1."""
+from lpdseg.settings import View
 
 
 def make_views(images: Float[Tensor, "B 3 H W"], views: Sequence[View]) -> Float[Tensor, "VB 3 H W"]:

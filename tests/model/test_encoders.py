@@ -270,3 +270,35 @@ def test_imagenet_weights_of_three_stages_load() -> None:
         expected = reference((images - encoder.mean) / encoder.std).feature_maps
         for mine, theirs in zip(encoder.eval()(images), expected, strict=True):
             torch.testing.assert_close(mine, theirs)
+
+
+def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
+    original = build_encoder("resnet18", stages=3)
+    original.backbone.half().save_pretrained(tmp_path)  # type: ignore[operator]
+    loaded = build_encoder("resnet18", str(tmp_path))
+    assert {value.dtype for value in loaded.parameters()} == {torch.float32}
+    assert loaded(torch.rand(1, 3, 32, 32))[-1].dtype == torch.float32
+
+
+@pytest.mark.parametrize(("last_stride", "sizes"), [(None, (16, 8, 8)), (2, (16, 8, 4))])
+def test_the_last_kept_stage_has_the_last_stride_whatever_the_number_of_stages(
+    last_stride: int | None, sizes: tuple[int, ...], tmp_path: Path
+) -> None:
+    build_encoder("pvt_v2_b0", stages=3).backbone.save_pretrained(tmp_path / "three")  # type: ignore[operator]
+    build_encoder("pvt_v2_b0").backbone.save_pretrained(tmp_path / "four")  # type: ignore[operator]
+    image = torch.rand(1, 3, 64, 64)
+    for encoder in (
+        build_encoder("pvt_v2_b0", stages=3, last_stride=last_stride),
+        build_encoder("pvt_v2_b0", str(tmp_path / "three"), last_stride=last_stride),
+        build_encoder("pvt_v2_b0", str(tmp_path / "four"), stages=3, last_stride=last_stride),
+    ):
+        assert tuple(features.shape[-1] for features in encoder(image)) == sizes
+
+
+def test_where_weights_came_from_is_known(tmp_path: Path) -> None:
+    fresh = build_encoder("resnet18", stages=3)
+    assert fresh.source == {"weights": "random"}
+    assert Encoder.from_config(fresh.config).source == {"weights": "checkpoint"}
+    fresh.backbone.save_pretrained(tmp_path)  # type: ignore[operator]
+    loaded = build_encoder("resnet18", str(tmp_path)).source
+    assert loaded["weights"] == str(tmp_path) and len(loaded["sha256"]) == 64

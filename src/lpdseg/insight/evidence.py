@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from lpdseg.maps.pad import pad_to_stride
 from lpdseg.segment.segmenter import Segmenter
 
 
@@ -37,9 +38,8 @@ def class_maps(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Class
 def prototype_cosines(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "K H W"]:
     """The cosine in [-1, 1] of every prototype with every pixel, at the coarsest scale that is fused."""
     height, width = image.shape[:2]
-    padded = segmenter.observe(_batch(image)).padded
-    edges = ((0, padded[0] - height), (0, padded[1] - width), (0, 0))
-    pixels = _batch(np.pad(image, edges, mode="symmetric")).to(segmenter.device).float() / 255
+    pixels = pad_to_stride(_batch(image).to(segmenter.device).float() / 255)
+    padded = (pixels.shape[-2], pixels.shape[-1])
     level = max(segmenter.fusion)
     with torch.autocast(segmenter.device.type, torch.bfloat16, enabled=segmenter.autocast):
         output = segmenter.model(pixels, {level})[level]

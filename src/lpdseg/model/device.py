@@ -16,6 +16,8 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise SettingsError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type not in {"cpu", "cuda", "mps"} or (device.type == "cpu" and device.index is not None):
+        raise SettingsError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:1 or mps")
     missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
         device.type == "mps" and not torch.backends.mps.is_available()
     )

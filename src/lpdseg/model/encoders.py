@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.errors import SettingsError
-from lpdseg.model.pretrained import first_stages, load_backbone, read_normalisation
+from lpdseg.model.pretrained import first_stages, load_backbone, read_normalisation, strides, weights_source
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -100,6 +100,7 @@ class Encoder(nn.Module):
 
     - `widths`: channels of each scale, finest first.
     - `config`: the architecture as plain values; `Encoder.from_config` builds the same again.
+    - `source`: which weights it started from.
     """
 
     mean: Tensor
@@ -119,6 +120,7 @@ class Encoder(nn.Module):
         self.widths = tuple(widths)
         self.freeze_norm = freeze_norm
         self.last_stride = last_stride
+        self.source = {"weights": "random"}
         if last_stride == 1:
             _keep_resolution(backbone)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -161,7 +163,7 @@ class Encoder(nn.Module):
         values = dict(config["backbone"])
         backbone_config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
         backbone = _backbone_class(backbone_config.model_type)(backbone_config)
-        return cls(
+        encoder = cls(
             backbone,
             _widths(backbone_config),
             config["mean"],
@@ -169,6 +171,8 @@ class Encoder(nn.Module):
             config["freeze_norm"],
             config["last_stride"],
         )
+        encoder.source = {"weights": "checkpoint"}
+        return encoder
 
 
 def build_encoder(
@@ -195,22 +199,27 @@ def build_encoder(
     entry = ENCODERS[name]
     if last_stride is not None and entry.model_type not in _STRIDED | {"resnet"}:
         raise SettingsError(f"model.last_stride cannot be set for {name!r}; it can for PVTv2, MiT and ResNet")
-    options = dict(entry.options)
-    if entry.model_type in _STRIDED:
-        count = stages or 4
-        options["strides"] = [4, *[2] * (count - 2), last_stride or 1, *[1] * (4 - count)]
-        last_stride = None
+    strided = entry.model_type in _STRIDED  # others keep the resolution by a change of the network
     if weights is None:
+        options = entry.options | ({"strides": strides(stages or 4, 4, last_stride or 1)} if strided else {})
         config = first_stages(transformers.AutoConfig.for_model(entry.model_type, **options), stages)
         backbone = _backbone_class(entry.model_type)(config)
     else:
         weights = str(Path(weights).expanduser()) if weights.startswith("~") else weights
-        strides = {"strides": options.pop("strides")} if "strides" in options else {}
         backbone = load_backbone(
-            _backbone_class(entry.model_type), weights, entry.model_type, options, strides, stages, label=name
+            _backbone_class(entry.model_type),
+            weights,
+            entry.model_type,
+            entry.options,
+            (last_stride or 1) if strided else None,
+            stages,
+            label=name,
         )
     mean, std = (entry.mean, entry.std) if weights is None else read_normalisation(weights, entry.mean, entry.std)
-    return Encoder(backbone, _widths(backbone.config), mean, std, freeze_norm, last_stride)
+    encoder = Encoder(backbone, _widths(backbone.config), mean, std, freeze_norm, None if strided else last_stride)
+    if weights is not None:
+        encoder.source = weights_source(weights, backbone.config)
+    return encoder
 
 
 def _backbone_class(model_type: str) -> Any:

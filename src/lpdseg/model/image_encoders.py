@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
-from lpdseg.model.pretrained import read_normalisation
+from lpdseg.model.pretrained import first_line, read_normalisation, weights_source
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -141,10 +141,11 @@ def _hugging_face(source: str) -> FrozenTower:
         config = transformers.AutoConfig.from_pretrained(source)
         is_clip = config.model_type in {"clip", "clip_vision_model"}
         loader: Any = transformers.CLIPVisionModelWithProjection if is_clip else transformers.AutoModel
-        tower, info = loader.from_pretrained(source, use_safetensors=True, output_loading_info=True)
+        tower, info = loader.from_pretrained(
+            source, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-        raise WeightsError(f"cannot load the image encoder hf:{source}: {first}") from error
+        raise WeightsError(f"cannot load the image encoder hf:{source}: {first_line(error)}") from error
     if info["missing_keys"]:
         raise WeightsError(
             f"the image encoder hf:{source} lacks {len(info['missing_keys'])} parameters "
@@ -152,7 +153,7 @@ def _hugging_face(source: str) -> FrozenTower:
         )
     vision = getattr(tower.config, "vision_config", tower.config)
     size = int(getattr(vision, "image_size", 224))
-    record = {"encoder": f"hf:{source}", "revision": str(getattr(config, "_commit_hash", None) or "local")}
+    record = {"encoder": f"hf:{source}", **weights_source(source, config)}
     width = getattr(tower.config, "projection_dim" if is_clip else "hidden_size", None)
     if width is None:
         raise WeightsError(
@@ -198,7 +199,7 @@ def _medclip(folder: Path) -> FrozenTower:
     if inside != config.hidden_size:
         raise WeightsError(f"{path} holds parameters of other shapes than Swin-T's: a projection from {inside}")
     head = nn.Linear(inside, width, bias=False)
-    head.weight.data.copy_(head_weight)
+    head.weight.data.copy_(head_weight)  # in float32, whatever the file holds
     record = {"encoder": f"medclip:{folder}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return FrozenTower(tower, head, width, int(config.image_size), record, _MEDCLIP_MEAN, _MEDCLIP_STD)
 

@@ -1,13 +1,15 @@
 """Loading published weights into a backbone, with an error instead of silence where they do not fit."""
 
+import hashlib
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import nn
 
@@ -24,7 +26,7 @@ def load_backbone(
     weights: str,
     model_type: str,
     expected: dict[str, Any],
-    override: dict[str, Any],
+    last_stride: int | None,
     stages: int | None,
     label: str,
 ) -> nn.Module:
@@ -33,7 +35,8 @@ def load_backbone(
     **Arguments:**
 
     - `expected`: what the weights' configuration must say; lists may be cut short (fewer stages).
-    - `override`: what is set over the weights' configuration (strides change no weight's shape).
+    - `last_stride`: of the last stage that is kept, where the configuration has strides; it changes no weight's
+      shape.
     - `stages`: how many of the first stages to keep; None keeps all.
     - `label`: the table's name of the architecture, for messages.
 
@@ -53,10 +56,10 @@ def load_backbone(
                 f"{weights} has {key} = {found}, but the encoder {label!r} has {value}; "
                 "choose the encoder that fits the weights"
             )
-    for key, value in override.items():
-        setattr(config, key, value)
     if stages is not None and len(config.depths) < stages:
         raise WeightsError(f"{weights} has {len(config.depths)} stages, but model.stages asks for {stages}")
+    if last_stride is not None:
+        config.strides = strides(stages or len(config.depths), len(config.depths), last_stride)
     backbone, info = _load(backbone_class, weights, first_stages(config, stages))
     missing = {key for key in info["missing_keys"] if not key.startswith(_ADDED_BY_BACKBONE)}
     lacking = sorted(missing | {key for key, *_ in info["mismatched_keys"]})
@@ -66,6 +69,11 @@ def load_backbone(
             "it is incomplete or of another architecture"
         )
     return backbone
+
+
+def strides(kept: int, stages: int, last: int) -> list[int]:
+    """Strides of `stages` stages of which the first `kept` are used: 4, 2, …, 2, `last`."""
+    return [4, *[2] * (kept - 2), last, *[1] * (stages - kept)]
 
 
 def first_stages(config: Any, stages: int | None) -> Any:
@@ -95,6 +103,11 @@ def read_normalisation(
     if not Path(weights).exists():
         try:
             path = Path(hf_hub_download(weights, _PROCESSOR))
+        except LocalEntryNotFoundError as error:
+            raise WeightsError(
+                f"cannot tell which mean and sd {weights!r} expects: its {_PROCESSOR} is not in the cache and "
+                "the hub cannot be asked; go online once, or use a local folder"
+            ) from error
         except (EntryNotFoundError, OSError, ValueError):
             return mean, std
     if not path.is_file():
@@ -106,7 +119,7 @@ def read_normalisation(
             for key, default in (("image_mean", mean), ("image_std", std))
         )
     except (ValueError, AttributeError, TypeError, OSError) as error:
-        raise WeightsError(f"{path} is not the JSON of an image processor: {_first_line(error)}") from error
+        raise WeightsError(f"{path} is not the JSON of an image processor: {first_line(error)}") from error
     if len(mean) != 3 or len(std) != 3:
         raise WeightsError(f"{path}: image_mean and image_std must have three numbers each")
     return mean, std
@@ -121,7 +134,7 @@ def _read_config(weights: str, label: str) -> Any:
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"cannot get weights {weights!r} for the encoder {label!r}: neither a local folder with a config.json "
-            f"nor a model that the hub gave us ({_first_line(error)})"
+            f"nor a model that the hub gave us ({first_line(error)})"
         ) from error
 
 
@@ -138,13 +151,26 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
+            dtype=torch.float32,  # whatever the file holds: autocast, not storage, decides where halves are used
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"cannot load weights from {weights!r}: {_first_line(error)}") from error
+        raise WeightsError(f"cannot load weights from {weights!r}: {first_line(error)}") from error
     finally:
         logger.setLevel(level)
     return backbone, info
 
 
-def _first_line(error: Exception) -> str:
+def weights_source(weights: str, config: Any) -> dict[str, str]:
+    """Which weights these are: the hub's revision, or the SHA-256 of a local folder's safetensors files."""
+    revision = getattr(config, "_commit_hash", None)
+    if revision is not None:
+        return {"weights": weights, "revision": str(revision)}
+    digest = hashlib.sha256()
+    for path in sorted(Path(weights).glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return {"weights": weights, "sha256": digest.hexdigest()}
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, without its full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lpdseg.data.records import content_digest
-from lpdseg.errors import CheckpointError
+from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.lpd import LPD
@@ -20,13 +20,13 @@ from lpdseg.training.checkpoint import read_state, read_tensors
 def prototype_counts(settings: ModelSettings, classes: int) -> tuple[int, ...]:
     """k per class, one number for each class.
 
-    **Raises:** `CheckpointError` where the settings name another number of classes.
+    **Raises:** `SettingsError` where the settings name another number of classes.
     """
     counts = settings.prototypes
     if isinstance(counts, int):
         return (counts,) * classes
     if len(counts) != classes:
-        raise CheckpointError(
+        raise SettingsError(
             f"model.prototypes gives numbers for {len(counts)} classes but the data has {classes}; "
             "give one number, or one per class"
         )

@@ -17,6 +17,7 @@ from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.term import Term
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.maps.merge import ImageMerge
+from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD, ScaleOutput
 from lpdseg.model.prototypes import Projection
@@ -65,7 +66,7 @@ class LpdTask(nn.Module):
 
         `warm` is true once the loss warm-up is over; before, the classification loss stands alone.
         """
-        images = batch["image"].float() / 255
+        images = pad_to_stride(batch["image"].float() / 255)
         labels = batch["labels"]
         beyond = warm and (self.image_encoder is not None or self.settings.diversity.weight > 0)
         outputs = self.model(images, {*self.supervised, self.last} if beyond else self.supervised)

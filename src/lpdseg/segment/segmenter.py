@@ -18,13 +18,11 @@ from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
 from lpdseg.maps.labelling import class_probabilities
 from lpdseg.maps.merge import ImageMerge
+from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.lpd import LPD
 from lpdseg.segment.views import make_views, mean_of_views
 from lpdseg.settings import PredictSettings, change_section
 from lpdseg.tissue import TissueClasses
-
-_STRIDE = 32
-"""Images are padded to a multiple of the coarsest stride of any encoder in the table."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Segmenter:
     def observe(self, images: UInt8[Tensor, "B 3 H W"]) -> Evidence:
         """Runs the network on all views of a batch."""
         size = (images.shape[-2], images.shape[-1])
-        pixels = _pad(_to_unit(images, self.device))
+        pixels = pad_to_stride(_to_unit(images, self.device))
         views = self.settings.views
         levels = set(self.fusion) | {level for level, weight in enumerate(self.level_weights) if weight > 0}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
@@ -216,15 +214,3 @@ class Segmenter:
 
 def _to_unit(images: UInt8[Tensor, "B 3 H W"], device: torch.device) -> Float[Tensor, "B 3 H W"]:
     return images.to(device).float().div(255)
-
-
-def _pad(pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
-    """Mirrors the right and lower edges until both sides are multiples of the stride."""
-    for axis in (-1, -2):
-        missing = -pixels.shape[axis] % _STRIDE
-        while missing > 0:  # a reflection cannot be longer than what it mirrors
-            part = min(missing, pixels.shape[axis])
-            edge = pixels.narrow(axis, pixels.shape[axis] - part, part).flip(axis)
-            pixels = torch.cat([pixels, edge], axis)
-            missing -= part
-    return pixels

@@ -272,3 +272,15 @@ def test_damaged_medclip_is_an_error_in_one_sentence(
     with pytest.raises(WeightsError, match=words) as caught:
         build_image_encoder(f"medclip:{tmp_path}", encoder)
     assert "\n" not in str(caught.value)
+
+
+def test_half_precision_towers_become_float32(tmp_path: Path, encoder: Encoder) -> None:
+    clip_vision(tmp_path / "clip").half().save_pretrained(tmp_path / "clip")
+    model, head = medclip(tmp_path / "medclip")
+    state = {f"vision_model.model.{key}": value for key, value in model.half().state_dict().items()}
+    state["vision_model.projection_head.weight"] = head.half()
+    save_file(state, tmp_path / "medclip" / "model.safetensors")
+    for spec in (f"hf:{tmp_path / 'clip'}", f"medclip:{tmp_path / 'medclip'}"):
+        tower = build(spec, encoder)
+        assert {value.dtype for value in tower.parameters()} == {torch.float32}
+        assert tower(torch.rand(1, 3, 32, 32)).dtype == torch.float32

@@ -215,10 +215,14 @@ def build_encoder(
             stages,
             label=name,
         )
-    mean, std = (entry.mean, entry.std) if weights is None else read_normalisation(weights, entry.mean, entry.std)
-    encoder = Encoder(backbone, _widths(backbone.config), mean, std, freeze_norm, None if strided else last_stride)
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = entry.mean, entry.std
     if weights is not None:
-        encoder.source = weights_source(weights, backbone.config)
+        normalisation = read_normalisation(weights, *normalisation, published=weights == entry.hub_id)
+    encoder = Encoder(
+        backbone, _widths(backbone.config), *normalisation, freeze_norm, None if strided else last_stride
+    )
+    if weights is not None:
+        encoder.source = weights_source(weights)
     return encoder
 
 

@@ -153,7 +153,7 @@ def _hugging_face(source: str) -> FrozenTower:
         )
     vision = getattr(tower.config, "vision_config", tower.config)
     size = int(getattr(vision, "image_size", 224))
-    record = {"encoder": f"hf:{source}", **weights_source(source, config)}
+    record = {"encoder": f"hf:{source}", **weights_source(source)}
     width = getattr(tower.config, "projection_dim" if is_clip else "hidden_size", None)
     if width is None:
         raise WeightsError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import hf_hub_download
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import nn
@@ -93,24 +93,28 @@ def first_stages(config: Any, stages: int | None) -> Any:
 
 
 def read_normalisation(
-    weights: str, mean: tuple[float, ...], std: tuple[float, ...]
+    weights: str, mean: tuple[float, ...], std: tuple[float, ...], published: bool = False
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and sd that weights expect of RGB in [0, 1]: of their `preprocessor_config.json`, else those given.
 
-    **Raises:** `WeightsError` for a file that cannot be read or holds other than three numbers each.
+    `published` says that those given are known to be the weights' own, so that the file need not be had.
+
+    **Raises:** `WeightsError` for a file that cannot be fetched, cannot be read or holds other than three numbers
+    each.
     """
-    path = Path(weights) / _PROCESSOR
+    path: Path | None = Path(weights) / _PROCESSOR
     if not Path(weights).exists():
         try:
-            path = Path(hf_hub_download(weights, _PROCESSOR))
-        except LocalEntryNotFoundError as error:
+            path = _fetch_processor(weights)
+        except (OSError, ValueError) as error:
+            if published:
+                return mean, std
             raise WeightsError(
-                f"cannot tell which mean and sd {weights!r} expects: its {_PROCESSOR} is not in the cache and "
-                "the hub cannot be asked; go online once, or use a local folder"
+                f"cannot tell which mean and sd {weights!r} expects, for the hub did not give its {_PROCESSOR} "
+                f"({first_line(error)}); go online once, or put {_PROCESSOR} and the weights into a local folder "
+                "and name that"
             ) from error
-        except (EntryNotFoundError, OSError, ValueError):
-            return mean, std
-    if not path.is_file():
+    if path is None or not path.is_file():
         return mean, std
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -123,6 +127,18 @@ def read_normalisation(
     if len(mean) != 3 or len(std) != 3:
         raise WeightsError(f"{path}: image_mean and image_std must have three numbers each")
     return mean, std
+
+
+def _fetch_processor(weights: str) -> Path | None:
+    """The file from the hub or its cache; None where the repository is known not to have it."""
+    try:
+        return Path(hf_hub_download(weights, _PROCESSOR))
+    except EntryNotFoundError as error:
+        offline = isinstance(error, LocalEntryNotFoundError)
+        # The cache remembers which files the hub did not have when it was last asked.
+        if offline and try_to_load_from_cache(weights, _PROCESSOR) is not _CACHED_NO_EXIST:
+            raise
+        return None
 
 
 def _read_config(weights: str, label: str) -> Any:
@@ -160,14 +176,19 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
     return backbone, info
 
 
-def weights_source(weights: str, config: Any) -> dict[str, str]:
-    """Which weights these are: the hub's revision, or the SHA-256 of a local folder's safetensors files."""
-    revision = getattr(config, "_commit_hash", None)
-    if revision is not None:
-        return {"weights": weights, "revision": str(revision)}
+def weights_source(weights: str) -> dict[str, str]:
+    """Which weights these are, once they are loaded: the SHA-256 of a local folder's safetensors files, one after
+    another in the order of their names, or the hub's revision.
+    """
+    folder = Path(weights)
+    if not folder.exists():
+        config = try_to_load_from_cache(weights, "config.json")  # snapshots/REVISION/config.json
+        return {"weights": weights} | ({"revision": Path(config).parent.name} if isinstance(config, str) else {})
     digest = hashlib.sha256()
-    for path in sorted(Path(weights).glob("*.safetensors")):
-        digest.update(path.read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return {"weights": weights, "sha256": digest.hexdigest()}
 
 

@@ -39,5 +39,5 @@ def test_winning_shares_count_pixels() -> None:
 
 def test_effective_number_of_prototypes() -> None:
     assert effective_number([0.25] * 4) == pytest.approx(4)
-    assert effective_number([1.0, 0, 0]) == pytest.approx(1)
+    assert effective_number([1.0, 0.0, 0.0]) == pytest.approx(1)
     assert effective_number([]) == 0

@@ -114,7 +114,7 @@ def test_a_missing_csv_and_a_bad_yaml_are_told_by_name(tmp_path: Path) -> None:
         ("[", "is no valid YAML"),
         ("- A", "must be a mapping"),
         ("names: [A, A]", "different, non-empty names"),
-        ("names: 3", "a value of the wrong kind"),
+        ("names: 3", "names of tissue classes must be a list"),
         ("colours: []", "need names"),
     ]:
         yaml.write_text(text)

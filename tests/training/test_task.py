@@ -220,3 +220,12 @@ def test_settings_that_do_not_fit_the_model_are_an_error(build: Callable[..., Lp
 def test_the_mean_of_nothing_is_0() -> None:
     assert global_mean(Term(torch.tensor(0.0), torch.tensor(0.0))).item() == 0
     assert global_mean(Term(torch.tensor(3.0), torch.tensor(2.0))).item() == 1.5
+
+
+def test_only_patches_below_the_stride_are_padded(build: Callable[..., LpdTask]) -> None:
+    task = build(losses({"weight": 0.0}))
+    seen: list[tuple[int, ...]] = []
+    task.model.encoder.register_forward_pre_hook(lambda module, given: seen.append(tuple(given[0].shape[-2:])))
+    task(batch(side=48), warm=False)
+    task(batch(side=20), warm=False)
+    assert seen == [(48, 48), (32, 32)]

@@ -17,7 +17,7 @@ from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.term import Term
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.maps.merge import ImageMerge
-from lpdseg.maps.pad import pad_to_stride
+from lpdseg.maps.pad import STRIDE, pad_to_stride
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD, ScaleOutput
 from lpdseg.model.prototypes import Projection
@@ -66,7 +66,9 @@ class LpdTask(nn.Module):
 
         `warm` is true once the loss warm-up is over; before, the classification loss stands alone.
         """
-        images = pad_to_stride(batch["image"].float() / 255)
+        images = batch["image"].float() / 255
+        if min(images.shape[-2:]) < STRIDE:  # larger ones stay as they are: a mirrored edge would be pooled too
+            images = pad_to_stride(images)
         labels = batch["labels"]
         beyond = warm and (self.image_encoder is not None or self.settings.diversity.weight > 0)
         outputs = self.model(images, {*self.supervised, self.last} if beyond else self.supervised)

@@ -80,7 +80,7 @@ def run(
     if not path.exists():
         overrides = [*given.set, *VARIANTS[name]]
         if name == "CAM, as long as LPD":
-            overrides.append(f"train.epochs={AS_LONG * load_settings(preset).train.epochs}")
+            overrides.append(f"train.epochs={AS_LONG * load_settings(preset, given.set).train.epochs}")
         try:
             finished = read_state(folder / "run", "last")["step"] == read_state(folder / "run", "last")["steps"]
             resume = True

@@ -21,6 +21,7 @@ from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import train
 from lpdseg.training.metrics import read_metrics
+from lpdseg.training.progress import Silent
 from lpdseg.training.task import LpdTask
 
 CLASSES = TissueClasses(("pink", "blue"))
@@ -64,6 +65,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
             )
         )
     return Manifest(CLASSES, tuple(records), folder)
+
+
+class StopAfter(Silent):
+    """Asks to stop after a step, as Ctrl-C does."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def step(self, done: int, losses: dict[str, float] | None) -> None:
+        if done == self.last:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def last_weights(run: Path) -> dict[str, torch.Tensor]:
@@ -113,15 +125,7 @@ def test_signal_saves_and_resume_ends_at_the_same_parameters(data: Manifest, tmp
     settings = small_settings()
     whole = train(settings, data, tmp_path / "whole")
 
-    class StopAfter:
-        def start(self, done: int, total: int) -> None: ...
-        def note(self, text: str) -> None: ...
-        def stop(self) -> None: ...
-        def step(self, done: int, losses: dict[str, float] | None) -> None:
-            if done == 4:
-                os.kill(os.getpid(), signal.SIGINT)
-
-    part = train(settings, data, tmp_path / "part", reporter=StopAfter())
+    part = train(settings, data, tmp_path / "part", reporter=StopAfter(4))
     assert part.interrupted and part.steps == 4
     assert json.loads((tmp_path / "part" / "run.json").read_text())["status"] == "interrupted"
     rest = train(settings, data, tmp_path / "part", resume=True)
@@ -240,14 +244,7 @@ def test_resuming_does_not_need_the_folder_of_the_first_weights(data: Manifest, 
     build_encoder("resnet18", stages=3).backbone.save_pretrained(weights)  # type: ignore[operator]
     settings = small_settings(f"model.weights={weights}")
 
-    class StopAtOnce:
-        def start(self, done: int, total: int) -> None: ...
-        def note(self, text: str) -> None: ...
-        def stop(self) -> None: ...
-        def step(self, done: int, losses: dict[str, float] | None) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    assert train(settings, data, tmp_path / "run", reporter=StopAtOnce()).steps == 1
+    assert train(settings, data, tmp_path / "run", reporter=StopAfter(1)).steps == 1
     for path in weights.iterdir():
         path.unlink()
     assert not train(settings, data, tmp_path / "run", resume=True).interrupted
@@ -278,14 +275,7 @@ def test_gradients_that_are_no_numbers_stop_the_run_without_clipping_too(
 
 
 def test_what_changes_no_parameter_may_change_when_a_run_goes_on(data: Manifest, tmp_path: Path) -> None:
-    class StopAtOnce:
-        def start(self, done: int, total: int) -> None: ...
-        def note(self, text: str) -> None: ...
-        def stop(self) -> None: ...
-        def step(self, done: int, losses: dict[str, float] | None) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    train(small_settings(), data, tmp_path / "run", reporter=StopAtOnce())
+    train(small_settings(), data, tmp_path / "run", reporter=StopAfter(1))
     changed = small_settings("data.cache=false", "train.log_every=3", "predict.batch=2")
     assert not train(changed, data, tmp_path / "run", resume=True).interrupted
 

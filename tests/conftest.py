@@ -57,6 +57,7 @@ class PooledBackbone(nn.Module):
     def __init__(self, widths: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
         self.strides = strides
+        self.config = SimpleNamespace(model_type="resnet")
         self.mixers = nn.ModuleList(nn.Conv2d(3, width, 1) for width in widths)
 
     def forward(self, pixels: Tensor) -> SimpleNamespace:

@@ -13,9 +13,9 @@ ROOT = Path(lpdseg.__file__).parent
 FLOORS = (
     {"errors", "files", "tissue", "settings", "quiet", "durations"},
     {"data", "model", "maps", "losses", "slides"},
-    {"training", "segment", "evaluate"},
-    {"baselines", "insight", "export"},
-    {"api", "cli", "serve", "__main__", "lpdseg"},
+    {"training", "segment", "evaluate", "baselines"},
+    {"insight", "export"},
+    {"api", "benchmark", "cli", "serve", "__main__", "lpdseg"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(ROOT.rglob("*.py"))

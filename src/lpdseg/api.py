@@ -40,6 +40,7 @@ def train(
     preset: str | Path | Settings | None = None,
     weights: str | Path | None = None,
     classes: str | None = None,
+    method: str | None = None,
     overrides: Iterable[str] = (),
     seed: int | None = None,
     epochs: float | None = None,
@@ -58,7 +59,9 @@ def train(
       where it is resumed.
     - `weights`: folder or hub id of the encoder's pretrained weights.
     - `classes`: a class preset or names separated by commas; by default those of the settings, else of the data.
-    - `overrides`: such as `train.lr=1e-4`; `weights`, `classes`, `seed` and `epochs` are set after them.
+    - `method`: what is trained, see `lpdseg.baselines`; by default that of the settings, which is LPD.
+    - `overrides`: such as `train.lr=1e-4`; `weights`, `classes`, `method`, `seed` and `epochs` are set after
+      them.
     - `resume`: go on with the run in `out`.
     - `device`, `devices`, `nodes`: see `Engine`.
     - `reporter`: who is told of progress; by default nobody.
@@ -71,7 +74,7 @@ def train(
         preset = run / "settings.yaml"
     settings = _settings(
         preset,
-        overrides,
+        [*overrides, *([] if method is None else [f"method={method}"])],
         {
             "model": {"weights": None if weights is None else str(weights)},
             "data": {"classes": classes},

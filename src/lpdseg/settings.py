@@ -24,6 +24,9 @@ Width = Annotated[float, Field(ge=1)]
 Gate = Literal["predicted", "oracle", "none"]
 """Which classes a mask may show, see `lpdseg.maps.gate`."""
 
+MethodName = Literal["lpd", "cam", "pbip", "supervised", "lpd-released"]
+"""What can be trained, see `lpdseg.baselines.table`."""
+
 View = Literal["plain", "flip", "dark", "flip_dark", "bright", "flip_bright"]
 """A horizontal flip or none, times brightness 0.9 (dark), 1.0 or 1.1 (bright)."""
 
@@ -105,6 +108,22 @@ class DiversitySettings(_Section):
     temperature: Positive = Field(0.1, description="τ_v, of the cosine in [-1, 1]")
 
 
+class PseudoSettings(_Section):
+    """The segmentation head, taught by a moving average of the model with its own label-limited pseudo masks."""
+
+    weight: NonNegative = Field(0.0, description="0: no head")
+    start: Fraction = Field(0.2, description="share of the steps before the head is taught")
+    temperature: Positive = Field(0.1, description="of the softmax over the teacher's class scores in [0, 1]")
+    confidence: Fraction = Field(0.7, description="pixels below this probability teach nothing")
+    blend: Fraction = Field(
+        0.5, description="share of the teacher's head in the pseudo mask, the rest its class maps"
+    )
+    ramp: Positive = Field(0.3, description="share of the steps over which that share rises")
+    momentum: Momentum = Field(0.99, description="of the teacher")
+    stride: Count = Field(2, description="pixels of the patch per pixel of the pseudo mask")
+    width: Count = Field(128, description="channels of the head")
+
+
 class LossSettings(_Section):
     """What is minimised."""
 
@@ -112,6 +131,7 @@ class LossSettings(_Section):
     warmup: Fraction = Field(0.16, description="share of the steps with the classification loss alone")
     contrast: ContrastSettings = ContrastSettings()
     diversity: DiversitySettings = DiversitySettings()
+    pseudo: PseudoSettings = PseudoSettings()
 
 
 class TrainSettings(_Section):
@@ -148,6 +168,9 @@ class PredictSettings(_Section):
     """From class maps to a mask (method §4)."""
 
     views: Annotated[tuple[View, ...], Field(min_length=1)] = ("plain", "flip")
+    source: Literal["auto", "maps", "head"] = Field(
+        "auto", description="class maps, or the segmentation head; auto: the head where there is one"
+    )
     merge: Literal["mean", "softmax"] = Field("softmax", description="prototypes → class")
     gate: Gate = Field("predicted", description="predicted | none; a run itself cannot have oracle")
     fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
@@ -164,6 +187,7 @@ class Settings(_Section):
 
     name: str = "custom"
     description: str = ""
+    method: MethodName = Field("lpd", description="what is trained: LPD, or one of what it is compared with")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     loss: LossSettings = LossSettings()

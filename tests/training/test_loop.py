@@ -190,7 +190,7 @@ def test_loss_that_is_no_number_stops_and_names_the_term(
         return loss * torch.nan
 
     monkeypatch.setattr(LpdTask, "_diversity", broken)
-    with pytest.raises(TrainingError, match=r"^diversity is not a number.*step 3") as caught:
+    with pytest.raises(TrainingError, match=r"^diversity is not a number.*step 4") as caught:
         train(small_settings("train.checkpoint_minutes=0"), data, tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert all(torch.isfinite(value).all() for value in last_weights(tmp_path / "run").values())
@@ -261,8 +261,8 @@ def test_gradients_that_are_no_numbers_stop_the_run_without_clipping_too(
 ) -> None:
     forward = LpdTask.forward
 
-    def broken(self: LpdTask, batch: dict[str, torch.Tensor], warm: bool) -> dict[str, torch.Tensor]:
-        parts = forward(self, batch, warm)
+    def broken(self: LpdTask, batch: dict[str, torch.Tensor], done: float) -> dict[str, torch.Tensor]:
+        parts = forward(self, batch, done)
         self.model.bank.weight.register_hook(lambda gradient: gradient * torch.nan)
         return parts
 

@@ -62,7 +62,7 @@ def test_before_the_losses_warm_up_there_is_only_classification(build: Callable[
     compared: list[int] = []
     for level, part in enumerate(task.model.cosines):
         part.register_forward_hook(lambda *_, level=level: compared.append(level))
-    parts = task(batch(), warm=False)
+    parts = task(batch(), done=0.0)
     assert set(parts) == {"loss", "classification"}
     assert parts["loss"].equal(parts["classification"])
     assert encoder.tower.batches == []
@@ -71,7 +71,7 @@ def test_before_the_losses_warm_up_there_is_only_classification(build: Callable[
 
 def test_the_total_is_the_weighted_sum_of_the_method(build: Callable[..., LpdTask]) -> None:
     task = build(losses(), frozen())
-    parts = task(batch(), warm=True)
+    parts = task(batch(), done=0.99)
     assert set(parts) == {"loss", "classification", "foreground", "background", "map_mean", "diversity"}
     bracket = parts["foreground"] + parts["background"] + 0.3 * parts["map_mean"]
     expected = parts["classification"] + 0.2 * bracket + 0.5 * parts["diversity"]
@@ -93,14 +93,14 @@ def test_classification_of_a_batch_equals_the_loop(build: Callable[..., LpdTask]
                     p = own.mean().sigmoid().item()
                     y = data["labels"][i, c].item()
                     expected -= weight * torch.tensor(p if y else 1 - p).log().item() / 6
-    assert task(data, warm=False)["loss"].item() == pytest.approx(expected, rel=1e-4)
+    assert task(data, done=0.0)["loss"].item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("off", ["weight", "encoder"])
 def test_a_contrast_that_is_switched_off_costs_nothing(off: str, build: Callable[..., LpdTask]) -> None:
     encoder = frozen()
     task = build(losses({"weight": 0.0} if off == "weight" else None), encoder if off == "weight" else None)
-    parts = task(batch(), warm=True)
+    parts = task(batch(), done=0.99)
     assert set(parts) == {"loss", "classification", "diversity"}
     assert encoder.tower.batches == []
     assert task.contrast_head is None
@@ -111,7 +111,7 @@ def test_a_diversity_that_is_switched_off_costs_nothing(
     build: Callable[..., LpdTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lpdseg.training.task.pseudo_mask", lambda *_: pytest.fail("not needed"))
-    assert "diversity" not in build(losses(diversity=0.0), frozen())(batch(), warm=True)
+    assert "diversity" not in build(losses(diversity=0.0), frozen())(batch(), done=0.99)
 
 
 def test_with_both_off_no_scale_is_compared_that_has_no_weight(build: Callable[..., LpdTask]) -> None:
@@ -120,21 +120,21 @@ def test_with_both_off_no_scale_is_compared_that_has_no_weight(build: Callable[.
     compared: list[int] = []
     for level, part in enumerate(task.model.cosines):
         part.register_forward_hook(lambda *_, level=level: compared.append(level))
-    assert set(task(batch(), warm=True)) == {"loss", "classification"}
+    assert set(task(batch(), done=0.99)) == {"loss", "classification"}
     assert compared == [1]
 
 
 def test_the_encoder_is_called_once_for_all_active_pairs(build: Callable[..., LpdTask]) -> None:
     encoder = frozen()
     task = build(losses({"pairs_per_image": 1}), encoder)
-    task(batch(), warm=True)
+    task(batch(), done=0.99)
     assert encoder.tower.batches == [6]  # three images, a pair each, foreground and background
 
 
 def test_one_step_reaches_encoder_prototypes_and_heads_but_no_frozen_weight(build: Callable[..., LpdTask]) -> None:
     encoder = frozen()
     task = build(losses(), encoder)
-    task(batch(), warm=True)["loss"].backward()
+    task(batch(), done=0.99)["loss"].backward()
     assert all(value.grad is None for value in encoder.parameters())
     without = [
         name
@@ -149,7 +149,7 @@ def test_one_step_reaches_encoder_prototypes_and_heads_but_no_frozen_weight(buil
 def test_the_self_contrast_moves_the_maps_and_not_the_copy_that_judges_them(build: Callable[..., LpdTask]) -> None:
     task = build(losses(diversity=0.0), "self")
     assert task.contrast_head is None  # the projected prototypes of the last scale are compared
-    parts = task(batch(), warm=True)
+    parts = task(batch(), done=0.99)
     bracket = parts["foreground"] + parts["background"]
     gradients = torch.autograd.grad(bracket, [task.model.bank.weight, task.model.encoder.backbone.mixers[2].weight])
     assert all(bool(gradient.any()) for gradient in gradients)
@@ -177,7 +177,7 @@ def test_diversity_compares_projected_prototypes_on_the_pseudo_mask_of_the_label
                 divergence = [((v[a] - v[b]) * (v[a].log() - v[b].log())).sum() for a, b in pairs]
                 values.append(torch.stack([(-one).exp() for one in divergence]).mean())
         expected = torch.stack(values).mean()
-    found = task(data, warm=True)["diversity"]
+    found = task(data, done=0.99)["diversity"]
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -185,7 +185,7 @@ def test_patches_without_any_class_train_without_a_contrast(build: Callable[...,
     encoder = frozen()
     task = build(losses(), encoder, power=10.0)
     data = batch() | {"labels": torch.zeros(3, 2)}
-    parts = task(data, warm=True)
+    parts = task(data, done=0.99)
     parts["loss"].backward()
     assert encoder.tower.batches == []
     assert [parts[name].item() for name in ("foreground", "background", "map_mean", "diversity")] == [0, 0, 0, 0]
@@ -194,9 +194,9 @@ def test_patches_without_any_class_train_without_a_contrast(build: Callable[...,
 
 def test_bfloat16_changes_the_losses_by_little(build: Callable[..., LpdTask]) -> None:
     task, data = build(losses(), frozen()), batch()
-    exact = task(data, warm=True)
+    exact = task(data, done=0.99)
     with torch.autocast("cpu", torch.bfloat16):
-        narrow = task(data, warm=True)
+        narrow = task(data, done=0.99)
     for name, value in exact.items():
         assert narrow[name].dtype == torch.float32
         assert narrow[name].item() == pytest.approx(value.item(), rel=0.05), name
@@ -226,6 +226,6 @@ def test_only_patches_below_the_stride_are_padded(build: Callable[..., LpdTask])
     task = build(losses({"weight": 0.0}))
     seen: list[tuple[int, ...]] = []
     task.model.encoder.register_forward_pre_hook(lambda module, given: seen.append(tuple(given[0].shape[-2:])))
-    task(batch(side=48), warm=False)
-    task(batch(side=20), warm=False)
+    task(batch(side=48), done=0.0)
+    task(batch(side=20), done=0.0)
     assert seen == [(48, 48), (32, 32)]

@@ -26,6 +26,10 @@ def train(
         str | None,
         typer.Option(metavar="NAME_OR_YAML", help="Settings to start from: bcss, luad, wsss4luad, glas, paper, …"),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="lpd, or what it is compared with: cam, pbip, supervised, lpd-released."),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(metavar="FOLDER_OR_ID", help="Pretrained weights of the encoder: a folder or a hub id."),
@@ -71,6 +75,7 @@ def train(
             preset=preset,
             weights=weights,
             classes=classes,
+            method=method,
             overrides=set_ or (),
             seed=seed,
             epochs=epochs,

@@ -12,7 +12,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import pad_to_stride
+from lpdseg.model.lpd import LPD
 from lpdseg.segment.segmenter import Segmenter
 
 
@@ -34,22 +36,33 @@ def class_maps(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Class
     return ClassMaps(maps, sizes)
 
 
+def prototypes_of(segmenter: Segmenter) -> LPD:
+    """The network, where it has prototypes.
+
+    **Raises:** `SettingsError` where the method has none.
+    """
+    if not isinstance(segmenter.model, LPD):
+        raise SettingsError("this run has no prototypes to look at; name a run of the method lpd or lpd-released")
+    return segmenter.model
+
+
 @torch.inference_mode()
 def prototype_cosines(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "K H W"]:
-    """The cosine in [-1, 1] of every prototype with every pixel, at the coarsest scale that is fused."""
+    """The cosine in [-1, 1] of every prototype with every pixel, at the coarsest scale."""
     height, width = image.shape[:2]
-    pixels = pad_to_stride(_batch(image).to(segmenter.device).float() / 255)
+    model = prototypes_of(segmenter)
+    pixels = pad_to_stride(_batch(image).to(segmenter.device).float() / 255, model.encoder.stride)
     padded = (pixels.shape[-2], pixels.shape[-1])
-    level = max(segmenter.fusion)
+    level = model.scales - 1
     with torch.autocast(segmenter.device.type, torch.bfloat16, enabled=segmenter.autocast):
-        output = segmenter.model(pixels, {level})[level]
+        output = model(pixels, {level})[level]
     cosines: Float[np.ndarray, "K H W"] = _upsample(output.cosine, padded, (height, width))[0].cpu().numpy()
     return cosines
 
 
 def class_prototypes(segmenter: Segmenter, index: int) -> Int[np.ndarray, " k"]:
     """Which of the K prototypes belong to a class."""
-    return np.flatnonzero(segmenter.model.bank.class_of.cpu().numpy() == index)
+    return np.flatnonzero(prototypes_of(segmenter).bank.class_of.cpu().numpy() == index)
 
 
 def winning_shares(winners: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, " k"]:

@@ -14,7 +14,7 @@ from lpdseg.errors import CheckpointError
 from lpdseg.evaluate.protocol import Record
 from lpdseg.files import write_text
 from lpdseg.insight import figures
-from lpdseg.insight.evidence import class_maps
+from lpdseg.insight.evidence import class_maps, prototypes_of
 from lpdseg.insight.pictures import (
     class_palette,
     heat_palette,
@@ -126,7 +126,7 @@ def _headline(records: Sequence[Record]) -> Record | None:
 
 
 def _counts(segmenter: Segmenter) -> str:
-    counts = segmenter.model.bank.counts
+    counts = prototypes_of(segmenter).bank.counts
     if len(set(counts)) == 1:
         return str(counts[0])
     return ", ".join(f"{n} ({name})" for n, name in zip(counts, segmenter.classes.names, strict=True))

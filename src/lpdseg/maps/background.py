@@ -41,7 +41,12 @@ def with_background(
         return scores, None
     if kind == "power":
         return scores, (1 - (scores * gate[:, :, None, None]).amax(1, keepdim=True)).clamp(min=0) ** power
+    glass = glass_share(images)
+    return scores * (1 - glass), glass
+
+
+def glass_share(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """A soft step in [0, 1] on the mean optical density, averaged over 5 x 5 pixels: 1 is glass, 0 tissue."""
     density = -images.clamp(min=1 / 255).log10().mean(1, keepdim=True)
     padded = F.pad(density, [_WINDOW // 2] * 4, mode="replicate")
-    glass = torch.sigmoid((_GLASS_DENSITY - F.avg_pool2d(padded, _WINDOW, stride=1)) / _STEP)
-    return scores * (1 - glass), glass
+    return torch.sigmoid((_GLASS_DENSITY - F.avg_pool2d(padded, _WINDOW, stride=1)) / _STEP)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from lpdseg.maps.normalise import unit_range
 
+_SMALLEST = 1e-6  # an open class never has probability 0, or two closed-out ones would divide 0 by 0
+
 
 def class_probabilities(
     scores: Float[Tensor, "B C H W"],
@@ -28,6 +30,21 @@ def class_probabilities(
         return scores.masked_fill(closed, -torch.inf).div(temperature).softmax(1)
     logits = torch.cat([scores.masked_fill(closed, -torch.inf), background], 1)
     return (logits / temperature).softmax(1)
+
+
+def gated_probabilities(
+    probabilities: Float[Tensor, "B C H W"],
+    gate: Bool[Tensor, "B C"],
+    background: Float[Tensor, "B 1 H W"] | None,
+) -> Float[Tensor, "B n H W"]:
+    """Dense probabilities, with those of closed classes given to the open ones in proportion.
+
+    Where nothing passes, and there is no background, every class counts as open.
+    """
+    open_ = gate if background is not None else gate | ~gate.any(1, keepdim=True)
+    kept = probabilities.clamp(min=_SMALLEST) * open_[:, :, None, None]
+    joined = kept if background is None else torch.cat([kept, background.clamp(min=_SMALLEST)], 1)
+    return joined / joined.sum(1, keepdim=True)
 
 
 def pseudo_mask(

@@ -11,10 +11,10 @@ STRIDE = 32
 """The coarsest stride of any encoder in the table."""
 
 
-def pad_to_stride(pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
+def pad_to_stride(pixels: Float[Tensor, "B 3 H W"], stride: int = STRIDE) -> Float[Tensor, "B 3 h w"]:
     """Mirrors the right and lower edges until both sides are multiples of the stride."""
     for axis in (-1, -2):
-        missing = -pixels.shape[axis] % STRIDE
+        missing = -pixels.shape[axis] % stride
         while missing > 0:  # a reflection cannot be longer than what it mirrors
             part = min(missing, pixels.shape[axis])
             edge = pixels.narrow(axis, pixels.shape[axis] - part, part).flip(axis)

@@ -4,6 +4,7 @@ B images, H x W pixels; F_l features at scale l, B x C_l x H_l x W_l. The last s
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,15 @@ class Encoder(nn.Module):
             for module in _batch_norms(self):
                 module.eval()
         return self
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the image per pixel of the coarsest scale: sides that are multiples of it need no padding."""
+        config: Any = self.backbone.config
+        if config.model_type in _STRIDED:
+            return int(math.prod(config.strides))
+        coarsest: int = 4 * 2 ** (len(self.widths) - 1)
+        return coarsest // 2 if self.last_stride == 1 else coarsest
 
     @property
     def config(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lpdseg.maps.merge import ImageMerge, Merge, image_logits, merge_prototypes
 from lpdseg.model.encoders import Encoder
+from lpdseg.model.head import SegmentationHead
+from lpdseg.model.network import Network, Reading
 from lpdseg.model.prototypes import CosineMap, Projection, PrototypeBank
 
 
@@ -28,29 +30,59 @@ class ScaleOutput:
     projected: Float[Tensor, "K C_l"]
 
 
-class LPD(nn.Module):
-    """Image → prototype maps per scale.
+class LPD(Network):
+    """Image → prototype maps per scale, and dense logits where it has a segmentation head.
 
     **Arguments:**
 
     - `counts`: prototypes per class; classes may differ.
     - `width`, `hidden`: D and the hidden width of the projections.
     - `temperature`: start of 1/s_l.
+    - `head`: width of the segmentation head; 0 for none.
     """
 
     def __init__(
-        self, encoder: Encoder, counts: tuple[int, ...], width: int, hidden: int, temperature: float
+        self,
+        encoder: Encoder,
+        counts: tuple[int, ...],
+        width: int,
+        hidden: int,
+        temperature: float,
+        head: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.bank = PrototypeBank(counts, width)
         self.projections = nn.ModuleList(Projection(width, hidden, channels) for channels in encoder.widths)
         self.cosines = nn.ModuleList(CosineMap(temperature) for _ in encoder.widths)
+        self.head = SegmentationHead(encoder.widths, len(counts), head) if head else None
 
     @property
-    def scales(self) -> int:
-        """How many scales the encoder has."""
-        return len(self.encoder.widths)
+    def has_head(self) -> bool:
+        """Whether there is a segmentation head."""
+        return self.head is not None
+
+    @property
+    def has_maps(self) -> bool:
+        """Always: maps are what prototypes give."""
+        return True
+
+    def read(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        levels: Collection[int],
+        merge: Merge,
+        image_merge: ImageMerge,
+        dense: bool = False,
+    ) -> Reading:
+        """See `Network.read`."""
+        features = self.encoder(images)
+        outputs = self.compare(features, levels)
+        return Reading(
+            {level: self.merge(output.maps, merge) for level, output in outputs.items()},
+            {level: self.image_logits(output.maps, image_merge) for level, output in outputs.items()},
+            self.head(features) if dense and self.head is not None else None,
+        )
 
     def forward(
         self, images: Float[Tensor, "B 3 H W"], scales: Collection[int] | None = None

@@ -6,37 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lpdseg.baselines.table import METHODS
 from lpdseg.data.records import content_digest
-from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.errors import CheckpointError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoders import Encoder
-from lpdseg.model.lpd import LPD
+from lpdseg.model.network import Network
 from lpdseg.segment.segmenter import Segmenter
-from lpdseg.settings import ModelSettings, Settings, parse_settings
+from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.checkpoint import read_state, read_tensors
-
-
-def prototype_counts(settings: ModelSettings, classes: int) -> tuple[int, ...]:
-    """k per class, one number for each class.
-
-    **Raises:** `SettingsError` where the settings name another number of classes.
-    """
-    counts = settings.prototypes
-    if isinstance(counts, int):
-        return (counts,) * classes
-    if len(counts) != classes:
-        raise SettingsError(
-            f"model.prototypes gives numbers for {len(counts)} classes but the data has {classes}; "
-            "give one number, or one per class"
-        )
-    return counts
-
-
-def build_model(encoder: Encoder, settings: ModelSettings, classes: int) -> LPD:
-    """LPD around an encoder, with fresh prototypes."""
-    counts = prototype_counts(settings, classes)
-    return LPD(encoder, counts, settings.prototype_dim, settings.hidden_dim, settings.temperature)
 
 
 def model_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -61,7 +40,8 @@ def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **
     state = read_state(run, checkpoint)
     settings = parse_settings(state["settings"], source=str(run))
     classes = TissueClasses.from_dict(state["classes"])
-    model = build_model(Encoder.from_config(state["encoder"]), settings.model, len(classes))
+    method = METHODS[settings.method]
+    model = method.network(Encoder.from_config(state["encoder"]), settings, len(classes))
     weights = model_tensors(read_tensors(run, state, "weights"))
     try:
         model.load_state_dict(weights)
@@ -81,9 +61,9 @@ def weights_digest(run: Path, checkpoint: str = "best") -> str:
     return content_digest(run / "checkpoints" / read_state(run, checkpoint)["files"]["weights"])
 
 
-def make_segmenter(model: LPD, classes: TissueClasses, settings: Settings, thresholds: Tensor) -> Segmenter:
+def make_segmenter(model: Network, classes: TissueClasses, settings: Settings, thresholds: Tensor) -> Segmenter:
     """A segmenter around a model in memory."""
-    device = model.bank.weight.device
+    device = model.device
     wanted = settings.train.precision
     return Segmenter(
         model,

@@ -10,19 +10,23 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.maps.background import with_background
 from lpdseg.maps.crf import dense_crf
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
-from lpdseg.maps.labelling import class_probabilities
+from lpdseg.maps.labelling import class_probabilities, gated_probabilities
 from lpdseg.maps.merge import ImageMerge
 from lpdseg.maps.pad import pad_to_stride
-from lpdseg.model.lpd import LPD
+from lpdseg.model.network import Network, Reading
 from lpdseg.segment.views import make_views, mean_of_views
 from lpdseg.settings import PredictSettings, change_section
 from lpdseg.tissue import TissueClasses
+
+_SPOT = 3
+"""Side in pixels of the finest scale over which dense probabilities are averaged for the image-level one."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Segmenter:
     **Arguments:**
 
     - `model`: in evaluation mode.
-    - `settings`: views, merge, gate, fusion, background, refinement.
+    - `settings`: source, views, merge, gate, fusion, background, refinement.
     - `thresholds`: image-level, per class.
     - `level_weights`: of each scale in the image-level probability (the loss's scale weights).
     - `train_merge`: how prototypes were merged into classes for the image-level loss.
@@ -87,7 +91,7 @@ class Segmenter:
 
     def __init__(
         self,
-        model: LPD,
+        model: Network,
         classes: TissueClasses,
         settings: PredictSettings,
         thresholds: Float[Tensor, " C"],
@@ -104,35 +108,49 @@ class Segmenter:
         self.model, self.classes, self.settings = model, classes, settings
         self.thresholds, self.level_weights = thresholds, tuple(level_weights)
         self.train_merge, self.autocast = train_merge, autocast
+        if settings.source == "head" and not model.has_head:
+            raise SettingsError("predict.source = 'head' needs a segmentation head, which this model does not have")
+        if settings.source == "maps" and not model.has_maps:
+            raise SettingsError(
+                "predict.source = 'maps' needs class maps, which this method does not have; use head"
+            )
+        self.by_head = model.has_head if settings.source == "auto" else settings.source == "head"
         self.fusion = {level: weight for level, weight in enumerate(settings.fusion) if weight > 0}
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return self.model.bank.weight.device
+        return self.model.device
 
     @torch.inference_mode()
     def observe(self, images: UInt8[Tensor, "B 3 H W"]) -> Evidence:
         """Runs the network on all views of a batch."""
         size = (images.shape[-2], images.shape[-1])
-        pixels = pad_to_stride(_to_unit(images, self.device))
-        views = self.settings.views
-        levels = set(self.fusion) | {level for level, weight in enumerate(self.level_weights) if weight > 0}
+        pixels = pad_to_stride(_to_unit(images, self.device), self.model.encoder.stride)
+        views, by_head = self.settings.views, self.by_head
+        weighted = {level for level, weight in enumerate(self.level_weights) if weight > 0}
+        levels = weighted if by_head else weighted | set(self.fusion)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            outputs = self.model(make_views(pixels, views), levels)
-        activations = {
-            level: mean_of_views(activation(self.model.merge(outputs[level].maps, self.settings.merge)), views)
-            for level in self.fusion
-        }
-        total = sum(self.level_weights)
-        logits = sum(
-            self.model.image_logits(outputs[level].maps, self.train_merge) * (weight / total)
-            for level, weight in enumerate(self.level_weights)
-            if weight > 0
-        )
-        assert isinstance(logits, Tensor)
-        probabilities = torch.stack(logits.sigmoid().chunk(len(views))).mean(0)
+            reading = self.model.read(
+                make_views(pixels, views), levels, self.settings.merge, self.train_merge, by_head
+            )
+        if by_head:
+            assert reading.dense is not None
+            activations = {0: mean_of_views(reading.dense.float().softmax(1), views)}
+        else:
+            activations = {level: mean_of_views(activation(reading.maps[level]), views) for level in self.fusion}
+        probabilities = torch.stack(self._image_level(reading).chunk(len(views))).mean(0)
         return Evidence(activations, probabilities, size, (pixels.shape[-2], pixels.shape[-1]))
+
+    def _image_level(self, reading: Reading) -> Float[Tensor, "VB C"]:
+        """Weighted mean of the scales' logits; a network of dense logits alone says what its surest spot says."""
+        if not reading.logits:
+            assert reading.dense is not None
+            return F.avg_pool2d(reading.dense.float().softmax(1), _SPOT, stride=1).amax((2, 3))
+        weights = {level: self.level_weights[level] for level in reading.logits if self.level_weights[level] > 0}
+        total = sum(weights.values())
+        logits = torch.stack([reading.logits[level] * (weight / total) for level, weight in weights.items()]).sum(0)
+        return logits.sigmoid()
 
     @torch.inference_mode()
     def decide(
@@ -144,7 +162,8 @@ class Segmenter:
         """Gate, fusion, background, refinement, argmax."""
         settings = self.settings
         height, width = evidence.size
-        scores = fuse_scales(evidence.activations, self.fusion, evidence.padded)[..., :height, :width]
+        fusion = {0: 1.0} if self.by_head else self.fusion
+        scores = fuse_scales(evidence.activations, fusion, evidence.padded)[..., :height, :width]
         gate = open_gate(
             settings.gate,
             evidence.probabilities,
@@ -159,7 +178,10 @@ class Segmenter:
             _to_unit(images, scores.device),
             settings.background_power,
         )
-        probabilities = class_probabilities(weighed, gate, background, settings.temperature)
+        if self.by_head:
+            probabilities = gated_probabilities(weighed, gate, background)
+        else:
+            probabilities = class_probabilities(weighed, gate, background, settings.temperature)
         if settings.refine == "crf":
             forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
             unary = -probabilities.clamp(min=1e-8).log()

@@ -19,6 +19,7 @@ from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
 from lpdseg.files import write_text
 from lpdseg.settings import Settings, as_yaml
+from lpdseg.training.base import Task
 from lpdseg.training.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
 from lpdseg.training.engine import Engine, chosen_precision, in_first_process, make_fabric
 from lpdseg.training.meter import Meter
@@ -35,7 +36,6 @@ from lpdseg.training.setup import (
     training_patches,
 )
 from lpdseg.training.stop import leave_signals_to_the_parent, stop_requested
-from lpdseg.training.task import LpdTask
 from lpdseg.training.validation import Validated, Validation
 
 
@@ -111,7 +111,7 @@ class _Trainer:
         task: Any = build_task(settings, data.classes, None if state is None else state["encoder"])
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             task = torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)
-        self.task: LpdTask = task.to(fabric.device)
+        self.task: Task = task.to(fabric.device)
         self.optimiser = build_optimiser(self.task, settings.train)
         self.record = RunRecord(run, settings, self.described, fabric.device, resumed=state is not None)
         self.validation: Validation | None = None
@@ -138,6 +138,8 @@ class _Trainer:
         self.began = time.monotonic()
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
         batches = self.fabric.setup_dataloaders(self._loader(patches), use_distributed_sampler=False)
+        if self.step == 0:
+            self.task.prepare(patches)
         in_first_process(self.fabric, self._start_record)
         metrics = Metrics(self.run, self.step) if self.leads else None
         self.reporter.start(self.step, self.total)
@@ -220,9 +222,8 @@ class _Trainer:
             (settings.train.seed << 32) + self.step * self.fabric.world_size + self.fabric.global_rank
         )
         set_learning_rate(self.optimiser, learning_rate(self.step, self.total, settings.train))
-        warm = self.step >= int(settings.loss.warmup * self.total)
         try:
-            parts: dict[str, Tensor] = module(batch, warm)
+            parts: dict[str, Tensor] = module(batch, self.step / self.total)
             optimiser.zero_grad()
             self.fabric.backward(parts["loss"])
         except torch.OutOfMemoryError as error:
@@ -236,6 +237,7 @@ class _Trainer:
         assert norm is not None
         parts["gradient_norm"] = norm
         optimiser.step()
+        self.task.after_step(self.step + 1)
         return {name: value.detach() for name, value in parts.items()}
 
     def _loader(self, patches: TrainingPatches) -> DataLoader[dict[str, Tensor]]:

@@ -5,10 +5,10 @@ from torch import nn
 
 from lpdseg.model.prototypes import CosineMap, PrototypeBank
 from lpdseg.settings import TrainSettings
-from lpdseg.training.task import LpdTask
+from lpdseg.training.base import Task
 
 
-def build_optimiser(task: LpdTask, settings: TrainSettings) -> torch.optim.AdamW:
+def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW in four groups: encoder or prototypes and their projections, each with and without weight decay.
 
     No decay on biases and norms (all that has one dimension, and Swin's tables of position biases), logit scales

@@ -9,17 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lpdseg.baselines.table import METHODS
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import CheckpointError, DataError
 from lpdseg.model.encoders import Encoder, build_encoder
-from lpdseg.model.image_encoders import build_image_encoder
-from lpdseg.segment.bundle import build_model
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
+from lpdseg.training.base import Task
 from lpdseg.training.checkpoint import has_checkpoint, read_state
-from lpdseg.training.task import LpdTask
 
 _FREE = {"data.workers", "data.cache", "train.log_every", "train.checkpoint_minutes", "predict.batch"}
 """Settings that may change when a run goes on, for they change no parameter."""
@@ -74,7 +73,7 @@ def training_patches(records: tuple[PatchRecord, ...], settings: Settings) -> Tr
     )
 
 
-def build_task(settings: Settings, classes: TissueClasses, architecture: dict[str, Any] | None = None) -> LpdTask:
+def build_task(settings: Settings, classes: TissueClasses, architecture: dict[str, Any] | None = None) -> Task:
     """Model and objective at their first step; the same seed gives the same parameters.
 
     `architecture` is the encoder's own of a run that goes on: its weights come from the checkpoint, so the folder
@@ -90,11 +89,7 @@ def build_task(settings: Settings, classes: TissueClasses, architecture: dict[st
         )
     else:
         encoder = Encoder.from_config(architecture)
-    model = build_model(encoder, wanted, len(classes))
-    contrast = settings.loss.contrast
-    image_encoder = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None
-    power = None if classes.background is None else settings.predict.background_power
-    return LpdTask(model, settings.loss, wanted.merge, image_encoder, power, wanted.hidden_dim)
+    return METHODS[settings.method].task(encoder, settings, classes)
 
 
 def check_run_folder(run: Path, resume: bool) -> None:
@@ -134,7 +129,7 @@ def read_resumable(run: Path, settings: Settings, classes: TissueClasses, finger
     return state
 
 
-def load_trained(task: LpdTask, weights: dict[str, Tensor], run: Path) -> None:
+def load_trained(task: Task, weights: dict[str, Tensor], run: Path) -> None:
     """Puts a checkpoint's tensors into the task.
 
     **Raises:** `CheckpointError` where they do not fit.

@@ -3,29 +3,37 @@
 B images, C classes, K prototypes in all.
 """
 
-from typing import Any
+from copy import deepcopy
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError
 from lpdseg.losses.active import active_prototypes, draw_pairs
 from lpdseg.losses.classification import classification_loss
 from lpdseg.losses.contrast import contrast_loss
 from lpdseg.losses.diversity import diversity_loss
+from lpdseg.losses.pseudo import confident_mask, pseudo_mask_loss
 from lpdseg.losses.term import Term
-from lpdseg.maps.labelling import pseudo_mask
+from lpdseg.maps.background import glass_share
+from lpdseg.maps.fuse import activation, fuse_scales
+from lpdseg.maps.labelling import class_probabilities, pseudo_mask
 from lpdseg.maps.merge import ImageMerge
-from lpdseg.maps.pad import STRIDE, pad_to_stride
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD, ScaleOutput
 from lpdseg.model.prototypes import Projection
-from lpdseg.settings import LossSettings
+from lpdseg.settings import LossSettings, PredictSettings
+from lpdseg.training.base import Task, as_pixels, global_mean
 
 
-class LpdTask(nn.Module):
+class LpdTask(Task):
     """The objective of method §2.
+
+    **Attributes:**
+
+    - `model`: the network, an `LPD`.
 
     **Arguments:**
 
@@ -33,9 +41,12 @@ class LpdTask(nn.Module):
     - `image_encoder`: of the contrast, or None for none.
     - `background_power`: of the pseudo mask; None where every pixel belongs to a class.
     - `hidden`: width inside the projection to the image encoder's space.
+    - `predict`: how class maps become the pseudo masks of the segmentation head; needed where there is one.
 
     **Raises:** `SettingsError` for loss weights that do not fit the encoder, or a contrast of a single class.
     """
+
+    model: LPD
 
     def __init__(
         self,
@@ -45,39 +56,93 @@ class LpdTask(nn.Module):
         image_encoder: ImageEncoder | None,
         background_power: float | None,
         hidden: int,
+        predict: PredictSettings | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(model)
         if len(settings.scale_weights) != model.scales:
             raise SettingsError(
                 f"loss.scale_weights has {len(settings.scale_weights)} numbers, the encoder {model.scales} scales"
             )
         if settings.contrast.weight > 0 and image_encoder is not None and len(model.bank.counts) < 2:
             raise SettingsError("the contrast needs at least two classes; set loss.contrast.weight=0")
-        self.model, self.settings, self.merge, self.power = model, settings, merge, background_power
+        self.settings, self.merge, self.power = settings, merge, background_power
         self.image_encoder = image_encoder if settings.contrast.weight > 0 else None
         self.contrast_head: Projection | None = None
         if self.image_encoder is not None and not isinstance(self.image_encoder, SelfEncoder):
             self.contrast_head = Projection(model.bank.weight.shape[1], hidden, self.image_encoder.width)
         self.last = model.scales - 1
         self.supervised = [level for level, weight in enumerate(settings.scale_weights) if weight > 0]
+        self.predict = predict
+        self.teacher: LPD | None = None
+        if model.head is not None:
+            self.teacher = deepcopy(model).requires_grad_(False).eval()
 
-    def forward(self, batch: dict[str, Tensor], warm: bool) -> dict[str, Tensor]:
-        """`image` (uint8) and `labels` → `loss`, and each part that was computed, unweighted.
-
-        `warm` is true once the loss warm-up is over; before, the classification loss stands alone.
-        """
-        images = batch["image"].float() / 255
-        if min(images.shape[-2:]) < STRIDE:  # larger ones stay as they are: a mirrored edge would be pooled too
-            images = pad_to_stride(images)
-        labels = batch["labels"]
+    def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
+        """See `Task.forward`. Until the loss warm-up is over the classification loss stands alone."""
+        images, labels = as_pixels(batch["image"]), batch["labels"]
+        warm = done >= self.settings.warmup
         beyond = warm and (self.image_encoder is not None or self.settings.diversity.weight > 0)
-        outputs = self.model(images, {*self.supervised, self.last} if beyond else self.supervised)
+        features = self.model.encoder(images)
+        outputs = self.model.compare(features, {*self.supervised, self.last} if beyond else self.supervised)
         parts = {"classification": global_mean(self._classification(outputs, labels))}
         loss = parts["classification"]
         if beyond:
             loss = loss + self._contrast(images, outputs[self.last], labels, parts)
             loss = loss + self._diversity(outputs[self.last], labels, parts)
+        if self.teacher is not None and done >= self.settings.pseudo.start:
+            loss = loss + self._pseudo(images, features, labels, done, parts)
         return {"loss": loss, **parts}
+
+    def train(self, mode: bool = True) -> "LpdTask":
+        """The teacher always predicts."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    def after_step(self, step: int) -> None:
+        """Moves the teacher towards the student."""
+        if self.teacher is None:
+            return
+        keep = min(self.settings.pseudo.momentum, step / (step + 10))
+        with torch.no_grad():
+            for old, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
+                old.lerp_(new, 1 - keep)
+            for held, current in zip(self.teacher.buffers(), self.model.buffers(), strict=True):
+                held.copy_(current)
+
+    def _pseudo(
+        self, images: Tensor, features: list[Tensor], labels: Tensor, done: float, parts: dict[str, Tensor]
+    ) -> Tensor:
+        assert self.model.head is not None
+        settings = self.settings.pseudo
+        size = (images.shape[-2] // settings.stride, images.shape[-1] // settings.stride)
+        mask = self._teach(images, labels, done, size)
+        dense = F.interpolate(self.model.head(features).float(), size=size, mode="bilinear", align_corners=False)
+        parts["pseudo"] = global_mean(pseudo_mask_loss(dense, mask))
+        parts["taught"] = (mask >= 0).float().mean()
+        return settings.weight * parts["pseudo"]
+
+    @torch.no_grad()
+    def _teach(self, images: Tensor, labels: Tensor, done: float, size: tuple[int, int]) -> Tensor:
+        assert self.teacher is not None and self.teacher.head is not None and self.predict is not None
+        settings = self.settings.pseudo
+        fusion = {level: weight for level, weight in enumerate(self.predict.fusion) if weight > 0}
+        features = self.teacher.encoder(images)
+        outputs = self.teacher.compare(features, fusion)
+        maps = {level: activation(self.teacher.merge(output.maps, "softmax")) for level, output in outputs.items()}
+        probabilities = class_probabilities(fuse_scales(maps, fusion, size), labels > 0, None, settings.temperature)
+        share = settings.blend * min(1.0, max(0.0, (done - settings.start) / settings.ramp))
+        if share > 0:
+            dense = F.interpolate(
+                self.teacher.head(features).float(), size=size, mode="bilinear", align_corners=False
+            )
+            own = dense.masked_fill(labels[:, :, None, None] == 0, -torch.inf).softmax(1)
+            probabilities = (1 - share) * probabilities + share * own
+        glass = None
+        if self.predict.background == "glass":
+            glass = F.interpolate(glass_share(images), size=size, mode="area")[:, 0] > 0.5
+        return confident_mask(probabilities, labels, glass, settings.confidence)
 
     def _classification(self, outputs: dict[int, ScaleOutput], labels: Float[Tensor, "B C"]) -> Term:
         logits = [self.model.image_logits(outputs[level].maps, self.merge) for level in self.supervised]
@@ -120,17 +185,3 @@ class LpdTask(nn.Module):
         term = diversity_loss(output.cosine, mask, labels, bank.slots, bank.real, settings.temperature)
         parts["diversity"] = global_mean(term)
         return settings.weight * parts["diversity"]
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Parameters and buffers to save: all but those of a frozen image encoder."""
-        state: dict[str, Any] = self.state_dict()
-        return {name: value for name, value in state.items() if not name.startswith("image_encoder.")}
-
-
-def global_mean(term: Term) -> Float[Tensor, ""]:
-    """The mean over the batch of all processes, so scaled that averaging gradients over processes is exact."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return term.mean
-    count = term.count.clone()
-    torch.distributed.all_reduce(count)
-    return term.total * torch.distributed.get_world_size() / count.clamp(min=1)

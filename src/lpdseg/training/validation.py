@@ -8,7 +8,7 @@ from lpdseg.data.records import Manifest
 from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import LabelledBatch, observe_split, read_labelled, score_split
 from lpdseg.evaluate.thresholds import choose_gate_thresholds
-from lpdseg.model.lpd import LPD
+from lpdseg.model.network import Network
 from lpdseg.segment.bundle import make_segmenter
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
@@ -38,7 +38,7 @@ class Validation:
         """Whether there is anything to validate on."""
         return bool(self.batches)
 
-    def run(self, model: LPD) -> Validated:
+    def run(self, model: Network) -> Validated:
         """Scores the model and puts it back into the mode it was in."""
         mode = model.training
         model.eval()

@@ -1,7 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from lpdseg.evaluate import Scores, intervals
+from lpdseg.evaluate import Scores, intervals, mean_miou, paired_difference
 
 
 def patients(count: int, seed: int = 0) -> np.ndarray:
@@ -62,3 +67,68 @@ def test_a_class_of_one_patient_is_taken_where_it_is_drawn() -> None:
     found = intervals(matrices, 3)
     assert found is not None
     assert found.iou[2] == pytest.approx((0.75, 0.75))
+
+
+def runs(seeds: int, count: int, seed: int = 0, shift: int = 0) -> np.ndarray:
+    """Matrices (seeds, patients, 3, 3) of runs; `shift` is how many more pixels of each class they find."""
+    rng = np.random.default_rng(seed)
+    easy = rng.integers(5, 60, (1, count, 1, 1))  # the patient's part, shared by seeds
+    luck = rng.integers(0, 8, (seeds, 1, 1, 1))
+    return rng.poisson(10, (seeds, count, 3, 3)) + (easy + luck + shift) * np.eye(3, dtype=np.int64)
+
+
+def all_draws(*methods: np.ndarray) -> np.ndarray:
+    """The mean difference of mIoU under every draw of patients and seeds, by plain loops."""
+    seeds, count = methods[0].shape[:2]
+    found = []
+    for people in itertools.product(range(count), repeat=count):
+        for luck in itertools.product(range(seeds), repeat=seeds):
+            miou = [[float(Scores.of(one[s][list(people)].sum(0), 3).miou) for s in luck] for one in methods]
+            found.append(np.mean(miou[0]) - (np.mean(miou[1]) if len(miou) == 2 else 0))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_two_way_intervals_agree_with_every_possible_draw(seeds: int) -> None:
+    ours, theirs = runs(seeds, 4, 1, shift=9), runs(seeds, 4, 2)
+    one, both = mean_miou(ours, 3, resamples=20000), paired_difference(ours, theirs, 3, resamples=20000)
+    for found, methods in ((one, (ours,)), (both, (ours, theirs))):
+        draws = all_draws(*methods)
+        assert found.interval == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.006)
+        assert found.interval[0] < found.value < found.interval[1]
+    assert one.value == pytest.approx(np.mean([Scores.of(run.sum(0), 3).miou for run in ours]))
+    assert both.value == pytest.approx(one.value - mean_miou(theirs, 3).value)
+
+
+def test_pairing_cancels_what_is_hard_for_both() -> None:
+    theirs = runs(3, 8)
+    ours = theirs + 2 * np.eye(3, dtype=np.int64)
+    found = paired_difference(ours, theirs, 3)
+    alone = mean_miou(ours, 3)
+    assert found.interval[0] > 0
+    assert found.interval[1] - found.interval[0] < (alone.interval[1] - alone.interval[0]) / 4
+
+
+counts = arrays.arrays(np.int64, st.tuples(st.integers(1, 3), st.integers(2, 4), st.just(3), st.just(3)),
+                       elements=st.integers(0, 50))  # fmt: skip
+
+
+@given(counts, st.integers(0, 5))
+def test_a_difference_turns_its_sign_with_the_pair_and_is_nothing_against_itself(ours: np.ndarray, by: int) -> None:
+    theirs = np.roll(ours, by, axis=-1)
+    one, other = (paired_difference(*pair, 2, "ignore", resamples=50) for pair in ((ours, theirs), (theirs, ours)))
+    same = paired_difference(ours, ours, 2, "ignore", resamples=50)
+    assert one.value == pytest.approx(-other.value, nan_ok=True)
+    if one.interval is None or other.interval is None:
+        assert one.interval is other.interval
+    else:
+        assert one.interval == pytest.approx((-other.interval[1], -other.interval[0]), abs=1e-12)
+        assert -1 <= one.interval[0] <= one.interval[1] <= 1
+    assert np.isnan(same.value) or (same.value, same.interval) == (0, (0, 0))
+
+
+def test_one_patient_gives_no_interval_and_other_patients_no_pair() -> None:
+    assert mean_miou(runs(3, 1), 3).interval is None
+    assert paired_difference(runs(3, 1), runs(3, 1, 2), 3).interval is None
+    with pytest.raises((TypeError, ValueError)):  # by the annotation, where annotations are checked
+        paired_difference(runs(3, 4), runs(2, 4), 3)

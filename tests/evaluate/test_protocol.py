@@ -14,6 +14,7 @@ from lpdseg.tissue import PRESETS, TissueClasses
 KEYS = [
     "split", "gate", "background", "refine", "images", "patients", "miou", "mdice", "fwiou", "pixel_accuracy",
     "classes", "background_class", "image_level", "interval", "confusion",
+    "by_patient",
 ]  # fmt: skip
 
 
@@ -46,6 +47,9 @@ def test_record_holds_every_figure_in_per_cent(tmp_path: Path) -> None:
     assert result["image_level"]["f1"] == 100
     assert result["image_level"]["classes"]["NEC"] == {"f1": None, "auc": None}
     assert (result["images"], result["patients"], result["confusion"]) == (42, 6, counts.sum(0).tolist())
+    assert result["by_patient"] is None
+    named = record(Protocol("test", refine="crf"), classes, counts, 42, patients=list("fedcba"))["by_patient"]
+    assert list(named) == list("fedcba") and named["e"] == counts[1].tolist()
 
     write_json(tmp_path / "scores.json", [result])
     assert json.loads((tmp_path / "scores.json").read_text()) == [result]

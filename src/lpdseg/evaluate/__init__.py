@@ -1,12 +1,13 @@
 """How good the masks are: confusion matrices, the figures of the field, intervals and records."""
 
-from lpdseg.evaluate.bootstrap import Intervals, intervals
+from lpdseg.evaluate.bootstrap import Estimate, Intervals, intervals, mean_miou, paired_difference
 from lpdseg.evaluate.confusion import Background, Scores, confusion_matrix, sum_by_patient
 from lpdseg.evaluate.image_level import ImageLevelScores, choose_thresholds, score_images
 from lpdseg.evaluate.protocol import Protocol, record, table, write_csv
 
 __all__ = [
     "Background",
+    "Estimate",
     "ImageLevelScores",
     "Intervals",
     "Protocol",
@@ -14,6 +15,8 @@ __all__ = [
     "choose_thresholds",
     "confusion_matrix",
     "intervals",
+    "mean_miou",
+    "paired_difference",
     "record",
     "score_images",
     "sum_by_patient",

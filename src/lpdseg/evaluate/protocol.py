@@ -53,6 +53,7 @@ def record(
     images: int,
     image_level: ImageLevelScores | None = None,
     *,
+    patients: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Record:
@@ -65,6 +66,7 @@ def record(
     - `matrices`: one confusion matrix per patient, see `sum_by_patient`.
     - `images`: how many images were compared.
     - `image_level`: the classes' own figures per image, where they were predicted.
+    - `patients`: their names, in the order of `matrices`.
     - `resamples`, `seed`: of the bootstrap.
 
     **Returns:**
@@ -77,6 +79,8 @@ def record(
     - `image_level`: `f1`, `auc`, and `classes` with both by name; None where not given.
     - `interval`: low and high end (95 %) of the four figures, and `classes`; None with fewer than 2 patients.
     - `confusion`: pixels of the whole split, rows truth, columns prediction.
+    - `by_patient`: the same by patient's name, so that methods can be compared patient by patient; None where
+      names were not given.
     """
     tissue = len(classes)
     confusion = matrices.sum(0)
@@ -102,6 +106,7 @@ def record(
             },
         },
         "confusion": confusion.tolist(),
+        "by_patient": None if patients is None else dict(zip(patients, matrices.tolist(), strict=True)),
     }
 
 

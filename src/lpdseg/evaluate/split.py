@@ -107,7 +107,7 @@ def score_split(
         patients += batch.patients
         if progress is not None:
             progress(done + 1, len(observed.batches))
-    _, by_patient = sum_by_patient(np.stack(matrices), patients)
+    names, by_patient = sum_by_patient(np.stack(matrices), patients)
     thresholds = segmenter.thresholds.cpu().numpy()
     image_level = score_images(observed.probabilities, observed.truth.astype(np.int64), thresholds)
     settings = segmenter.settings
@@ -118,6 +118,7 @@ def score_split(
             by_patient,
             len(patients),
             image_level,
+            patients=names,
         )
         for background in backgrounds
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lpdseg.baselines import lpd
+from lpdseg.baselines import cam, lpd
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network
 from lpdseg.settings import MethodName, Settings
@@ -25,4 +25,5 @@ class Method:
 
 METHODS: dict[MethodName, Method] = {
     "lpd": Method(lpd.network, lpd.task),
+    "cam": Method(cam.network, cam.task),
 }

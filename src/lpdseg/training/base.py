@@ -1,5 +1,6 @@
 """What the loop knows of a method: a batch in, the loss and its parts out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.data.dataset import TrainingPatches
+from lpdseg.errors import SettingsError
 from lpdseg.losses.term import Term
 from lpdseg.maps.pad import STRIDE, pad_to_stride
 from lpdseg.model.image_encoders import ImageEncoder
@@ -58,6 +60,15 @@ def as_pixels(images: Tensor) -> Float[Tensor, "B 3 h w"]:
     """
     pixels = images.float() / 255
     return pad_to_stride(pixels) if min(pixels.shape[-2:]) < STRIDE else pixels
+
+
+def check_scales(weights: Sequence[float], scales: int) -> None:
+    """`loss.scale_weights` must have a number for each scale of the encoder.
+
+    **Raises:** `SettingsError`.
+    """
+    if len(weights) != scales:
+        raise SettingsError(f"loss.scale_weights has {len(weights)} numbers, the encoder {scales} scales")
 
 
 def global_mean(term: Term) -> Float[Tensor, ""]:

@@ -19,9 +19,12 @@ def test_synth_makes_a_data_set_and_goes_on_with_it(tmp_path: Path, capsys: pyte
     assert main([*arguments, *counts]) == 0
     expected = f"3 train, 1 valid patches of 56 px at 0.5 microns per pixel, in {tmp_path / 'd'}\n"
     assert capsys.readouterr() == (expected, "")
+    assert all(record.mask is None for record in load_data(tmp_path / "d").split("train"))
     data = load_data(tmp_path / "d")
     assert len(data.split("train")) == 3 and data.split("valid")[0].mask is not None
     assert main([*arguments, *counts]) == 0
+    assert main([*arguments, *counts, "--train-masks"]) == 0
+    assert all(record.mask is not None for record in load_data(tmp_path / "d").split("train"))
     assert main([*arguments, "--train", "4"]) == 1
     assert "was generated with patches" in capsys.readouterr().err
 

@@ -15,6 +15,7 @@ from lpdseg.data import dataset
 from lpdseg.data.dataset import Draw, GlobalBatches, TrainingPatches, steps_per_epoch
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
+from lpdseg.tissue import TissueClasses
 
 
 def records(folder: Path, count: int = 6, size: tuple[int, int] = (12, 12)) -> list[PatchRecord]:
@@ -38,6 +39,36 @@ def test_what_a_patch_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["image"].numpy(), image.transpose(2, 0, 1))
     assert found["labels"].dtype == torch.float32
     assert found["labels"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_mask_is_turned_and_resized_with_its_image(cache: bool, tmp_path: Path) -> None:
+    classes = TissueClasses(("dark", "light"), indices=(3, 5), background=None)
+    made = records(tmp_path)
+    for record in made:
+        grey = np.array(Image.open(record.path))[..., :1]
+        Image.fromarray(np.repeat(grey, 3, 2)).save(record.path)
+        assert record.mask is not None
+        Image.fromarray(np.where(grey[..., 0] < 128, 3, 5).astype(np.uint8)).save(record.mask)
+    patches = TrainingPatches(made, seed=0, masks_of=classes, cache=cache)
+    plain = TrainingPatches(made, seed=0)
+    for draw in [Draw(epoch, index) for epoch in range(4) for index in range(6)]:
+        found = patches[draw]
+        assert found["mask"].dtype == torch.uint8 and found["mask"].is_contiguous()
+        assert found["mask"].equal((found["image"][0] >= 128).to(torch.uint8))
+        assert found["image"].equal(plain[draw]["image"])  # masks change no image
+    assert patches[Draw(0, 0)].keys() == {"image", "labels", "mask"} and "mask" not in plain[Draw(0, 0)]
+    small = TrainingPatches(made, seed=0, flips=False, size=4, masks_of=classes)[Draw(0, 0)]["mask"]
+    whole = TrainingPatches(made, seed=0, flips=False, masks_of=classes)[Draw(0, 0)]["mask"]
+    assert small.equal(whole[1::3, 1::3])
+
+
+def test_a_mask_of_another_size_than_its_image_is_an_error(tmp_path: Path) -> None:
+    made = records(tmp_path)[:1]
+    assert made[0].mask is not None
+    Image.fromarray(np.zeros((12, 13), np.uint8)).save(made[0].mask)
+    with pytest.raises(DataError, match=r"mask0\.png is 13 x 12 pixels, but its image is 12 x 12"):
+        TrainingPatches(made, seed=0, size=4, masks_of=TissueClasses(("a", "b")))[Draw(0, 0)]
 
 
 @pytest.mark.parametrize("cache", [True, False])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lpdseg.baselines import cam, lpd
+from lpdseg.baselines import cam, lpd, supervised
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network
 from lpdseg.settings import MethodName, Settings
@@ -17,13 +17,16 @@ class Method:
 
     - `network`: from an encoder, the settings and the number of classes to the network that predicts.
     - `task`: that network and its objective, at the first step.
+    - `needs_masks`: whether it is trained on true masks; those of the others are never opened.
     """
 
     network: Callable[[Encoder, Settings, int], Network]
     task: Callable[[Encoder, Settings, TissueClasses], Task]
+    needs_masks: bool = False
 
 
 METHODS: dict[MethodName, Method] = {
     "lpd": Method(lpd.network, lpd.task),
     "cam": Method(cam.network, cam.task),
+    "supervised": Method(supervised.network, supervised.task, needs_masks=True),
 }

@@ -59,9 +59,12 @@ def synth(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pixels.")] = 0,
     size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 224,
     mpp: Annotated[float, typer.Option(help="Microns per pixel.")] = 0.5,
-    train: Annotated[int, typer.Option(min=0, help="Training patches, with labels and no masks.")] = 1200,
+    train: Annotated[int, typer.Option(min=0, help="Training patches, with labels.")] = 1200,
     valid: Annotated[int, typer.Option(min=0, help="Validation patches, with masks.")] = 240,
     test: Annotated[int, typer.Option(min=0, help="Test patches, with masks.")] = 360,
+    train_masks: Annotated[
+        bool, typer.Option("--train-masks", help="Also write masks of training patches, for --method supervised.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
 ) -> None:
     """Generate H&E-like patches with known tissues, in the layout of BCSS-WSSS.
@@ -83,6 +86,7 @@ def synth(
             mpp=mpp,
             patches=patches,
             patients=PATIENTS,
+            train_masks=train_masks,
             workers=workers or min(8, os.cpu_count() or 1),
             progress=lambda done, total: progress("generating", done, total),
         )

@@ -12,7 +12,7 @@ _STAINS = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570,
 _STAINS /= np.linalg.norm(_STAINS, axis=1, keepdims=True)
 
 
-def random_orientation(image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
+def random_orientation(image: UInt8[np.ndarray, "H W n"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w n"]:
     """One of the eight flips and 90° rotations; oblong patches are only flipped and turned by 180°."""
     turns = int(rng.integers(4))
     if image.shape[0] != image.shape[1]:

@@ -122,7 +122,7 @@ def _mask_warnings(manifest: Manifest) -> Iterator[Problem]:
     in_train = [record.mask for record in manifest.records if record.split == "train" and record.mask is not None]
     yield Problem(
         "training-masks",
-        "Masks in the training split; they are never read, since training takes image-level labels only",
+        "Masks in the training split; only --method supervised reads them, the others take image-level labels",
         tuple(path_below(path, manifest.root) for path in (*in_train, *spare.pop("train", ()))),
     )
     yield Problem(

@@ -16,9 +16,10 @@ from torch import Tensor, distributed
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from lpdseg.data.augment import random_orientation, stain_jitter
-from lpdseg.data.patches import read_image
+from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
+from lpdseg.tissue import TissueClasses
 
 _CACHE_BYTES = 4 * 2**30
 _CACHE_SHARE = 0.25  # of the memory that is free
@@ -37,7 +38,7 @@ class Draw:
 
 
 class TrainingPatches(Dataset[dict[str, Tensor]]):
-    """Patches and image-level labels; masks are never opened.
+    """Patches and image-level labels; masks are opened only where they are asked for.
 
     **Arguments:**
 
@@ -45,9 +46,10 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
     - `seed`: of the random variation.
     - `flips`, `jitter`: see `lpdseg.data.augment`.
     - `size`: side in pixels to which patches are resized; None where all have the same size.
+    - `masks_of`: the classes of true masks, for a method that learns from them; None opens no mask.
     - `cache`: keep decoded patches in memory, up to 4 GiB or a quarter of what is free, over all processes.
 
-    **Raises:** `DataError` for a patch without labels, or that cannot be read.
+    **Raises:** `DataError` for a patch without labels or a mask that is asked for, or that cannot be read.
     """
 
     def __init__(
@@ -58,11 +60,18 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         flips: bool = True,
         jitter: float = 0.0,
         size: int | None = None,
+        masks_of: TissueClasses | None = None,
         cache: bool = True,
     ) -> None:
         for record in records:
             if record.labels is None:
                 raise DataError(f"{record.path} is in the training split but has no labels; add them")
+            if masks_of is not None and record.mask is None:
+                raise DataError(
+                    f"{record.path} is in the training split but has no mask, which this method learns from; name "
+                    "masks in the column `mask` of a manifest CSV, or choose another --method"
+                )
+        self.masks_of = masks_of
         self.records, self.seed, self.flips, self.jitter, self.size = list(records), seed, flips, jitter, size
         self._cache: dict[int, np.ndarray] | None = {} if cache else None
         self._processes = distributed.get_world_size() if _is_distributed() else 1
@@ -72,24 +81,35 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         return len(self.records)
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """`image`: uint8, 3 x H x W, RGB; `labels`: float32, C, 0 or 1."""
-        image = self._image(draw.index)
+        """`image`: uint8, 3 x H x W, RGB; `labels`: float32, C, 0 or 1.
+
+        `mask`, where asked for: uint8, H x W, in internal numbering, turned as the image is.
+        """
+        layers = self._layers(draw.index)
         rng = np.random.default_rng((_VARIATION, self.seed, draw.epoch, draw.index))
         if self.flips:
-            image = random_orientation(image, rng)
+            layers = random_orientation(layers, rng)
+        image = layers[..., :3]
         if self.jitter > 0:
             image = stain_jitter(image, self.jitter, rng)
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         labels = torch.tensor(self.records[draw.index].labels, dtype=torch.float32)
-        return {"image": pixels, "labels": labels}
+        batch = {"image": pixels, "labels": labels}
+        if self.masks_of is not None:
+            batch["mask"] = torch.from_numpy(np.ascontiguousarray(layers[..., 3]))
+        return batch
 
-    def _image(self, index: int) -> np.ndarray:
+    def _layers(self, index: int) -> np.ndarray:
+        """H x W x 3, RGB, and the mask as a fourth layer where it is asked for."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
-        image = read_image(self.records[index].path)
-        if self.size is not None and image.shape[:2] != (self.size, self.size):
-            resized = Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BILINEAR)
-            image = np.asarray(resized)
+        record = self.records[index]
+        pixels = read_image(record.path)
+        image = self._resized(pixels, Image.Resampling.BILINEAR)
+        if self.masks_of is not None:
+            assert record.mask is not None
+            mask = read_mask(record.mask, self.masks_of, pixels.shape[:2])
+            image = np.dstack([image, self._resized(mask, Image.Resampling.NEAREST)])
         if self._cache is not None:
             if self._room is None:
                 self._room = _cache_room(self._processes)
@@ -97,6 +117,11 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
                 self._cache[index] = image
                 self._room -= image.nbytes
         return image
+
+    def _resized(self, values: np.ndarray, how: Image.Resampling) -> np.ndarray:
+        if self.size is None or values.shape[:2] == (self.size, self.size):
+            return values
+        return np.asarray(Image.fromarray(values).resize((self.size, self.size), how))
 
 
 class GlobalBatches(Sampler[list[Draw]]):

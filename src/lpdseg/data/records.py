@@ -69,10 +69,10 @@ class Manifest:
             raise DataError(f"{self.source} has no {name!r} patches; the splits it has: {there}")
         return records
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, training_masks: bool = False) -> str:
         """SHA-256 over paths, labels, splits and the contents of images and masks: 64 hex digits.
 
-        Masks of the training split are left out, for nothing reads them. Paths count relative to the data set's
+        Masks of the training split count only where they are to be read. Paths count relative to the data set's
         folder, so a copy elsewhere has the same fingerprint.
 
         **Raises:** `DataError` for a file that cannot be read.
@@ -82,7 +82,7 @@ class Manifest:
         for name, record in sorted(named, key=lambda pair: pair[0]):
             labels = "?" if record.labels is None else "".join(map(str, record.labels))
             parts = [name, labels, record.split, content_digest(record.path)]
-            if record.mask is not None and record.split != "train":  # training never opens masks
+            if record.mask is not None and (training_masks or record.split != "train"):
                 parts += [path_below(record.mask, self.root), content_digest(record.mask)]
             digest.update(("\0".join(parts) + "\n").encode())
         return digest.hexdigest()

@@ -22,12 +22,10 @@ class Task(nn.Module):
 
     - `model`: the network that predicts.
     - `image_encoder`: a frozen judge that is not saved with the run, or None.
-    - `needs_masks`: whether batches must hold true masks.
     """
 
     model: Network
     image_encoder: ImageEncoder | None
-    needs_masks: bool = False
 
     def __init__(self, model: Network) -> None:
         super().__init__()
@@ -35,7 +33,7 @@ class Task(nn.Module):
         self.image_encoder = None
 
     def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
-        """`image` (uint8), `labels`, and `mask` where it is needed → `loss`, and each computed part, unweighted.
+        """`image` (uint8), `labels`, and `mask` where the method needs it → `loss` and its parts, unweighted.
 
         `done` is the share of the training's steps that lie behind, in [0, 1).
         """

@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lpdseg.baselines.table import METHODS
 from lpdseg.data.dataset import GlobalBatches, TrainingPatches, steps_per_epoch
 from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
@@ -70,10 +71,11 @@ def train(
     engine: Engine | None = None,
     reporter: Reporter | None = None,
 ) -> TrainResult:
-    """Trains LPD on the image-level labels of `data` and leaves checkpoints, metrics and a record in `run`.
+    """Trains on the image-level labels of `data` and leaves checkpoints, metrics and a record in `run`.
 
-    Masks of the training split are never opened; those of `valid`, where there are any, choose the best checkpoint
-    and the image-level thresholds. Ctrl-C ends the step at hand, saves and returns.
+    Masks of the training split are opened only for a method that learns from them. Those of `valid`, where there
+    are any, choose the best checkpoint and the image-level thresholds. Ctrl-C ends the step at hand, saves and
+    returns.
 
     **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number.
     """
@@ -86,10 +88,10 @@ def train(
     check_labels(records, data.classes)
     check_run_folder(run, resume)
     fabric = make_fabric(engine or Engine(), settings.train)
-    described = describe_data(data)
+    described = describe_data(data, METHODS[settings.method].needs_masks)
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if resume else None
     trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state)
-    return trainer.fit(training_patches(records, settings))
+    return trainer.fit(training_patches(records, settings, data.classes))
 
 
 class _Trainer:

@@ -50,11 +50,11 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def describe_data(data: Manifest) -> dict[str, Any]:
-    """Fingerprint, classes and counts of a data set."""
+def describe_data(data: Manifest, training_masks: bool = False) -> dict[str, Any]:
+    """Fingerprint, classes and counts of a data set; see `Manifest.fingerprint`."""
     return {
         "source": str(data.source),
-        "fingerprint": data.fingerprint(),
+        "fingerprint": data.fingerprint(training_masks),
         "classes": data.classes.as_dict(),
         "patches": {split: len(data.split(split)) for split in data.splits},
         "patients": {split: len({record.patient for record in data.split(split)}) for split in data.splits},

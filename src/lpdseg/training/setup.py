@@ -60,8 +60,13 @@ def common_size(records: tuple[PatchRecord, ...]) -> int | None:
     return sides.most_common(1)[0][0]
 
 
-def training_patches(records: tuple[PatchRecord, ...], settings: Settings) -> TrainingPatches:
-    """The training split with the variation that the settings ask for."""
+def training_patches(
+    records: tuple[PatchRecord, ...], settings: Settings, classes: TissueClasses
+) -> TrainingPatches:
+    """The training split with the variation that the settings ask for, and with masks where the method needs them.
+
+    **Raises:** `DataError` for a patch that cannot be read, or lacks a mask that is needed.
+    """
     data = settings.data
     return TrainingPatches(
         records,
@@ -69,6 +74,7 @@ def training_patches(records: tuple[PatchRecord, ...], settings: Settings) -> Tr
         flips=data.flips,
         jitter=data.stain_jitter,
         size=common_size(records),
+        masks_of=classes if METHODS[settings.method].needs_masks else None,
         cache=data.cache,
     )
 

@@ -130,6 +130,31 @@ def test_an_interrupted_data_set_is_finished_and_a_damaged_file_made_anew(tmp_pa
     assert manifest.fingerprint() == generate(out, **FEW).fingerprint()
 
 
+def test_training_masks_are_written_on_request_and_change_no_image(built, tmp_path):
+    out, plain, _ = built
+    masked = generate(tmp_path / "masked", **FEW, train_masks=True)
+    before = {name: content for name, content in _files(out).items() if name != "manifest.csv"}
+    assert before.items() <= _files(masked.root).items()
+    assert read_manifest(masked.root / "manifest.csv") == masked
+    assert masked.fingerprint() == plain.fingerprint() != masked.fingerprint(training_masks=True)
+    for record in masked.split("train"):
+        patient, number = int(record.patient.split("-")[1]), int(record.path.name.split("_")[1])
+        patch = generate_patch(split="train", patient=patient, number=number, size=56)
+        np.testing.assert_array_equal(_pixels(record.mask), patch.mask)
+        np.testing.assert_array_equal(_pixels(subtype_path(record)), patch.subtypes)
+
+
+def test_training_masks_may_be_added_and_damaged_ones_are_made_anew(tmp_path):
+    out = tmp_path / "data"
+    generate(out, **FEW)
+    wanted = generate(out, **FEW, train_masks=True).split("train")[0].mask
+    whole = wanted.read_bytes()
+    wanted.write_bytes(whole[:60])
+    generate(out, **FEW, train_masks=True)
+    assert wanted.read_bytes() == whole
+    assert all(record.mask is None for record in generate(out, **FEW).split("train"))
+
+
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(DataError, match="not empty and holds no generated data set"):

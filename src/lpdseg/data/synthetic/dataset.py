@@ -30,6 +30,7 @@ VERSION = 1
 DATASET_FILE = "dataset.json"
 SUBTYPES_FILE = "subtypes.yaml"
 _GENERATOR = "lpdseg synthetic H&E"
+_MASK, _SUBTYPE = "mask", "subtype"  # folders of a split
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,17 @@ class _Job:
     number: int
     size: int
     mpp: float
+    train_masks: bool
 
     @property
     def stem(self) -> str:
         """The file name, without the label of training patches."""
         return f"{patient_name(self.split, self.patient)}_{self.number:04d}_MPP-{self.mpp:.4f}+0"
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether masks are written beside the image."""
+        return self.split != "train" or self.train_masks
 
 
 def generate(
@@ -58,6 +65,7 @@ def generate(
     mpp: float = 0.5,
     patches: Mapping[str, int] = PATCHES,
     patients: Mapping[str, int] = PATIENTS,
+    train_masks: bool = False,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
@@ -71,10 +79,12 @@ def generate(
     - `out`: the folder; new, empty, or one that this function wrote with the same settings.
     - `seed`, `size` (pixels), `mpp` (microns per pixel): as in `generate_patch`.
     - `patches`, `patients`: how many per split; a split that is not named gets none.
+    - `train_masks`: also write the masks of training patches, for what is trained on true masks. Images do not
+      depend on it, so masks may be added to a data set that was written without.
     - `workers`: processes; with more than one the caller must be importable (`if __name__ == "__main__"`).
     - `progress`: called with (done, total) after each patch.
 
-    **Returns:** the manifest that was written. Training patches have no mask on disk.
+    **Returns:** the manifest that was written.
 
     **Raises:** `SettingsError` for bad arguments, `DataError` for a folder that holds something else.
     """
@@ -92,7 +102,7 @@ def generate(
     }
     _claim(out, settings)
     jobs = [
-        _Job(out, seed, split, index % people, index // people, size, mpp)
+        _Job(out, seed, split, index % people, index // people, size, mpp, train_masks)
         for split, (count, people) in counts.items()
         for index in range(count)
     ]
@@ -111,8 +121,8 @@ def generate(
 
 
 def subtype_path(record: PatchRecord) -> Path | None:
-    """The sub-type mask of a generated patch: values index `SUBTYPES`. None for training patches."""
-    return None if record.mask is None else record.mask.parent.parent / "subtype" / record.mask.name
+    """The sub-type mask of a generated patch: values index `SUBTYPES`. None where it has no masks."""
+    return None if record.mask is None else record.mask.parent.parent / _SUBTYPE / record.mask.name
 
 
 def _check_counts(patches: Mapping[str, int], patients: Mapping[str, int], workers: int) -> None:
@@ -171,15 +181,16 @@ def _write(job: _Job) -> PatchRecord:
 
 
 def _made(job: _Job) -> PatchRecord:
-    settings = {key: value for key, value in asdict(job).items() if key != "out"}
+    settings = {key: value for key, value in asdict(job).items() if key not in ("out", "train_masks")}
     patch = generate_patch(**settings)
+    folder = job.out / job.split
     if job.split == "train":
-        path = job.out / job.split / f"{job.stem}[{''.join(map(str, patch.labels))}].png"
-        _save(path, Image.fromarray(patch.image))
-        return _record(job, path, patch.labels)
-    path = job.out / job.split / "img" / f"{job.stem}.png"
-    for folder, values, palette in _masks(patch):
-        _save(job.out / job.split / folder / path.name, _indexed(values, palette))
+        path = folder / f"{job.stem}[{''.join(map(str, patch.labels))}].png"
+    else:
+        path = folder / "img" / f"{job.stem}.png"
+    if job.has_masks:
+        for kind, values, palette in _masks(patch):
+            _save(folder / kind / path.name, _indexed(values, palette))
     _save(path, Image.fromarray(patch.image))
     return _record(job, path, patch.labels)
 
@@ -188,7 +199,7 @@ def _masks(
     patch: SyntheticPatch,
 ) -> tuple[tuple[str, UInt8[np.ndarray, "H W"], UInt8[np.ndarray, "256 3"]], ...]:
     classes = CLASSES.to_disk()[patch.mask]
-    return ("mask", classes, CLASSES.palette()), ("subtype", patch.subtypes, subtype_palette())
+    return (_MASK, classes, CLASSES.palette()), (_SUBTYPE, patch.subtypes, subtype_palette())
 
 
 def _indexed(values: UInt8[np.ndarray, "H W"], palette: UInt8[np.ndarray, "256 3"]) -> Image.Image:
@@ -207,10 +218,11 @@ def _kept(job: _Job) -> PatchRecord | None:
     folder = job.out / job.split
     if job.split == "train":
         found = sorted(folder.glob(f"{job.stem}[[]*[]].png"))
-        if len(found) != 1 or not _whole(found[0], job.size):
+        masks = [folder / kind / path.name for path in found for kind in (_MASK, _SUBTYPE) if job.has_masks]
+        if len(found) != 1 or not all(_whole(file, job.size) for file in (*found, *masks)):
             return None
         return _record(job, found[0], labels_from_name(found[0], len(CLASSES)))
-    path, mask, subtype = (folder / part / f"{job.stem}.png" for part in ("img", "mask", "subtype"))
+    path, mask, subtype = (folder / part / f"{job.stem}.png" for part in ("img", _MASK, _SUBTYPE))
     if not all(_whole(file, job.size) for file in (path, mask, subtype)):
         return None
     with Image.open(mask) as image:
@@ -229,5 +241,5 @@ def _whole(path: Path, size: int) -> bool:
 
 
 def _record(job: _Job, path: Path, labels: tuple[int, ...] | None) -> PatchRecord:
-    mask = None if job.split == "train" else job.out / job.split / "mask" / path.name
+    mask = job.out / job.split / _MASK / path.name if job.has_masks else None
     return PatchRecord(path, labels, job.split, patient_name(job.split, job.patient), mask, job.mpp)

@@ -1,0 +1,52 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lpdseg.baselines import cam
+from lpdseg.baselines.cam import CamNetwork, CamTask
+from lpdseg.errors import SettingsError
+from lpdseg.model.lpd import LPD
+from lpdseg.settings import load_settings
+
+
+@pytest.fixture
+def network(tiny_lpd: Callable[..., LPD]) -> CamNetwork:
+    return CamNetwork(tiny_lpd().encoder, 3, [1, 2])
+
+
+def test_a_map_is_the_pooled_classifier_before_pooling(network: CamNetwork) -> None:
+    images = torch.rand(2, 3, 64, 64)
+    reading = network.read(images, {1, 2}, "softmax", "pixel")
+    features = network.encoder(images)
+    assert reading.dense is None and set(reading.maps) == {1, 2}
+    for level, values in reading.logits.items():
+        classifier = network.classifiers[str(level)]
+        pooled = F.linear(features[level].mean((2, 3)), classifier.weight[:, :, 0, 0], classifier.bias)
+        assert reading.maps[level].shape == (2, 3, *features[level].shape[-2:])
+        torch.testing.assert_close(values, pooled)
+
+
+def test_the_loss_is_the_weighted_cross_entropy_of_the_scales(network: CamNetwork) -> None:
+    batch = {
+        "image": torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8),
+        "labels": torch.tensor([[1.0, 0, 1], [0, 1, 0]]),
+    }
+    parts = CamTask(network, (0.0, 0.1, 1.0))(batch, 0.0)
+    logits = network.read(batch["image"] / 255, {1, 2}, "mean", "mean").logits
+    expected = sum(
+        weight * F.binary_cross_entropy_with_logits(logits[level], batch["labels"])
+        for level, weight in {1: 0.1, 2: 1.0}.items()
+    )
+    torch.testing.assert_close(parts["loss"], expected)
+    parts["loss"].backward()
+    assert all(parameter.grad is not None for parameter in network.classifiers.parameters())
+
+
+def test_scales_that_are_trained_or_shown_have_a_classifier(tiny_lpd: Callable[..., LPD]) -> None:
+    encoder = tiny_lpd().encoder
+    settings = load_settings(None, ["loss.scale_weights=[0,0,1]", "predict.fusion=[0,0.4,0.6]"])
+    assert set(cam.network(encoder, settings, 2).classifiers) == {"1", "2"}
+    with pytest.raises(SettingsError, match="has 4 numbers, the encoder 3 scales"):
+        cam.network(encoder, load_settings(), 2)

@@ -115,6 +115,10 @@ class PseudoSettings(_Section):
     start: Fraction = Field(0.2, description="share of the steps before the head is taught")
     temperature: Positive = Field(0.1, description="of the softmax over the teacher's class scores in [0, 1]")
     confidence: Fraction = Field(0.7, description="pixels below this probability teach nothing")
+    candidates: NonNegative = Field(
+        1.0, description="weight of the loss that allows unsure pixels the classes of the label alone"
+    )
+    balance: Fraction = Field(0.0, description="0 weighs pixels of a pseudo mask alike, 1 its classes")
     blend: Fraction = Field(
         0.5, description="share of the teacher's head in the pseudo mask, the rest its class maps"
     )
@@ -177,6 +181,7 @@ class PredictSettings(_Section):
     background: Literal["power", "glass", "none"] = Field("power", description="how background pixels are found")
     background_power: Positive = 10.0
     temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
+    offsets: bool = Field(True, description="class offsets of best validation mIoU; false: none")
     refine: Literal["none", "crf"] = "crf"
     crf: CrfSettings = CrfSettings()
     batch: Count = 16

@@ -2,11 +2,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 
 from lpdseg.insight.evidence import prototype_cosines
 from lpdseg.model.lpd import LPD
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segment.segmenter import Calibration, Segmenter
 from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
@@ -15,7 +14,7 @@ from lpdseg.tissue import TissueClasses
 def segmenter(tiny_lpd: Callable[..., LPD]) -> Segmenter:
     settings = PredictSettings(fusion=(0, 0.3, 0.7), refine="none")
     model = tiny_lpd(counts=(2, 3)).eval()
-    return Segmenter(model, TissueClasses(("A", "B")), settings, torch.tensor((0.5, 0.5)), (0.0, 0.5, 1.0), "mean")
+    return Segmenter(model, TissueClasses(("A", "B")), settings, Calibration.plain(2), (0.0, 0.5, 1.0), "mean")
 
 
 def test_cosines_take_one_pass_of_one_view(segmenter: Segmenter) -> None:

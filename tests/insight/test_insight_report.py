@@ -15,7 +15,7 @@ from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import observe_split, read_labelled, score_split
 from lpdseg.insight.figures import warmup_end
 from lpdseg.insight.report import write_report
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segment.segmenter import Calibration, Segmenter
 from lpdseg.settings import PredictSettings, Settings
 from lpdseg.tissue import TissueClasses
 
@@ -64,7 +64,8 @@ def build(tmp_path: Path, tiny_lpd: Callable[..., torch.nn.Module]) -> Callable[
         data = Manifest(classes, tuple(records), tmp_path)
         settings = PredictSettings(fusion=(0, 0.4, 0.6), refine="none", views=("plain",))
         model = tiny_lpd(counts=(2, 3)).eval()
-        segmenter = Segmenter(model, classes, settings, torch.full((2,), 0.3), (0.0, 0.1, 1.0), "mean")
+        calibration = Calibration(torch.full((2,), 0.3), torch.zeros(2))
+        segmenter = Segmenter(model, classes, settings, calibration, (0.0, 0.1, 1.0), "mean")
         observed = observe_split(segmenter, read_labelled(records, classes, 4, "test"))
         figures = [
             entry

@@ -14,7 +14,7 @@ from lpdseg.data.patches import read_image
 from lpdseg.errors import DataError
 from lpdseg.model.lpd import LPD
 from lpdseg.segment.patches import find_images, segment_files
-from lpdseg.segment.segmenter import Segmentation, Segmenter
+from lpdseg.segment.segmenter import Calibration, Segmentation, Segmenter
 from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
@@ -23,7 +23,7 @@ from lpdseg.tissue import TissueClasses
 def segmenter(tiny_lpd: Callable[..., LPD]) -> Segmenter:
     settings = PredictSettings(fusion=(0.0, 0.4, 0.6), refine="none", batch=3)
     classes = TissueClasses(("a", "b"), indices=(3, 5))
-    return Segmenter(tiny_lpd().eval(), classes, settings, torch.full((2,), 0.5), (0.0, 0.1, 1.0), "mean")
+    return Segmenter(tiny_lpd().eval(), classes, settings, Calibration.plain(2), (0.0, 0.1, 1.0), "mean")
 
 
 def save(path: Path, size: tuple[int, int] = (24, 20), seed: int = 0) -> Path:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.model.lpd import LPD
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segment.segmenter import Calibration, Segmenter
 from lpdseg.settings import PredictSettings, View
 from lpdseg.tissue import TissueClasses
 
@@ -27,7 +27,8 @@ def build(tiny_lpd: Callable[..., LPD]) -> Build:
         with torch.no_grad():  # cosines of different signs, so that the gate has something to tell
             model.bank.weight.mul_(50)
         settings = PredictSettings(**({"fusion": (0, 0.3, 0.7), "refine": "none"} | changes))
-        return Segmenter(model, classes, settings, torch.tensor(thresholds), (0.0, 0.5, 1.0), "mean")
+        calibration = Calibration(torch.tensor(thresholds), torch.zeros(len(thresholds)))
+        return Segmenter(model, classes, settings, calibration, (0.0, 0.5, 1.0), "mean")
 
     return make
 
@@ -246,11 +247,11 @@ def test_with_settings_and_thresholds_leave_the_original_alone(build: Build) -> 
     segmenter = build()
     before = segmenter.settings.model_dump()
     other = segmenter.with_settings(gate="none", views=("plain",), temperature=0.5)
-    strict = segmenter.with_thresholds(torch.tensor([0.9, 0.1]))
+    strict = segmenter.calibrated(Calibration(torch.tensor([0.9, 0.1]), torch.zeros(2)))
     assert segmenter.settings.model_dump() == before
-    assert segmenter.thresholds.tolist() == [0.5, 0.5]
+    assert segmenter.calibration.thresholds.tolist() == [0.5, 0.5]
     assert (other.settings.gate, other.settings.views, other.settings.temperature) == ("none", ("plain",), 0.5)
-    assert strict.thresholds.tolist() == pytest.approx([0.9, 0.1])
+    assert strict.calibration.thresholds.tolist() == pytest.approx([0.9, 0.1])
     assert other.model is strict.model is segmenter.model
 
 

@@ -11,8 +11,8 @@ from lpdseg.errors import CheckpointError
 from lpdseg.training.checkpoint import read_state, read_tensors, save_checkpoint
 
 STATE: dict[str, Any] = {
-    "step": 5, "steps": 9, "seconds": 1.0, "best": None, "thresholds": [0.5], "valid": None, "classes": {},
-    "encoder": {}, "settings": {}, "data": "",
+    "step": 5, "steps": 9, "seconds": 1.0, "best": None, "thresholds": [0.5], "offsets": [0.0],
+    "valid": None, "classes": {}, "encoder": {}, "settings": {}, "data": "",
 }  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def score_split(
         if progress is not None:
             progress(done + 1, len(observed.batches))
     names, by_patient = sum_by_patient(np.stack(matrices), patients)
-    thresholds = segmenter.thresholds.cpu().numpy()
+    thresholds = segmenter.calibration.thresholds.cpu().numpy()
     image_level = score_images(observed.probabilities, observed.truth.astype(np.int64), thresholds)
     settings = segmenter.settings
     return [

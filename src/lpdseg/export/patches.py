@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from torch import Tensor
+
 from lpdseg.data.patches import check_image, read_image
 from lpdseg.errors import DataError
 from lpdseg.export.masks import area_shares, write_mask, write_overlay, write_probabilities
@@ -119,7 +121,8 @@ def export_patches(
             **(described or {}),
             "classes": segmenter.classes.as_dict(),
             "predict": segmenter.settings.model_dump(mode="json"),
-            "thresholds": dict(zip(segmenter.classes.names, segmenter.thresholds.tolist(), strict=True)),
+            "thresholds": _by_class(segmenter, segmenter.calibration.thresholds),
+            "offsets": _by_class(segmenter, segmenter.calibration.offsets),
             "device": str(segmenter.device),
             "images": len(images),
             "segmented": len(summary.rows),
@@ -132,3 +135,7 @@ def export_patches(
 def _named(folder: str, place: PurePath, suffix: str) -> Path:
     """Not `with_suffix`: a stem may hold points of its own, as in `MPP-0.2500`."""
     return Path(folder, place.parent, place.name + suffix)
+
+
+def _by_class(segmenter: Segmenter, values: Tensor) -> dict[str, float]:
+    return dict(zip(segmenter.classes.names, values.tolist(), strict=True))

@@ -3,6 +3,7 @@
 B images, C classes, H x W pixels.
 """
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,7 +36,30 @@ def confident_mask(
     return index.masked_fill(unsure, IGNORED)
 
 
-def pseudo_mask_loss(logits: Float[Tensor, "B C H W"], mask: Int[Tensor, "B H W"]) -> Term:
-    """Cross-entropy of dense logits with a (pseudo) mask, averaged over the pixels that teach."""
-    loss = F.cross_entropy(logits.float(), mask, ignore_index=IGNORED, reduction="sum")
-    return Term(loss, (mask != IGNORED).sum().to(loss.dtype))
+def candidate_loss(
+    logits: Float[Tensor, "B C H W"], labels: Float[Tensor, "B C"], where: Bool[Tensor, "B H W"]
+) -> Term:
+    """−log Σ_{c in the label} p_c(u), averaged over the pixels `where`: a class that is absent is nowhere.
+
+    The likelihood of partial labels (Jin & Ghahramani 2002): the image's classes are each pixel's candidates.
+    Images without any class are left out.
+    """
+    logits = logits.float()
+    candidates = (labels > 0)[:, :, None, None]
+    loss = logits.logsumexp(1) - logits.masked_fill(~candidates, -torch.inf).logsumexp(1)
+    where = where & candidates.any(1)
+    return Term(torch.where(where, loss, 0.0).sum(), where.sum().to(loss.dtype))
+
+
+def pseudo_mask_loss(logits: Float[Tensor, "B C H W"], mask: Int[Tensor, "B H W"], balance: float = 0.0) -> Term:
+    """Cross-entropy of dense logits with a (pseudo) mask, averaged over the pixels that teach.
+
+    A pixel of class c weighs n_c^(-balance), n_c the number of such pixels in the batch: 0 weighs pixels alike,
+    1 classes.
+    """
+    teaches = mask != IGNORED
+    counts = torch.bincount(mask[teaches], minlength=logits.shape[1]).to(torch.float32)
+    weights = counts.clamp(min=1) ** -balance
+    weights = weights * counts.sum() / (weights * counts).sum().clamp(min=1e-6)
+    loss = F.cross_entropy(logits.float(), mask, weights, ignore_index=IGNORED, reduction="sum")
+    return Term(loss, teaches.sum().to(loss.dtype))

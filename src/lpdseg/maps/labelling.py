@@ -9,7 +9,21 @@ from torch import Tensor
 
 from lpdseg.maps.normalise import unit_range
 
-_SMALLEST = 1e-6  # an open class never has probability 0, or two closed-out ones would divide 0 by 0
+
+def gated_logits(
+    logits: Float[Tensor, "B C H W"],
+    gate: Bool[Tensor, "B C"],
+    background: Float[Tensor, "B 1 H W"] | None,
+) -> Float[Tensor, "B n H W"]:
+    """Logits of the classes that pass the gate, −inf for the others, and of background where it has one.
+
+    A class that does not pass gets probability 0 from the softmax, so no refinement can bring it back. Where
+    nothing passes, and background has no logit, every class counts as open: each pixel must belong to one.
+    """
+    closed = ~gate[:, :, None, None]
+    if background is None:
+        return logits.masked_fill(closed & gate.any(1)[:, None, None, None], -torch.inf)
+    return torch.cat([logits.masked_fill(closed, -torch.inf), background], 1)
 
 
 def class_probabilities(
@@ -20,31 +34,11 @@ def class_probabilities(
 ) -> Float[Tensor, "B n H W"]:
     """softmax(score / temperature) over the classes that pass the gate, and background where it has a score.
 
-    A class that does not pass has probability 0, so no refinement can bring it back. At temperature 1 this is
-    the published softmax, in which a perfect pixel of four classes and background gets 0.4. Where nothing
-    passes, and background has no score, every class counts as open: each pixel must belong to one.
+    At temperature 1 this is the published softmax, in which a perfect pixel of four classes and background gets
+    0.4.
     """
-    closed = ~gate[:, :, None, None]
-    if background is None:
-        closed = closed & gate.any(1)[:, None, None, None]
-        return scores.masked_fill(closed, -torch.inf).div(temperature).softmax(1)
-    logits = torch.cat([scores.masked_fill(closed, -torch.inf), background], 1)
-    return (logits / temperature).softmax(1)
-
-
-def gated_probabilities(
-    probabilities: Float[Tensor, "B C H W"],
-    gate: Bool[Tensor, "B C"],
-    background: Float[Tensor, "B 1 H W"] | None,
-) -> Float[Tensor, "B n H W"]:
-    """Dense probabilities, with those of closed classes given to the open ones in proportion.
-
-    Where nothing passes, and there is no background, every class counts as open.
-    """
-    open_ = gate if background is not None else gate | ~gate.any(1, keepdim=True)
-    kept = probabilities.clamp(min=_SMALLEST) * open_[:, :, None, None]
-    joined = kept if background is None else torch.cat([kept, background.clamp(min=_SMALLEST)], 1)
-    return joined / joined.sum(1, keepdim=True)
+    scaled = None if background is None else background / temperature
+    return gated_logits(scores / temperature, gate, scaled).softmax(1)
 
 
 def pseudo_mask(

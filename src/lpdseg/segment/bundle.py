@@ -12,7 +12,7 @@ from lpdseg.errors import CheckpointError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segment.segmenter import Calibration, Segmenter
 from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.checkpoint import read_state, read_tensors
@@ -49,7 +49,10 @@ def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CheckpointError(f"the weights in {run} do not fit its settings: {first}") from error
     target = pick_device(device)
-    segmenter = make_segmenter(model.to(target).eval(), classes, settings, torch.tensor(state["thresholds"]))
+    calibration = Calibration(torch.tensor(state["thresholds"]), torch.tensor(state["offsets"]))
+    placed: Any = model
+    placed.to(target, memory_format=torch.channels_last).eval()
+    segmenter = make_segmenter(model, classes, settings, calibration)
     return segmenter.with_settings(**changes) if changes else segmenter
 
 
@@ -61,7 +64,9 @@ def weights_digest(run: Path, checkpoint: str = "best") -> str:
     return content_digest(run / "checkpoints" / read_state(run, checkpoint)["files"]["weights"])
 
 
-def make_segmenter(model: Network, classes: TissueClasses, settings: Settings, thresholds: Tensor) -> Segmenter:
+def make_segmenter(
+    model: Network, classes: TissueClasses, settings: Settings, calibration: Calibration
+) -> Segmenter:
     """A segmenter around a model in memory."""
     device = model.device
     wanted = settings.train.precision
@@ -69,7 +74,7 @@ def make_segmenter(model: Network, classes: TissueClasses, settings: Settings, t
         model,
         classes,
         settings.predict,
-        thresholds.to(device),
+        calibration,
         settings.loss.scale_weights,
         settings.model.merge,
         autocast=wanted == "bf16-mixed" or (wanted == "auto" and bfloat16_pays(device)),

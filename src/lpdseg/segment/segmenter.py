@@ -17,13 +17,16 @@ from lpdseg.maps.background import with_background
 from lpdseg.maps.crf import dense_crf
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
-from lpdseg.maps.labelling import class_probabilities, gated_probabilities
+from lpdseg.maps.labelling import gated_logits
 from lpdseg.maps.merge import ImageMerge
 from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.network import Network, Reading
 from lpdseg.segment.views import make_views, mean_of_views
 from lpdseg.settings import PredictSettings, change_section
 from lpdseg.tissue import TissueClasses
+
+_SMALLEST = 1e-6
+"""Probabilities below it count as it: an open class can always be chosen."""
 
 _SPOT = 3
 """Side in pixels of the finest scale over which dense probabilities are averaged for the image-level one."""
@@ -42,6 +45,23 @@ class Evidence:
     probabilities: Float[Tensor, "B C"]
     size: tuple[int, int]
     padded: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was chosen on validation masks, per class.
+
+    - `thresholds`: of the image-level probability.
+    - `offsets`: added to the class's logit at every pixel.
+    """
+
+    thresholds: Float[Tensor, " C"]
+    offsets: Float[Tensor, " C"]
+
+    @classmethod
+    def plain(cls, classes: int) -> "Calibration":
+        """Thresholds of 0.5 and no offsets."""
+        return cls(torch.full((classes,), 0.5), torch.zeros(classes))
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,7 @@ class Segmenter:
 
     - `model`: in evaluation mode.
     - `settings`: source, views, merge, gate, fusion, background, refinement.
-    - `thresholds`: image-level, per class.
+    - `calibration`: thresholds and offsets per class.
     - `level_weights`: of each scale in the image-level probability (the loss's scale weights).
     - `train_merge`: how prototypes were merged into classes for the image-level loss.
     - `autocast`: run the network in bfloat16.
@@ -94,7 +114,7 @@ class Segmenter:
         model: Network,
         classes: TissueClasses,
         settings: PredictSettings,
-        thresholds: Float[Tensor, " C"],
+        calibration: Calibration,
         level_weights: Sequence[float],
         train_merge: ImageMerge,
         autocast: bool = False,
@@ -106,7 +126,7 @@ class Segmenter:
         if settings.background != "none" and classes.background is None:
             settings = settings.model_copy(update={"background": "none"})
         self.model, self.classes, self.settings = model, classes, settings
-        self.thresholds, self.level_weights = thresholds, tuple(level_weights)
+        self.calibration, self.level_weights = calibration, tuple(level_weights)
         self.train_merge, self.autocast = train_merge, autocast
         if settings.source == "head" and not model.has_head:
             raise SettingsError("predict.source = 'head' needs a segmentation head, which this model does not have")
@@ -161,27 +181,15 @@ class Segmenter:
     ) -> Prediction:
         """Gate, fusion, background, refinement, argmax."""
         settings = self.settings
-        height, width = evidence.size
-        fusion = {0: 1.0} if self.by_head else self.fusion
-        scores = fuse_scales(evidence.activations, fusion, evidence.padded)[..., :height, :width]
+        scores = self.fuse(evidence)
         gate = open_gate(
             settings.gate,
             evidence.probabilities,
-            self.thresholds.to(scores.device),
+            self.calibration.thresholds.to(scores.device),
             None if labels is None else labels.to(scores.device),
             may_be_empty=settings.background == "power",
         )
-        weighed, background = with_background(
-            settings.background,
-            scores,
-            gate,
-            _to_unit(images, scores.device),
-            settings.background_power,
-        )
-        if self.by_head:
-            probabilities = gated_probabilities(weighed, gate, background)
-        else:
-            probabilities = class_probabilities(weighed, gate, background, settings.temperature)
+        probabilities = self.logits(scores, gate, images).softmax(1)
         if settings.refine == "crf":
             forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
             unary = -probabilities.clamp(min=1e-8).log()
@@ -189,6 +197,34 @@ class Segmenter:
             probabilities = dense_crf(unary, images.to(scores.device), **settings.crf.model_dump())
         mask = probabilities.argmax(1).to(torch.uint8)
         return Prediction(mask, probabilities, scores, gate)
+
+    def fuse(self, evidence: Evidence) -> Float[Tensor, "B C H W"]:
+        """Class scores in [0, 1] at the size of the images."""
+        height, width = evidence.size
+        fusion = {0: 1.0} if self.by_head else self.fusion
+        return fuse_scales(evidence.activations, fusion, evidence.padded)[..., :height, :width]
+
+    @torch.inference_mode()
+    def logits(
+        self, scores: Float[Tensor, "B C H W"], gate: Bool[Tensor, "B C"], images: UInt8[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B n H W"]:
+        """Logits of the classes that pass the gate, and of background where it has a score; the others are −inf.
+
+        Scores of class maps are divided by the temperature; those of a head are probabilities, whose logarithm
+        is taken.
+        """
+        settings = self.settings
+        weighed, background = with_background(
+            settings.background, scores, gate, _to_unit(images, scores.device), settings.background_power
+        )
+        if self.by_head:
+            weighed = weighed.clamp(min=_SMALLEST).log()
+            background = None if background is None else background.clamp(min=_SMALLEST).log()
+        else:
+            weighed = weighed / settings.temperature
+            background = None if background is None else background / settings.temperature
+        offsets = self.calibration.offsets.to(scores.device)[:, None, None]
+        return gated_logits(weighed + offsets, gate, background)
 
     def segment(self, image: UInt8[np.ndarray, "H W 3"]) -> Segmentation:
         """Segments one 8-bit RGB image of any size.
@@ -223,14 +259,21 @@ class Segmenter:
         **Raises:** `SettingsError` for a setting or value that does not exist.
         """
         settings = change_section(self.settings, changes, "predict")
-        return Segmenter(
-            self.model, self.classes, settings, self.thresholds, self.level_weights, self.train_merge, self.autocast
-        )
+        return self._like(settings, self.calibration)
 
-    def with_thresholds(self, thresholds: Float[Tensor, " C"]) -> "Segmenter":
-        """The same model with other image-level thresholds."""
+    def calibrated(self, calibration: Calibration) -> "Segmenter":
+        """The same model with other thresholds and offsets."""
+        return self._like(self.settings, calibration)
+
+    def _like(self, settings: PredictSettings, calibration: Calibration) -> "Segmenter":
         return Segmenter(
-            self.model, self.classes, self.settings, thresholds, self.level_weights, self.train_merge, self.autocast
+            self.model,
+            self.classes,
+            settings,
+            calibration,
+            self.level_weights,
+            self.train_merge,
+            self.autocast,
         )
 
 

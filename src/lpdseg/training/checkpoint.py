@@ -24,6 +24,7 @@ _KEYS = {
     "seconds",
     "best",
     "thresholds",
+    "offsets",
     "valid",
     "classes",
     "encoder",

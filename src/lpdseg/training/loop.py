@@ -113,7 +113,8 @@ class _Trainer:
         task: Any = build_task(settings, data.classes, None if state is None else state["encoder"])
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             task = torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)
-        self.task: Task = task.to(fabric.device)
+        # Convolutions run up to twice as fast on pixels whose channels lie side by side.
+        self.task: Task = task.to(fabric.device, memory_format=torch.channels_last)
         self.optimiser = build_optimiser(self.task, settings.train)
         self.record = RunRecord(run, settings, self.described, fabric.device, resumed=state is not None)
         self.validation: Validation | None = None
@@ -123,7 +124,7 @@ class _Trainer:
         self.seconds = 0.0  # of earlier calls that this one resumes
         self.began = time.monotonic()
         self.best: float | None = None
-        self.thresholds = [0.5] * len(data.classes)
+        self.thresholds, self.offsets = [0.5] * len(data.classes), [0.0] * len(data.classes)
         count = len(data.split("train"))
         self.total = max(1, round(settings.train.epochs * steps_per_epoch(count, settings.train.batch)))
         if state is not None:
@@ -132,7 +133,8 @@ class _Trainer:
     def _go_back_to(self, state: dict[str, Any]) -> None:
         load_trained(self.task, read_tensors(self.run, state, "weights"), self.run)
         unpack_optimiser(self.optimiser, read_tensors(self.run, state, "optimiser"))
-        self.step, self.best, self.thresholds = state["step"], state["best"], state["thresholds"]
+        self.step, self.best = state["step"], state["best"]
+        self.thresholds, self.offsets = state["thresholds"], state["offsets"]
         self.seconds = state["seconds"]
 
     def fit(self, patches: TrainingPatches) -> TrainResult:
@@ -270,7 +272,8 @@ class _Trainer:
         if not self.validation:
             return
         found: Validated = self.validation.run(self.task.model)
-        self.thresholds = found.thresholds
+        self.thresholds = found.calibration.thresholds.tolist()
+        self.offsets = found.calibration.offsets.tolist()
         miou = found.record["miou"]
         image_f1 = found.record["image_level"]["f1"]
         if miou is None:
@@ -296,6 +299,7 @@ class _Trainer:
             "seconds": round(self.seconds + time.monotonic() - self.began, 1),
             "best": self.best,
             "thresholds": self.thresholds,
+            "offsets": self.offsets,
             "valid": valid,
             "classes": self.data.classes.as_dict(),
             "encoder": self.task.model.encoder.config,
@@ -321,6 +325,7 @@ class _Trainer:
                 loader_wait_share=round(meter.wait_share(seconds), 4),
                 valid_miou=self.best,
                 thresholds=self.thresholds,
+                offsets=self.offsets,
             )
 
         in_first_process(self.fabric, conclude)

@@ -15,7 +15,7 @@ from lpdseg.losses.active import active_prototypes, draw_pairs
 from lpdseg.losses.classification import classification_loss
 from lpdseg.losses.contrast import contrast_loss
 from lpdseg.losses.diversity import diversity_loss
-from lpdseg.losses.pseudo import confident_mask, pseudo_mask_loss
+from lpdseg.losses.pseudo import candidate_loss, confident_mask, pseudo_mask_loss
 from lpdseg.losses.term import Term
 from lpdseg.maps.background import glass_share
 from lpdseg.maps.fuse import activation, fuse_scales
@@ -119,7 +119,10 @@ class LpdTask(Task):
         size = (images.shape[-2] // settings.stride, images.shape[-1] // settings.stride)
         mask = self._teach(images, labels, done, size)
         dense = F.interpolate(self.model.head(features).float(), size=size, mode="bilinear", align_corners=False)
-        parts["pseudo"] = global_mean(pseudo_mask_loss(dense, mask))
+        parts["pseudo"] = global_mean(pseudo_mask_loss(dense, mask, settings.balance))
+        if settings.candidates > 0:
+            parts["candidates"] = global_mean(candidate_loss(dense, labels, mask < 0))
+            return settings.weight * (parts["pseudo"] + settings.candidates * parts["candidates"])
         parts["taught"] = (mask >= 0).float().mean()
         return settings.weight * parts["pseudo"]
 

@@ -2,23 +2,22 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from lpdseg.data.records import Manifest
+from lpdseg.evaluate.calibration import calibrate
 from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import LabelledBatch, observe_split, read_labelled, score_split
-from lpdseg.evaluate.thresholds import choose_gate_thresholds
 from lpdseg.model.network import Network
 from lpdseg.segment.bundle import make_segmenter
+from lpdseg.segment.segmenter import Calibration
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 
 
 @dataclass(frozen=True)
 class Validated:
-    """One validation: image-level thresholds of best mIoU, and the record at the quoted gate with them."""
+    """One validation: thresholds and offsets of best mIoU, and the record at the quoted gate with them."""
 
-    thresholds: list[float]
+    calibration: Calibration
     record: Record
 
 
@@ -42,9 +41,9 @@ class Validation:
         """Scores the model and puts it back into the mode it was in."""
         mode = model.training
         model.eval()
-        segmenter = make_segmenter(model, self.classes, self.settings, torch.full((len(self.classes),), 0.5))
+        segmenter = make_segmenter(model, self.classes, self.settings, Calibration.plain(len(self.classes)))
         observed = observe_split(segmenter, self.batches)
-        thresholds = torch.from_numpy(choose_gate_thresholds(segmenter, observed)).float()
-        record = score_split(segmenter.with_thresholds(thresholds.to(segmenter.device)), observed, "valid")[0]
+        calibration = calibrate(segmenter, observed, self.settings.predict.offsets)
+        record = score_split(segmenter.calibrated(calibration), observed, "valid")[0]
         model.train(mode)
-        return Validated(thresholds.tolist(), record)
+        return Validated(calibration, record)

@@ -1,0 +1,41 @@
+"""The log of a run: what whoever watches it would be told, with the time."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lpdseg.errors import OutputError
+
+LOG = "log.txt"
+
+
+class Log:
+    """A `Reporter` that appends to a file; lines are whole at any moment, so the file can be followed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG
+        self._total = 0
+
+    def start(self, done: int, total: int) -> None:
+        """Training starts or goes on."""
+        self._total = total
+        self.note(f"training goes on after step {done} of {total}" if done else f"training starts: {total} steps")
+
+    def step(self, done: int, losses: dict[str, float] | None) -> None:
+        """A line whenever losses are told."""
+        if losses is not None:
+            parts = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            self.note(f"step {done}/{self._total}  {parts}")
+
+    def note(self, text: str) -> None:
+        """A line of its own.
+
+        **Raises:** `OutputError` where the file cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {text}\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}; free space and run again") from error
+
+    def stop(self) -> None:
+        """Nothing: the note that follows says how training ended."""

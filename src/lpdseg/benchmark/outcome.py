@@ -1,0 +1,72 @@
+"""What became of a run, as its folder tells."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from lpdseg.benchmark.job import FAILURE, RESULT
+from lpdseg.benchmark.plan import Run
+from lpdseg.evaluate.protocol import Record
+
+_CIRCUMSTANCES = {"patches", "patients", "scale", "temperature"}
+"""What a record of coverage says of how it was measured; they are no figures of a method."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run with its result, with the reason why there is none, or with neither: not yet."""
+
+    run: Run
+    result: dict[str, Any] | None = None
+    failure: str | None = None
+
+    @property
+    def status(self) -> str:
+        """`finished`, `failed` or `to come`."""
+        return "finished" if self.result else "failed" if self.failure else "to come"
+
+    def record(self, gate: str) -> Record:
+        """The record of a gate; only of a finished run."""
+        assert self.result is not None
+        found: Record = next(entry for entry in self.result["records"] if entry["gate"] == gate)
+        return found
+
+    def matrices(self, gate: str) -> Int[np.ndarray, "P n n"]:
+        """One confusion matrix per patient, in the order of patients' names."""
+        by_patient = self.record(gate)["by_patient"]
+        return np.array([by_patient[name] for name in sorted(by_patient)], np.int64)
+
+    def measures(self) -> dict[str, float]:
+        """The figures that tell what prototypes cover; empty where there are none."""
+        coverage = (self.result or {}).get("coverage") or {}
+        return {
+            name: float(value)
+            for name, value in (coverage.get("measures") or {}).items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and name not in _CIRCUMSTANCES
+        }
+
+
+def read_outcome(run: Run, folder: Path) -> Outcome:
+    """What the folder of a run holds; files that cannot be read count as absent."""
+    result = _read(folder / RESULT)
+    if result is not None:
+        return Outcome(run, result=result)
+    failure = _read(folder / FAILURE)
+    return Outcome(run, failure=None if failure is None else str(failure.get("reason")))
+
+
+def is_done(outcome: Outcome, coverage: bool) -> bool:
+    """Whether there is nothing left to do, given whether coverage is asked for."""
+    return outcome.result is not None and (not coverage or outcome.result.get("coverage") is not None)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

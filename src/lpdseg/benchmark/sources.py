@@ -1,0 +1,107 @@
+"""Where the data sets of a benchmark come from: variables, paths that may be missing, generated patches."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lpdseg.benchmark.config import Config, DataSet
+from lpdseg.data.importers import load_data
+from lpdseg.data.records import Manifest
+from lpdseg.data.synthetic import generate
+from lpdseg.errors import DataError, SettingsError
+from lpdseg.tissue import tissue_classes
+
+Told = Callable[[int, int], None]
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Missing(SettingsError):  # noqa: N818 - it may be no error, where the data set is optional
+    """A variable that is not set, or a path that does not exist."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A data set that is there, and what identifies its contents."""
+
+    name: str
+    manifest: Manifest
+    fingerprint: str
+
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """Puts the values of the environment in place of each `${VARIABLE}`.
+
+    **Raises:** `Missing` for one that is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if not environment.get(match[1]):
+            raise Missing(f"the environment variable {match[1]} is not set")
+        return environment[match[1]]
+
+    return _VARIABLE.sub(value, text)
+
+
+def available(config: Config, environment: Mapping[str, str]) -> tuple[dict[str, DataSet], list[str]]:
+    """The data sets that are there, variables expanded, and a sentence for each optional one that is not.
+
+    **Raises:** `SettingsError` where one that is not optional is missing, or none is left.
+    """
+    found: dict[str, DataSet] = {}
+    skipped: list[str] = []
+    for name, data in config.data.items():
+        try:
+            found[name] = _expanded(data, environment)
+        except Missing as error:
+            if not data.optional:
+                raise SettingsError(f"data set {name!r}: {error}; mend that, or mark it optional: true") from error
+            skipped.append(f"The data set {name!r} is left out: {error}.")
+    if not found:
+        raise SettingsError(f"the benchmark {config.name!r} has no data set left; " + " ".join(skipped).rstrip("."))
+    return found, skipped
+
+
+def _expanded(data: DataSet, environment: Mapping[str, str]) -> DataSet:
+    path = None if data.path is None else expand(data.path, environment)
+    weights = None if data.weights is None else expand(data.weights, environment)
+    if path is not None and not Path(path).exists():
+        raise Missing(f"{path} does not exist")
+    # A name such as `owner/model` may be a hub id; only what is a path beyond doubt can be missed here.
+    if weights is not None and weights.startswith(("/", ".", "~")) and not Path(weights).exists():
+        raise Missing(f"the weights {weights} do not exist")
+    overrides = tuple(expand(override, environment) for override in data.overrides)
+    return data.model_copy(update={"path": path, "weights": weights, "overrides": overrides})
+
+
+def load(
+    name: str,
+    data: DataSet,
+    split: str,
+    classes: str | None,
+    out: Path,
+    progress: Told | None = None,
+    workers: int = 1,
+) -> Loaded:
+    """Reads a data set, or generates it below `out/data`, where the same one is kept for later.
+
+    **Arguments:**
+
+    - `split`: must have masks.
+    - `classes`: names or a preset of classes, for data whose files do not tell them; see `tissue_classes`.
+    - `progress`, `workers`: of generating.
+
+    **Raises:** `DataError` where the benchmark's split has no masks, and what reading and generating raise.
+    """
+    if data.generate is not None:
+        values = data.generate.model_dump()
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        manifest = generate(out / "data" / f"{name}-{digest}", workers=workers, progress=progress, **values)
+    else:
+        assert data.path is not None
+        manifest = load_data(Path(data.path), None if classes is None else tissue_classes(classes))
+    if all(record.mask is None for record in manifest.split(split)):
+        raise DataError(f"the data set {name!r} has no masks in its split {split!r}, so nothing can be scored")
+    return Loaded(name, manifest, manifest.fingerprint(training_masks=True))

@@ -69,7 +69,7 @@ def test_the_key_is_that_of_what_would_be_computed(
     config: Make, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = load_data(small_data, tissue_classes("pink,blue"))
-    loaded = Loaded("tiles", manifest, manifest.fingerprint())
+    loaded = Loaded("tiles", manifest)
     bench = config(
         variants={"LPD": {}, "same": {"set": ["description=other words"]}, "CAM": {"set": ["train.lr=1"]}}
     )
@@ -81,7 +81,11 @@ def test_the_key_is_that_of_what_would_be_computed(
     key = content_key(settings, loaded, "valid")
     assert key == keys["LPD", 0]
     assert key != content_key(settings, loaded, "test")
-    assert key != content_key(settings, replace(loaded, fingerprint="other"), "valid")
+    assert key != content_key(settings, Loaded("tiles", replace(manifest, records=manifest.records[1:])), "valid")
+    masked = replace(manifest, records=tuple(replace(one, mask=one.mask or one.path) for one in manifest.records))
+    assert key == content_key(settings, Loaded("tiles", masked), "valid")
+    supervised = settings.model_copy(update={"method": "supervised"})
+    assert content_key(supervised, Loaded("tiles", masked), "valid") != content_key(supervised, loaded, "valid")
 
     def with_weights(folder: str, content: bytes) -> str:
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -125,11 +129,19 @@ def test_data_that_cannot_be_scored_is_refused_before_any_run(small_data: Path, 
 
 
 def test_generated_data_is_kept_by_what_it_is(tmp_path: Path) -> None:
-    def made(size: int) -> Loaded:
-        values = {"size": size, "mpp": 1.0, "patches": {"valid": 2}, "patients": {"valid": 1}}
-        return load("made", DataSet.model_validate({"generate": values}), "valid", None, tmp_path)
+    def made(size: int, train_masks: bool = False) -> Loaded:
+        values = {
+            "size": size,
+            "mpp": 1.0,
+            "patches": {"train": 1, "valid": 2},
+            "patients": {"train": 1, "valid": 1},
+        }
+        return load(
+            "made", DataSet.model_validate({"generate": values}), "valid", None, tmp_path, train_masks=train_masks
+        )
 
-    first, other, again = made(64), made(72), made(64)
+    first, other, again = made(64), made(72), made(64, train_masks=True)
     assert first.fingerprint == again.fingerprint != other.fingerprint
     assert first.manifest.source == again.manifest.source != other.manifest.source
+    assert [one.manifest.split("train")[0].mask is None for one in (first, again)] == [True, False]
     assert len(list((tmp_path / "data").iterdir())) == 2

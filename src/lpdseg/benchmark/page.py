@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from lpdseg.benchmark.config import Config
 from lpdseg.benchmark.outcome import Outcome
 from lpdseg.benchmark.spread import Spread
-from lpdseg.benchmark.summary import PrototypeSection, Row, Section
+from lpdseg.benchmark.summary import Measure, PrototypeSection, Row, Section
 from lpdseg.evaluate.bootstrap import Interval
 
 NOTHING = "–"
@@ -59,7 +59,7 @@ def make_page(
         ("Versions", "; or ".join(_distinct(_versions(result["versions"]) for result in results)) or NOTHING),
         ("Code", _code([result["code"] for result in results])),
     ]
-    facts += [("Left out", sentence) for sentence in skipped]
+    facts += [("Data", sentence) for sentence in skipped]
     return Page(
         f"Benchmark {config.name}, {max(dates)}",
         " ".join(config.description.split()),
@@ -136,20 +136,27 @@ def _cells(row: Row, names: Sequence[str]) -> tuple[str, ...]:
 
 def _prototype_table(section: PrototypeSection, reference: str) -> Table:
     columns = ["variant"]
+    compared = {name for row in section.rows.values() for name, one in row.items() if one.difference is not None}
     for name in section.names:
-        columns += [name.replace("_", " "), f"− {reference}"]
+        columns += [name.replace("_", " "), *([f"− {reference}"] if name in compared else [])]
     rows = []
     for variant, measures in section.rows.items():
         cells = [variant]
         for name in section.names:
             one = measures.get(name)
             cells.append(NOTHING if one is None else spread_text(one.value, ".3g"))
-            change = None if one is None else one.difference
-            ends = "" if one is None or one.interval is None else f" {interval_text(one.interval, True, '.3g')}"
-            cells.append(NOTHING if change is None else f"{change:+.3g}{ends}")
+            if name in compared:
+                cells.append(NOTHING if one is None else _change(one))
         rows.append(tuple(cells))
     notes = tuple(f"{variant}: {reason}" for variant, reason in section.notes.items())
     return Table(f"{section.data}, prototypes", "", tuple(columns), tuple(rows), notes)
+
+
+def _change(measure: Measure) -> str:
+    if measure.difference is None:
+        return NOTHING
+    ends = "" if measure.interval is None else f" {interval_text(measure.interval, True, '.3g')}"
+    return f"{measure.difference:+.3g}{ends}"
 
 
 def spread_text(spread: Spread | None, form: str = ".1f") -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lpdseg
+from lpdseg.baselines.table import METHODS
 from lpdseg.benchmark.config import Config, DataSet, Variant
 from lpdseg.benchmark.sources import Loaded, expand
 from lpdseg.data.records import content_digest
@@ -103,5 +104,6 @@ def content_key(settings: Settings, data: Loaded, split: str) -> str:
     if weights is not None and Path(weights).is_dir():
         files = sorted(path for path in Path(weights).iterdir() if path.is_file())
         values["model"]["weights"] = [(path.name, content_digest(path)) for path in files]
-    parts = [values, data.manifest.classes.as_dict(), data.fingerprint, split, lpdseg.__version__]
+    fingerprint = data.fingerprint_with_masks if METHODS[settings.method].needs_masks else data.fingerprint
+    parts = [values, data.manifest.classes.as_dict(), fingerprint, split, lpdseg.__version__]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from lpdseg.baselines.table import METHODS
 from lpdseg.benchmark.config import Config, read_config
 from lpdseg.benchmark.job import Job
 from lpdseg.benchmark.outcome import Outcome, is_done, read_outcome
@@ -73,11 +74,17 @@ def run_benchmark(
     with _alone_in(out):
         loaded = {}
         for name, source in data.items():
-            classes = next(
-                (s.data.classes for (d, _, _), s in settings.items() if d == name and s.data.classes), None
+            own = [entry for (data_name, _, _), entry in settings.items() if data_name == name]
+            loaded[name] = load(
+                name,
+                source,
+                config.split,
+                next((entry.data.classes for entry in own if entry.data.classes), None),
+                out,
+                train_masks=any(METHODS[entry.method].needs_masks for entry in own),
+                progress=_bar(progress, f"generating {name}"),
+                workers=jobs,
             )
-            bar = _bar(progress, f"generating {name}")
-            loaded[name] = load(name, source, config.split, classes, out, bar, jobs)
         runs = plan(config, settings, loaded)
         bench = _Bench(config, out, runs, loaded, skipped, command or f"lpdseg benchmark {path} --out {out}", say)
         return bench.run(chosen(config, runs, only), jobs, device)

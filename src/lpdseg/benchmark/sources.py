@@ -5,12 +5,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lpdseg.benchmark.config import Config, DataSet
 from lpdseg.data.importers import load_data
 from lpdseg.data.records import Manifest
-from lpdseg.data.synthetic import generate
+from lpdseg.data.synthetic import VERSION, generate
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.tissue import tissue_classes
 
@@ -24,11 +25,20 @@ class Missing(SettingsError):  # noqa: N818 - it may be no error, where the data
 
 @dataclass(frozen=True)
 class Loaded:
-    """A data set that is there, and what identifies its contents."""
+    """A data set that is there."""
 
     name: str
     manifest: Manifest
-    fingerprint: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What identifies its contents, without masks of the training split."""
+        return self.manifest.fingerprint()
+
+    @cached_property
+    def fingerprint_with_masks(self) -> str:
+        """The same for methods that learn from masks of the training split."""
+        return self.manifest.fingerprint(training_masks=True)
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
@@ -82,6 +92,8 @@ def load(
     split: str,
     classes: str | None,
     out: Path,
+    *,
+    train_masks: bool = False,
     progress: Told | None = None,
     workers: int = 1,
 ) -> Loaded:
@@ -91,17 +103,18 @@ def load(
 
     - `split`: must have masks.
     - `classes`: names or a preset of classes, for data whose files do not tell them; see `tissue_classes`.
-    - `progress`, `workers`: of generating.
+    - `train_masks`, `progress`, `workers`: of generating.
 
     **Raises:** `DataError` where the benchmark's split has no masks, and what reading and generating raise.
     """
     if data.generate is not None:
         values = data.generate.model_dump()
-        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-        manifest = generate(out / "data" / f"{name}-{digest}", workers=workers, progress=progress, **values)
+        digest = hashlib.sha256(json.dumps([VERSION, values], sort_keys=True).encode()).hexdigest()[:8]
+        folder = out / "data" / f"{name}-{digest}"
+        manifest = generate(folder, train_masks=train_masks, workers=workers, progress=progress, **values)
     else:
         assert data.path is not None
         manifest = load_data(Path(data.path), None if classes is None else tissue_classes(classes))
     if all(record.mask is None for record in manifest.split(split)):
         raise DataError(f"the data set {name!r} has no masks in its split {split!r}, so nothing can be scored")
-    return Loaded(name, manifest, manifest.fingerprint(training_masks=True))
+    return Loaded(name, manifest)

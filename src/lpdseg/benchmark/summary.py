@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpdseg.baselines.table import METHODS
 from lpdseg.benchmark.budget import Budget, budget, departures, equal_in_words
 from lpdseg.benchmark.config import Config
 from lpdseg.benchmark.outcome import Outcome
@@ -156,6 +157,8 @@ def _notes(
     name: str, group: Sequence[Outcome], budgets: dict[str, Budget], reference: str, paired: list[int]
 ) -> list[str]:
     notes = []
+    if METHODS[group[0].run.settings.method].needs_masks:
+        notes.append("learns from the true masks of the training patches: a ceiling, no rival")
     other = departures(budgets[reference], budgets[name])
     if other is not None:
         notes.append(f"budget unlike the reference's: {other}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 install_import_hook(
     [
+        "lpdseg.baselines",
         "lpdseg.data.augment",
         "lpdseg.data.check",
         "lpdseg.data.check_problems",

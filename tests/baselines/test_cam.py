@@ -28,6 +28,17 @@ def test_a_map_is_the_pooled_classifier_before_pooling(network: CamNetwork) -> N
         torch.testing.assert_close(values, pooled)
 
 
+def test_grad_cam_of_a_scale_is_its_map_without_the_bias(network: CamNetwork) -> None:
+    for level in (1, 2):
+        features = network.encoder(torch.rand(1, 3, 64, 64))[level].detach().requires_grad_()
+        maps = network.classifiers[str(level)](features)
+        for c in range(3):
+            (gradient,) = torch.autograd.grad(maps.mean((2, 3))[0, c], features, retain_graph=True)
+            by_gradient = (gradient.mean((2, 3), keepdim=True) * features).sum(1)[0]
+            bias = network.classifiers[str(level)].bias[c]
+            torch.testing.assert_close(by_gradient * maps[0, c].numel(), maps[0, c] - bias)
+
+
 def test_the_loss_is_the_weighted_cross_entropy_of_the_scales(network: CamNetwork) -> None:
     batch = {
         "image": torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8),

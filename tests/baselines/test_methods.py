@@ -24,7 +24,7 @@ from lpdseg.tissue import TissueClasses
 from lpdseg.training.progress import Silent
 
 CLASSES = TissueClasses(("pink", "blue"))
-CHANGES: dict[str, tuple[str, ...]] = {}
+CHANGES: dict[str, tuple[str, ...]] = {"lpd-released": ("model.prototype_dim=256", "model.merge=mean")}
 """What a method needs beyond the small settings."""
 
 

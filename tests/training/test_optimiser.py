@@ -9,7 +9,13 @@ from lpdseg.model.encoders import build_encoder
 from lpdseg.model.image_encoders import FrozenTower
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import ContrastSettings, LossSettings, TrainSettings
-from lpdseg.training.optimiser import build_optimiser, learning_rate, set_learning_rate
+from lpdseg.training.optimiser import (
+    build_optimiser,
+    learning_rate,
+    set_learning_rate,
+    stage_starts,
+    staged_learning_rate,
+)
 from lpdseg.training.task import LpdTask
 
 
@@ -84,3 +90,15 @@ def test_every_group_keeps_its_factor(tiny_lpd: Callable[..., LPD]) -> None:
     optimiser = build_optimiser(task_of(tiny_lpd()), TrainSettings(prototype_lr=4))
     set_learning_rate(optimiser, 0.25)
     assert {(group["lr_factor"], group["lr"]) for group in optimiser.param_groups} == {(1.0, 0.25), (4.0, 1.0)}
+
+
+@given(steps=st.integers(1, 60), share=st.floats(0.01, 0.99), warmup=st.sampled_from([0.0, 0.2]))
+def test_every_stage_has_the_schedule_of_a_training_of_its_own(steps: int, share: float, warmup: float) -> None:
+    settings = TrainSettings(lr=1.0, lr_warmup=warmup)
+    plain = [learning_rate(step, steps, settings) for step in range(steps)]
+    assert [staged_learning_rate(step, steps, (0.0,), settings) for step in range(steps)] == plain
+    _, second = stage_starts((0.0, share), steps)
+    assert [step for step in range(steps) if step / steps >= share] == list(range(second, steps))
+    rates = [staged_learning_rate(step, steps, (0.0, share), settings) for step in range(steps)]
+    assert rates[:second] == [learning_rate(step, second, settings) for step in range(second)]
+    assert rates[second:] == [learning_rate(step, steps - second, settings) for step in range(steps - second)]

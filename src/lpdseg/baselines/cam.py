@@ -21,7 +21,8 @@ class CamNetwork(Network):
     """One linear classifier of the pixels per scale; an image's logits are its means over the pixels.
 
     Pooling and a linear classifier commute, so this is the class activation map of the pooled classifier, and its
-    mean is exactly the logit that is trained.
+    mean is exactly the logit that is trained. For the same reason Grad-CAM (Selvaraju et al., ICCV 2017) of a
+    scale's logit is this map up to the bias and a factor, and needs no setting of its own.
 
     **Arguments:**
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lpdseg.baselines import cam, lpd, supervised
+from lpdseg.baselines import cam, lpd, pbip, released, supervised
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network
 from lpdseg.settings import MethodName, Settings
@@ -28,5 +28,7 @@ class Method:
 METHODS: dict[MethodName, Method] = {
     "lpd": Method(lpd.network, lpd.task),
     "cam": Method(cam.network, cam.task),
+    "pbip": Method(pbip.network, pbip.task),
     "supervised": Method(supervised.network, supervised.task, needs_masks=True),
+    "lpd-released": Method(released.network, released.task),
 }

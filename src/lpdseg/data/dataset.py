@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor, distributed
 from torch.utils.data import Dataset, Sampler, get_worker_info
@@ -98,6 +99,10 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         if self.masks_of is not None:
             batch["mask"] = torch.from_numpy(np.ascontiguousarray(layers[..., 3]))
         return batch
+
+    def plain(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
+        """A patch at its size in training, without variation."""
+        return self._layers(index)[..., :3]
 
     def _layers(self, index: int) -> np.ndarray:
         """H x W x 3, RGB, and the mask as a fourth layer where it is asked for."""

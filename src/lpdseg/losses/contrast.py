@@ -65,16 +65,30 @@ def contrast_loss(
     shown = images[index] if size is None else _resize(images, size)[index]
     soft = F.interpolate(soft.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
     parts = torch.cat(split_image(shown, soft, threshold, fill))
-    features = encode(parts, torch.cat(shown_shares(soft, threshold))).float()
-    with torch.autocast(maps.device.type, enabled=False):  # a product in half precision blurs the cosine
+    features = encode(parts, torch.cat(shown_shares(soft, threshold)))
+    foreground, background = pair_losses(features, prototype, prototypes, class_of, temperature, negatives)
+    return ContrastTerms(foreground, background, map_mean)
+
+
+def pair_losses(
+    features: Float[Tensor, "N2 D"],
+    prototype: Int[Tensor, " N"],
+    prototypes: Float[Tensor, "K D"],
+    class_of: Int[Tensor, " K"],
+    temperature: float,
+    negatives: Negatives,
+) -> tuple[Term, Term]:
+    """L_FG and L_BG from the embeddings of all foregrounds, followed by those of all backgrounds."""
+    features = features.float()
+    with torch.autocast(features.device.type, enabled=False):  # a product in half precision blurs the cosine
         logits = F.normalize(features, dim=1) @ F.normalize(prototypes.float(), dim=1).T / temperature
     other = negative_set(prototype, class_of, negatives)
     own = F.one_hot(prototype, logits.shape[1]).bool()
-    count = torch.tensor(float(index.numel()), device=maps.device)
+    count = torch.tensor(float(prototype.numel()), device=features.device)
     fg_logits, bg_logits = logits.chunk(2)
     fg = _logsumexp(fg_logits, other | own) - fg_logits.gather(1, prototype.unsqueeze(1)).squeeze(1)
     bg = _logsumexp(bg_logits, other | own) - _logsumexp(bg_logits, other)
-    return ContrastTerms(Term(fg.sum(), count), Term(bg.sum(), count), map_mean)
+    return Term(fg.sum(), count), Term(bg.sum(), count)
 
 
 def shown_shares(

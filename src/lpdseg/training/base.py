@@ -22,10 +22,13 @@ class Task(nn.Module):
 
     - `model`: the network that predicts.
     - `image_encoder`: a frozen judge that is not saved with the run, or None.
+    - `stages`: the shares of the steps at which a stage begins, and with it a new schedule of the learning rate.
+      `model` is trained in the last stage, and so it is validated there alone.
     """
 
     model: Network
     image_encoder: ImageEncoder | None
+    stages: tuple[float, ...] = (0.0,)
 
     def __init__(self, model: Network) -> None:
         super().__init__()

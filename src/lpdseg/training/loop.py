@@ -25,7 +25,7 @@ from lpdseg.training.checkpoint import pack_optimiser, read_tensors, save_checkp
 from lpdseg.training.engine import Engine, chosen_precision, in_first_process, make_fabric
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
-from lpdseg.training.optimiser import build_optimiser, learning_rate, set_learning_rate
+from lpdseg.training.optimiser import build_optimiser, set_learning_rate, stage_starts, staged_learning_rate
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import RunRecord, describe_data
 from lpdseg.training.setup import (
@@ -199,8 +199,7 @@ class _Trainer:
     def _report(self, meter: Meter, metrics: Metrics | None) -> dict[str, float]:
         losses = meter.drain(self.step, self._mean_over_processes)
         if metrics is not None:
-            rate = learning_rate(self.step - 1, self.total, self.settings.train)
-            metrics.add("train", self.step, losses | {"lr": rate})
+            metrics.add("train", self.step, losses | {"lr": self._rate(self.step - 1)})
         return losses
 
     def _read_validation(self) -> None:
@@ -225,7 +224,7 @@ class _Trainer:
         torch.manual_seed(
             (settings.train.seed << 32) + self.step * self.fabric.world_size + self.fabric.global_rank
         )
-        set_learning_rate(self.optimiser, learning_rate(self.step, self.total, settings.train))
+        set_learning_rate(self.optimiser, self._rate(self.step))
         try:
             parts: dict[str, Tensor] = module(batch, self.step / self.total)
             optimiser.zero_grad()
@@ -243,6 +242,9 @@ class _Trainer:
         optimiser.step()
         self.task.after_step(self.step + 1)
         return {name: value.detach() for name, value in parts.items()}
+
+    def _rate(self, step: int) -> float:
+        return staged_learning_rate(step, self.total, self.task.stages, self.settings.train)
 
     def _loader(self, patches: TrainingPatches) -> DataLoader[dict[str, Tensor]]:
         sampler = GlobalBatches(
@@ -266,7 +268,8 @@ class _Trainer:
 
     def _validation_steps(self) -> set[int]:
         number = self.settings.train.validations
-        return {round(self.total * (i + 1) / number) for i in range(number)}
+        steps = {round(self.total * (i + 1) / number) for i in range(number)}
+        return {step for step in steps if step > stage_starts(self.task.stages, self.total)[-1]}
 
     def _validate(self, metrics: Metrics | None) -> None:
         if not self.validation:

@@ -1,15 +1,19 @@
 """AdamW with decay groups, and the polynomial schedule."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+from lpdseg.model.encoders import Encoder
 from lpdseg.model.prototypes import CosineMap, PrototypeBank
 from lpdseg.settings import TrainSettings
 from lpdseg.training.base import Task
 
 
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW in four groups: encoder or prototypes and their projections, each with and without weight decay.
+    """AdamW in four groups: encoders or what stands on them, each with and without weight decay.
 
     No decay on biases and norms (all that has one dimension, and Swin's tables of position biases), logit scales
     and the prototypes themselves.
@@ -20,7 +24,9 @@ def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
         if isinstance(module, PrototypeBank | CosineMap)
         for parameter in module.parameters()
     }
-    encoder = set(task.model.encoder.parameters())
+    encoder = {
+        parameter for module in task.modules() if isinstance(module, Encoder) for parameter in module.parameters()
+    }
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in task.named_parameters():
         if parameter.requires_grad:
@@ -46,6 +52,18 @@ def learning_rate(step: int, steps: int, settings: TrainSettings) -> float:
     if step < rise:
         return settings.lr * (step + 1) / rise
     return settings.lr * (1 - (step - rise) / max(1, steps - rise))
+
+
+def stage_starts(stages: Sequence[float], steps: int) -> list[int]:
+    """The first step (from 0) of each stage, of stages that start at shares of the training."""
+    return [bisect_left(range(steps), share, key=lambda step: step / steps) for share in stages]
+
+
+def staged_learning_rate(step: int, steps: int, stages: Sequence[float], settings: TrainSettings) -> float:
+    """`learning_rate` where every stage has a schedule of its own."""
+    starts = [*stage_starts(stages, steps), steps]
+    first = max(start for start in starts if start <= step)
+    return learning_rate(step - first, min(start for start in starts if start > step) - first, settings)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -46,18 +46,42 @@ def prototypes_of(segmenter: Segmenter) -> LPD:
     return segmenter.model
 
 
+@dataclass(frozen=True)
+class PrototypeMaps:
+    """Cosines of every prototype with a batch at the coarsest scale, and the (H, W) that the network saw."""
+
+    cosine: Float[Tensor, "B K H_l W_l"]
+    padded: tuple[int, int]
+
+    def full(self, index: int, size: tuple[int, int]) -> Float[Tensor, "K H W"]:
+        """Image `index` of the batch, upsampled bilinearly to the pixels of a patch of the given size."""
+        return _upsample(self.cosine[index : index + 1], self.padded, size)[0]
+
+
 @torch.inference_mode()
+def prototype_maps(segmenter: Segmenter, images: UInt8[Tensor, "B 3 H W"]) -> PrototypeMaps:
+    """One pass of one view, in float32 whatever prediction uses: these cosines are measured and compared."""
+    model = prototypes_of(segmenter)
+    pixels = pad_to_stride(images.to(segmenter.device).float() / 255, model.encoder.stride)
+    level = model.scales - 1
+    return PrototypeMaps(model(pixels, {level})[level].cosine, (pixels.shape[-2], pixels.shape[-1]))
+
+
 def prototype_cosines(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "K H W"]:
     """The cosine in [-1, 1] of every prototype with every pixel, at the coarsest scale."""
-    height, width = image.shape[:2]
-    model = prototypes_of(segmenter)
-    pixels = pad_to_stride(_batch(image).to(segmenter.device).float() / 255, model.encoder.stride)
-    padded = (pixels.shape[-2], pixels.shape[-1])
-    level = model.scales - 1
-    with torch.autocast(segmenter.device.type, torch.bfloat16, enabled=segmenter.autocast):
-        output = model(pixels, {level})[level]
-    cosines: Float[np.ndarray, "K H W"] = _upsample(output.cosine, padded, (height, width))[0].cpu().numpy()
+    cosines: Float[np.ndarray, "K H W"] = (
+        prototype_maps(segmenter, _batch(image)).full(0, (image.shape[0], image.shape[1])).cpu().numpy()
+    )
     return cosines
+
+
+@torch.inference_mode()
+def prototype_angles(segmenter: Segmenter) -> Float[np.ndarray, "K K"]:
+    """The cosine in [-1, 1] of every two prototypes, projected to the coarsest scale."""
+    model = prototypes_of(segmenter)
+    unit = F.normalize(model.projections[model.scales - 1](model.bank.weight).float(), dim=1)
+    angles: Float[np.ndarray, "K K"] = (unit @ unit.T).cpu().numpy()
+    return angles
 
 
 def class_prototypes(segmenter: Segmenter, index: int) -> Int[np.ndarray, " k"]:

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 
-from lpdseg.data.patches import read_mask
-from lpdseg.data.synthetic import CLASSES, SUBTYPES, subtype_path
+from lpdseg.data.synthetic import SUBTYPES
 from lpdseg.insight.evidence import class_prototypes, effective_number, prototype_cosines, winning_shares
 from lpdseg.insight.pictures import heat_palette, indexed_uri, number_palette, quantise, rgb_uri
 from lpdseg.insight.sample import Choice, Patch
+from lpdseg.insight.subtypes import NO_SUBTYPE, read_subtypes
 from lpdseg.segment.segmenter import Segmenter
-from lpdseg.tissue import TissueClasses
 
 _SIDE = 128
 _MOST_PATCHES = 60
@@ -73,7 +72,7 @@ def view_prototypes(
     for patch in showing:
         inside = patch.truth == index
         winners.append(prototype_cosines(segmenter, patch.image)[own].argmax(0)[inside])
-        subtypes.append(_subtypes(patch, classes)[inside].astype(np.int64))
+        subtypes.append(read_subtypes(patch.record, classes, patch.truth.shape)[inside].astype(np.int64))
     won = np.concatenate(winners) if winners else np.zeros(0, np.int64)
     faces = np.concatenate(subtypes) if subtypes else np.zeros(0, np.int64)
     shares = winning_shares(won, len(own))
@@ -112,18 +111,8 @@ def _map(values: Float[np.ndarray, "H W"]) -> str:
     return indexed_uri(quantise(values), heat_palette(), _SIDE)
 
 
-def _subtypes(patch: Patch, classes: TissueClasses) -> UInt8[np.ndarray, "H W"]:
-    """The sub-type of each pixel where the data was generated here, else `_NOWHERE`."""
-    path = subtype_path(patch.record)
-    nowhere = np.full(patch.truth.shape, _NOWHERE, np.uint8)
-    if path is None or not path.is_file() or classes.names != CLASSES.names:
-        return nowhere
-    numbers = TissueClasses(names=tuple(subtype.name for subtype in SUBTYPES))
-    return read_mask(path, numbers, patch.truth.shape)
-
-
 def _by_subtype(won: Int[np.ndarray, " P"], faces: Int[np.ndarray, " P"], count: int) -> list[SubtypeRow]:
-    present = [face for face in np.unique(faces).tolist() if face != _NOWHERE]
+    present = [face for face in np.unique(faces).tolist() if face != NO_SUBTYPE]
     return [
         SubtypeRow(
             SUBTYPES[face].name,

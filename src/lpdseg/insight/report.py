@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from lpdseg.data.records import Manifest
@@ -15,6 +14,7 @@ from lpdseg.evaluate.protocol import Record
 from lpdseg.files import write_text
 from lpdseg.insight import figures
 from lpdseg.insight.evidence import class_maps, prototypes_of
+from lpdseg.insight.page import render
 from lpdseg.insight.pictures import (
     class_palette,
     heat_palette,
@@ -63,9 +63,9 @@ def write_report(
     settings = parse_settings(described["settings"], source=str(run / "run.json"))
     sample = segment_sample(segmenter, data.split(split), split, seed, images)
     choices = spread(sample, images)
-    page = _environment().get_template("report.html.j2")
     rows, steps = read_metrics(run), int(described.get("steps", 0))
-    text = page.render(
+    text = render(
+        "report.html.j2",
         run=described,
         name=data.root.resolve().name,
         settings=settings,
@@ -77,7 +77,7 @@ def write_report(
         headline=_headline(records),
         figures=figures,
         classes=segmenter.classes,
-        thresholds=segmenter.thresholds.tolist(),
+        thresholds=segmenter.calibration.thresholds.tolist(),
         legend=figures.legend(segmenter.classes),
         left_out=any((choice.patch.truth == IGNORE).any() for choice in choices),
         losses=figures.loss_charts(rows, steps),
@@ -90,20 +90,9 @@ def write_report(
         refine=segmenter.settings.refine,
         gallery=[_picture(choice, segmenter) for choice in choices],
         prototypes=view_prototypes(segmenter, sample.patches, choices),
-        heat=[figures.css_colour(heat_palette()[level].tolist()) for level in np.linspace(0, 255, 9).astype(int)],
         winner_colours=[figures.css_colour(colour.tolist()) for colour in number_palette()],
     )
     write_text(path, text)
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("lpdseg.insight", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _read_run(run: Path) -> dict[str, Any]:

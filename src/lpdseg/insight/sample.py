@@ -65,6 +65,19 @@ class Sample:
     mixed: bool
 
 
+def with_masks(records: Sequence[PatchRecord]) -> list[PatchRecord]:
+    """The patches whose truth is known."""
+    return [record for record in records if record.mask is not None]
+
+
+def draw(records: Sequence[PatchRecord], most: int | None, seed: int) -> list[PatchRecord]:
+    """At most `most` of the patches, drawn at random where there are more, in their own order."""
+    if most is None or len(records) <= most:
+        return list(records)
+    drawn = np.random.default_rng(seed).choice(len(records), most, replace=False)
+    return [records[index] for index in sorted(drawn.tolist())]
+
+
 def segment_sample(
     segmenter: Segmenter, records: Sequence[PatchRecord], split: str, seed: int, needed: int, most: int = _MOST
 ) -> Sample:
@@ -72,12 +85,8 @@ def segment_sample(
 
     **Raises:** `DataError` where no patch has a mask, or `read_labelled` fails.
     """
-    usable = [record for record in records if record.mask is not None]
-    if len(usable) > most:
-        drawn = np.random.default_rng(seed).choice(len(usable), most, replace=False)
-        picked = [usable[index] for index in sorted(drawn.tolist())]
-    else:
-        picked = usable
+    usable = with_masks(records)
+    picked = draw(usable, most, seed)
     patches: list[Patch] = []
     order = iter(picked)  # batches keep the order of the records
     for batch in read_labelled(picked, segmenter.classes, segmenter.settings.batch, split):

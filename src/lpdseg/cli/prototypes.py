@@ -1,0 +1,116 @@
+"""`lpdseg prototypes`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lpdseg.cli.stop import told_what_is_left
+from lpdseg.cli.words import Checkpoint, Split
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def prototypes(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR_OR_CSV", envvar="LPDSEG_DATA", help="A manifest CSV, or the folder of a data set."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The atlas, an HTML page that needs no other file.")],
+    split: Annotated[Split, typer.Option(help="Which patches to look at; they need masks.")] = Split.valid,
+    patches: Annotated[int, typer.Option(min=1, max=24, help="Typical patches shown per prototype.")] = 6,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write one picture, the best patch of each prototype.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the measures there.")] = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Look at no more patches than this, drawn at random. Default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 0,
+    classes: Annotated[
+        str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
+    ] = None,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+) -> None:
+    """Show what each prototype has become, and measure whether a class's prototypes cover it."""
+    from rich.console import Console
+
+    from lpdseg import api
+    from lpdseg.cli.progress import stages
+    from lpdseg.files import write_json
+    from lpdseg.insight.atlas import make_atlas
+    from lpdseg.insight.atlas_page import write_atlas
+    from lpdseg.insight.atlas_sheet import save_atlas_picture
+    from lpdseg.settings import parse_settings
+    from lpdseg.training.checkpoint import read_state
+
+    with told_what_is_left(lambda: "nothing was written"), stages() as progress:
+        segmenter = api.load(run, checkpoint.value, device)
+        settings = parse_settings(read_state(run, checkpoint.value)["settings"], source=str(run))
+        atlas = make_atlas(
+            segmenter,
+            api._same_classes(segmenter.classes, data, classes),
+            split.value,
+            patches=patches,
+            most=most,
+            seed=seed,
+            temperature=settings.loss.diversity.temperature,
+            progress=lambda done, total: progress("looking at patches", done, total),
+        )
+    about = f"Method {settings.method}, encoder {settings.model.encoder}, seed {settings.train.seed}."
+    write_atlas(atlas, out, title=run.resolve().name, about=about)
+    if png is not None:
+        save_atlas_picture(atlas, png)
+    if json is not None:
+        write_json(json, atlas.coverage)
+    console = Console(markup=False, highlight=False)
+    console.print(table(atlas.coverage))
+    console.print(summary(atlas.coverage), soft_wrap=True)
+    console.print(f"Look at the atlas: open {out}", soft_wrap=True)
+
+
+def table(coverage: dict[str, Any]) -> "Table":
+    """One row per class."""
+    from rich.table import Table
+
+    from lpdseg.insight.atlas_page import per_cent
+
+    result = Table(title=f"prototypes on {coverage['patches']} {coverage['split']} patches", title_justify="left")
+    result.add_column("class")
+    for name in ("prototypes", "effective", "dead", "claimed", "similarity", "shrinkage"):
+        result.add_column(name, justify="right")
+    for name, one in coverage["classes"].items():
+        effective, alike = one["effective_prototypes"], one["jeffrey_similarity"]
+        result.add_row(
+            name,
+            str(one["prototypes"]),
+            "–" if effective is None else f"{effective:.2f}",
+            str(one["dead_prototypes"]),
+            per_cent(one["claimed"]),
+            "–" if alike is None else f"{alike:.3f}",
+            per_cent(one["region_shrinkage"]),
+        )
+    return result
+
+
+def summary(coverage: dict[str, Any]) -> str:
+    """A few sentences: dead prototypes, and on generated data how the sub-types are covered."""
+    from lpdseg.insight.atlas_page import per_cent
+
+    dead = [f"{one['class']} {one['prototype']}" for one in coverage["dead"]]
+    number = f"{len(dead)} of {coverage['prototypes']} prototypes {'is' if len(dead) == 1 else 'are'} dead"
+    parts = [f"{number}: {', '.join(dead)}." if dead else f"None of {coverage['prototypes']} prototypes is dead."]
+    worst = coverage["worst_subtype"]
+    if worst is not None:
+        ends = coverage["subtype_coverage_interval"]
+        spread = f" (95 % interval over patients {100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else ""
+        parts.append(
+            f"Sub-type coverage {per_cent(coverage['subtype_coverage'])}{spread}, "
+            f"least {worst['name']} with {per_cent(worst['claimed'])}."
+        )
+    return " ".join(parts)

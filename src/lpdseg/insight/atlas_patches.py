@@ -1,0 +1,113 @@
+"""The patches that show a prototype best: which ones, and the pictures of them.
+
+N patches, K prototypes in all, H x W pixels; pictures are h x w.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+
+from lpdseg.data.patches import read_image, read_mask
+from lpdseg.data.records import PatchRecord
+from lpdseg.insight.evidence import class_prototypes, prototype_cosines, prototypes_of
+from lpdseg.insight.survey import PatchUse
+from lpdseg.segment.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class TypicalPatch:
+    """A patch, small, with one prototype's map.
+
+    - `cosine`: of the prototype, in [-1, 1].
+    - `won`: the class's true pixels at which it is the strongest of its class.
+    - `strength`: mean cosine over them, at full size.
+    - `share`: of the patch that is won.
+    """
+
+    file: str
+    patient: str
+    strength: float
+    share: float
+    image: UInt8[np.ndarray, "h w 3"]
+    cosine: Float[np.ndarray, "h w"]
+    won: Bool[np.ndarray, "h w"]
+
+
+def choose_typical(patches: Sequence[PatchUse], prototype: int, count: int) -> list[PatchUse]:
+    """Patches by the prototype's mean cosine over the pixels that it wins, highest first, one per patient.
+
+    Patches of which it wins less than it does on average, where it wins anything, come last, by how much that is: a
+    few strong pixels show nothing. A patient comes again only when all others have come as often.
+    """
+    candidates = [patch for patch in patches if patch.won[prototype]]
+    if not candidates:
+        return []
+    usual = np.mean([patch.won[prototype] for patch in candidates])
+
+    def rank(patch: PatchUse) -> tuple[bool, float]:
+        little = bool(patch.won[prototype] < usual)
+        return little, -float(patch.won[prototype] if little else patch.strength[prototype])
+
+    by_rank = sorted(candidates, key=rank)
+    turns: Counter[str] = Counter()
+    order = []
+    for place, patch in enumerate(by_rank):
+        turns[patch.record.patient] += 1
+        order.append((rank(patch)[0], turns[patch.record.patient], place))
+    return [by_rank[place] for _, _, place in sorted(order)[:count]]
+
+
+def show_patches(
+    segmenter: Segmenter, chosen: dict[int, list[PatchUse]], side: int
+) -> dict[int, tuple[TypicalPatch, ...]]:
+    """Pictures of the patches chosen for each prototype; each patch goes through the network once."""
+    wanted: dict[PatchRecord, list[tuple[int, int]]] = {}
+    uses: dict[tuple[int, int], PatchUse] = {}
+    for prototype, patches in chosen.items():
+        for place, patch in enumerate(patches):
+            wanted.setdefault(patch.record, []).append((prototype, place))
+            uses[prototype, place] = patch
+    made: dict[tuple[int, int], TypicalPatch] = {}
+    for record, places in wanted.items():
+        image = read_image(record.path)
+        assert record.mask is not None
+        truth = read_mask(record.mask, segmenter.classes, image.shape[:2])
+        cosines = prototype_cosines(segmenter, image)
+        for prototype, place in places:
+            made[prototype, place] = _typical(
+                segmenter, uses[prototype, place], prototype, image, truth, cosines, side
+            )
+    return {
+        prototype: tuple(made[prototype, place] for place in range(len(patches)))
+        for prototype, patches in chosen.items()
+    }
+
+
+def _typical(
+    segmenter: Segmenter,
+    use: PatchUse,
+    prototype: int,
+    image: UInt8[np.ndarray, "H W 3"],
+    truth: UInt8[np.ndarray, "H W"],
+    cosines: Float[np.ndarray, "K H W"],
+    side: int,
+) -> TypicalPatch:
+    index = int(prototypes_of(segmenter).bank.class_of[prototype])
+    own = class_prototypes(segmenter, index)
+    won = (truth == index) & (own[cosines[own].argmax(0)] == prototype)
+    height, width = truth.shape
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return TypicalPatch(
+        use.record.path.name,
+        use.record.patient,
+        float(use.strength[prototype]),
+        float(won.mean()),
+        np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)),
+        np.asarray(Image.fromarray(cosines[prototype]).resize(size, Image.Resampling.BILINEAR)),
+        np.asarray(Image.fromarray(won).resize(size, Image.Resampling.NEAREST)),
+    )

@@ -1,0 +1,133 @@
+"""An atlas as one picture: a row per class, a column per prototype, each with its most typical patch."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from lpdseg.files import replacing
+from lpdseg.insight.atlas import Atlas, Card, Plate
+from lpdseg.insight.atlas_page import heat_of, per_cent
+from lpdseg.insight.pictures import heat_palette
+from lpdseg.tissue import Colour
+
+_MOST_BYTES = 500_000
+_NARROWEST = 740  # what the legend needs
+_TILES = (160, 144, 128, 112, 96, 84, 72, 64)
+_STEPS, _MOST_CLASSES = 32, 32
+_GAP, _HEAD, _FOOT, _MARGIN, _CAPTION, _LEFT = 10, 14, 40, 14, 22, 118
+_INK, _SOFT, _RULE, _EMPTY, _WARN = (27, 29, 33), (92, 98, 107), (201, 205, 210), (241, 242, 244), (180, 85, 29)
+
+
+def save_atlas_picture(atlas: Atlas, path: Path) -> None:
+    """Writes the picture as a PNG below 500 kB: tiles are made smaller until it fits, down to 64 pixels.
+
+    **Raises:** `OutputError` where the file cannot be written.
+    """
+    ramp = [(red, green, blue) for red, green, blue in heat_palette()[:: 256 // _STEPS].tolist()]
+    exact = [*ramp, *atlas.classes.colours[:_MOST_CLASSES], _INK, _SOFT, _WARN, _RULE, (255, 255, 255)]
+    for tile in _TILES:
+        body = _png(atlas_picture(atlas, tile), exact)
+        if len(body) < _MOST_BYTES:
+            break
+    with replacing(path) as temporary:
+        temporary.write_bytes(body)
+
+
+def atlas_picture(atlas: Atlas, tile: int = 128) -> Image.Image:
+    """Each cell: the patch that shows the prototype best, below it the same under the prototype's cosine."""
+    columns = max(len(plate.cards) for plate in atlas.plates)
+    cell = (tile + _GAP, 2 * tile + _CAPTION + _GAP + 8)
+    width = max(_LEFT + columns * cell[0] - _GAP + _MARGIN, _NARROWEST)
+    sheet = Image.new("RGB", (width, _HEAD + len(atlas.plates) * cell[1] + _FOOT), "white")
+    for row, plate in enumerate(atlas.plates):
+        top = _HEAD + row * cell[1]
+        _name(sheet, plate, top + _CAPTION)
+        for column, card in enumerate(plate.cards):
+            _cell(sheet, plate, card, (_LEFT + column * cell[0], top), tile)
+    _legend(sheet)
+    return sheet
+
+
+def _name(sheet: Image.Image, plate: Plate, top: int) -> None:
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((_MARGIN, top, _MARGIN + 4, top + 66), plate.colour)
+    figures = plate.figures
+    lines = [f"{len(plate.cards)} prototypes" if len(plate.cards) != 1 else "1 prototype"]
+    if figures["effective_prototypes"] is not None:
+        lines += [f"{figures['effective_prototypes']:.1f} effective", f"{100 * figures['claimed']:.0f} % claimed"]
+    draw.text((_MARGIN + 12, top - 1), _fitted(draw, plate.name, _font(16)), _INK, _font(16))
+    for place, line in enumerate(lines):
+        draw.text((_MARGIN + 12, top + 22 + 16 * place), line, _SOFT, _font(12))
+
+
+def _cell(sheet: Image.Image, plate: Plate, card: Card, place: tuple[int, int], tile: int) -> None:
+    draw, (left, top) = ImageDraw.Draw(sheet), place
+    draw.text((left, top + 2), str(card.number), _INK, _font(14))
+    word = "never wins" if card.share == 0 else f"{'dead, ' if card.dead else ''}{_short(card.share)}"
+    draw.text((left + tile, top + 3), word, _WARN if card.dead else _SOFT, _font(12), anchor="ra")
+    for turn in (0, 1):
+        corner = (left, top + _CAPTION + turn * tile)
+        if card.patches:
+            patch = card.patches[0]
+            picture = Image.fromarray(patch.image if turn == 0 else heat_of(patch, plate))
+            sheet.paste(_square(picture, tile), corner)
+        else:
+            draw.rectangle((*corner, corner[0] + tile - 1, corner[1] + tile - 1), _EMPTY)
+    bottom = top + _CAPTION + 2 * tile - 1
+    draw.rectangle((left, top + _CAPTION, left + tile - 1, bottom), outline=_RULE)
+
+
+def _legend(sheet: Image.Image) -> None:
+    draw, y = ImageDraw.Draw(sheet), sheet.height - _FOOT // 2
+    ramp = Image.fromarray(np.repeat(heat_palette()[:: 256 // _STEPS].repeat(4, 0)[None], 10, 0))
+    sheet.paste(ramp, (_LEFT, y - 5))
+    told = "cosine, lowest to highest of the class; outlined: the pixels it wins (%: of all of the class)"
+    draw.text((_LEFT + ramp.width + 8, y), told, _SOFT, _font(12), anchor="lm")
+
+
+def _square(picture: Image.Image, tile: int) -> Image.Image:
+    """The picture's middle square, at a tile's size."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    cut = picture.crop((left, top, left + side, top + side))
+    return cut.resize((tile, tile), Image.Resampling.LANCZOS)
+
+
+def _short(share: float) -> str:
+    return per_cent(share, 0 if share >= 0.01 else 2)
+
+
+def _fitted(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text, cut where it would reach the pictures."""
+    room = _LEFT - _MARGIN - 20
+    if draw.textlength(text, font) <= room:
+        return text
+    while text and draw.textlength(text + "…", font) > room:
+        text = text[:-1]
+    return text + "…"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _png(picture: Image.Image, exact: Sequence[Colour]) -> bytes:
+    """Few colours, without dithering: a third of the size, and hard to tell from all; `exact` ones are kept."""
+    free = 256 - len(exact)
+    photos = picture.quantize(free, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()
+    assert photos is not None
+    colours = [*np.ravel(exact).tolist(), *photos[: 3 * free]]
+    table = Image.new("P", (1, 1))
+    table.putpalette(colours)
+    indices = np.array(picture.quantize(palette=table, dither=Image.Dither.NONE))
+    pixels = np.asarray(picture).astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    for index, (red, green, blue) in enumerate(exact):  # Pillow takes the nearest of a coarse grid
+        indices[pixels == (red << 16 | green << 8 | blue)] = index
+    result = Image.fromarray(indices)
+    result.putpalette(colours)
+    buffer = io.BytesIO()
+    result.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -19,8 +19,8 @@ usual threshold for white in H&E."""
 _STEP = 0.008
 """Width of the soft step around it."""
 
-_WINDOW = 5
-"""Pixels over which the optical density is averaged, so that chinks between fibres stay tissue."""
+_WINDOW = 13
+"""Pixels over which the optical density is averaged, so that chinks between fibres and small lumina stay tissue."""
 
 
 def with_background(
@@ -34,7 +34,7 @@ def with_background(
 
     - `power`: (1 − max_c score)^power over the classes that pass the gate, as published: background is where none
       of them is active.
-    - `glass`: g, a soft step on the optical density, averaged over 5 x 5 pixels. Min–max normalisation lets some
+    - `glass`: g, a soft step on the optical density, averaged over 13 x 13 pixels. Min–max normalisation lets some
       class be active in glass too, so class scores are multiplied by 1 − g.
     """
     if kind == "none":
@@ -46,7 +46,7 @@ def with_background(
 
 
 def glass_share(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
-    """A soft step in [0, 1] on the mean optical density, averaged over 5 x 5 pixels: 1 is glass, 0 tissue."""
+    """A soft step in [0, 1] on the mean optical density, averaged over 13 x 13 pixels: 1 is glass, 0 tissue."""
     density = -images.clamp(min=1 / 255).log10().mean(1, keepdim=True)
     padded = F.pad(density, [_WINDOW // 2] * 4, mode="replicate")
     return torch.sigmoid((_GLASS_DENSITY - F.avg_pool2d(padded, _WINDOW, stride=1)) / _STEP)

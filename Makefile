@@ -18,8 +18,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/losses.py generated --out runs/bench
-	$(BIN)/python benchmarks/crf.py
+	$(BIN)/lpdseg benchmark benchmarks/configs/main.yaml --out runs/bench --jobs 2
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'lpdseg needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)'; exit 1; }

@@ -134,7 +134,7 @@ def evaluate(
     segmenter = run if isinstance(run, Segmenter) else load(run, checkpoint, device)
     if refine is not None:
         segmenter = segmenter.with_settings(refine=refine)
-    manifest = _same_classes(segmenter.classes, data, classes)
+    manifest = same_classes(segmenter.classes, data, classes)
 
     def tell(what: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(what, done, total)
@@ -221,8 +221,13 @@ def _settings(
     return parse_settings(values, source="the options")
 
 
-def _same_classes(wanted: TissueClasses, data: str | Path | Manifest, classes: str | None) -> Manifest:
-    """The data set, once it is sure that its classes are those of the run."""
+def same_classes(wanted: TissueClasses, data: str | Path | Manifest, classes: str | None) -> Manifest:
+    """The data set, once it is sure that its classes are those of the run, `wanted`.
+
+    `classes` says what the data's classes are where its files do not.
+
+    **Raises:** `CheckpointError` where they are others, `DataError` where they cannot be read.
+    """
     manifest = data if isinstance(data, Manifest) else _load_for(wanted, Path(data), classes)
     found = manifest.classes
     if found.channel_names != wanted.channel_names:

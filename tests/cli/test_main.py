@@ -14,7 +14,7 @@ from lpdseg.cli.main import main
 from lpdseg.cli.stop import Stopped
 from lpdseg.errors import DataError, SettingsError
 
-COMMANDS = ("demo", "data", "train", "evaluate", "segment", "doctor", "licenses")
+COMMANDS = ("demo", "data", "train", "evaluate", "segment", "prototypes", "benchmark", "doctor", "licenses")
 TRAIN = ["train", "--data", "d", "--out", "o", "--quiet"]
 
 
@@ -46,7 +46,7 @@ def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixtur
 def test_help_needs_no_pytorch() -> None:
     code = (
         "import sys\nfrom lpdseg.cli.main import main\n"
-        "for command in ('demo', 'train', 'evaluate', 'segment', 'doctor', 'licenses', 'data'):\n"
+        "for command in ('demo', 'train', 'evaluate', 'segment', 'prototypes', 'benchmark', 'doctor', 'data'):\n"
         "    main([command, '--help'])\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'transformers')))"
     )

@@ -8,8 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from lpdseg.errors import DataError, SettingsError
+from lpdseg.model.head import SegmentationHead
 from lpdseg.model.lpd import LPD
 from lpdseg.segment.segmenter import Calibration, Segmenter
+from lpdseg.segment.views import make_views, mean_of_views
 from lpdseg.settings import PredictSettings, View
 from lpdseg.tissue import TissueClasses
 
@@ -266,3 +268,41 @@ def test_with_settings_and_thresholds_leave_the_original_alone(build: Build) -> 
 def test_settings_that_do_not_exist_are_a_settings_error(changes: dict[str, Any], words: str, build: Build) -> None:
     with pytest.raises(SettingsError, match=words):
         build().with_settings(**changes)
+
+
+def with_head(segmenter: Segmenter, **changes: Any) -> Segmenter:
+    model = segmenter.model
+    assert isinstance(model, LPD)
+    torch.manual_seed(5)
+    model.head = SegmentationHead(model.encoder.widths, 2, 8).eval()
+    return segmenter.with_settings(**changes)
+
+
+def test_a_head_decides_where_there_is_one_unless_maps_are_asked_for(build: Build) -> None:
+    maps = build(background="none", gate="none")
+    image = picture(64, 64)
+    by_maps = maps.segment(image)
+    automatic = with_head(maps)
+    with torch.inference_mode():
+        assert isinstance(automatic.model, LPD) and automatic.model.head is not None
+        views = make_views(batch_of(image) / 255, automatic.settings.views)
+        dense = automatic.model.head(automatic.model.encoder(views)).softmax(1)
+    expected = F.interpolate(mean_of_views(dense, automatic.settings.views), size=(64, 64), mode="bilinear")[0]
+    np.testing.assert_allclose(automatic.segment(image).probabilities, expected.numpy(), atol=1e-5)
+    again = automatic.with_settings(source="maps").segment(image)
+    np.testing.assert_array_equal(again.scores, by_maps.scores)
+
+
+def test_a_head_is_needed_where_it_is_asked_for(build: Build) -> None:
+    with pytest.raises(SettingsError, match="needs a segmentation head"):
+        build(source="head")
+
+
+@pytest.mark.parametrize("background", ["none", "glass"])
+def test_an_offset_multiplies_the_odds_of_its_class(background: str, build: Build) -> None:
+    plain = build(background=background, gate="none")
+    shifted = plain.calibrated(Calibration(plain.calibration.thresholds, torch.tensor([1.5, 0.0])))
+    before, after = (segmenter.segment(picture(48, 48)).probabilities for segmenter in (plain, shifted))
+    np.testing.assert_allclose(
+        np.log(after[0] / after[1]), np.log(before[0] / before[1]) + 1.5, rtol=1e-3, atol=1e-3
+    )

@@ -54,7 +54,7 @@ def prototypes(
         settings = parse_settings(read_state(run, checkpoint.value)["settings"], source=str(run))
         atlas = make_atlas(
             segmenter,
-            api._same_classes(segmenter.classes, data, classes),
+            api.same_classes(segmenter.classes, data, classes),
             split.value,
             patches=patches,
             most=most,

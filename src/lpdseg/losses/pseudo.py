@@ -27,10 +27,10 @@ def confident_mask(
     - `probabilities`: sum 1 over the classes of the label.
     - `glass`: pixels without tissue, which are ignored; None where there are none.
     - `confidence`: pixels whose largest probability is below it are ignored. A patch with a single label is sure
-      everywhere.
+      everywhere, one without any nowhere.
     """
     best, index = probabilities.masked_fill(labels[:, :, None, None] == 0, 0.0).max(1)
-    unsure = best < confidence
+    unsure = (best < confidence) | (labels == 0).all(1)[:, None, None]
     if glass is not None:
         unsure = unsure | glass
     return index.masked_fill(unsure, IGNORED)

@@ -3,9 +3,6 @@
 B images, C classes, K prototypes in all.
 """
 
-from copy import deepcopy
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,17 +12,16 @@ from lpdseg.losses.active import active_prototypes, draw_pairs
 from lpdseg.losses.classification import classification_loss
 from lpdseg.losses.contrast import contrast_loss
 from lpdseg.losses.diversity import diversity_loss
-from lpdseg.losses.pseudo import candidate_loss, confident_mask, pseudo_mask_loss
+from lpdseg.losses.pseudo import IGNORED, candidate_loss, pseudo_mask_loss
 from lpdseg.losses.term import Term
-from lpdseg.maps.background import glass_share
-from lpdseg.maps.fuse import activation, fuse_scales
-from lpdseg.maps.labelling import class_probabilities, pseudo_mask
+from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.maps.merge import ImageMerge
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD, ScaleOutput
 from lpdseg.model.prototypes import Projection
 from lpdseg.settings import LossSettings, PredictSettings
 from lpdseg.training.base import Task, as_pixels, global_mean
+from lpdseg.training.teacher import Teacher
 
 
 class LpdTask(Task):
@@ -72,10 +68,9 @@ class LpdTask(Task):
             self.contrast_head = Projection(model.bank.weight.shape[1], hidden, self.image_encoder.width)
         self.last = model.scales - 1
         self.supervised = [level for level, weight in enumerate(settings.scale_weights) if weight > 0]
-        self.predict = predict
-        self.teacher: LPD | None = None
-        if model.head is not None:
-            self.teacher = deepcopy(model).requires_grad_(False).eval()
+        self.teacher: Teacher | None = None
+        if model.head is not None and predict is not None:
+            self.teacher = Teacher(model, settings.pseudo, predict)
 
     def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
         """See `Task.forward`. Until the loss warm-up is over the classification loss stands alone."""
@@ -93,59 +88,26 @@ class LpdTask(Task):
             loss = loss + self._pseudo(images, features, labels, done, parts)
         return {"loss": loss, **parts}
 
-    def train(self, mode: bool = True) -> "LpdTask":
-        """The teacher always predicts."""
-        super().train(mode)
-        if self.teacher is not None:
-            self.teacher.eval()
-        return self
-
     def after_step(self, step: int) -> None:
-        """Moves the teacher towards the student."""
-        if self.teacher is None:
-            return
-        keep = min(self.settings.pseudo.momentum, step / (step + 10))
-        with torch.no_grad():
-            for old, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
-                old.lerp_(new, 1 - keep)
-            for held, current in zip(self.teacher.buffers(), self.model.buffers(), strict=True):
-                held.copy_(current)
+        """Lets the teacher follow."""
+        if self.teacher is not None:
+            self.teacher.follow(self.model, step)
 
     def _pseudo(
         self, images: Tensor, features: list[Tensor], labels: Tensor, done: float, parts: dict[str, Tensor]
     ) -> Tensor:
-        assert self.model.head is not None
+        """Teaches the head with the teacher's masks; pixels it is unsure of may take the label's classes only."""
+        assert self.model.head is not None and self.teacher is not None
         settings = self.settings.pseudo
         size = (images.shape[-2] // settings.stride, images.shape[-1] // settings.stride)
-        mask = self._teach(images, labels, done, size)
+        mask = self.teacher.masks(images, labels, done, size)
         dense = F.interpolate(self.model.head(features).float(), size=size, mode="bilinear", align_corners=False)
         parts["pseudo"] = global_mean(pseudo_mask_loss(dense, mask, settings.balance))
+        loss = parts["pseudo"]
         if settings.candidates > 0:
-            parts["candidates"] = global_mean(candidate_loss(dense, labels, mask < 0))
-            return settings.weight * (parts["pseudo"] + settings.candidates * parts["candidates"])
-        parts["taught"] = (mask >= 0).float().mean()
-        return settings.weight * parts["pseudo"]
-
-    @torch.no_grad()
-    def _teach(self, images: Tensor, labels: Tensor, done: float, size: tuple[int, int]) -> Tensor:
-        assert self.teacher is not None and self.teacher.head is not None and self.predict is not None
-        settings = self.settings.pseudo
-        fusion = {level: weight for level, weight in enumerate(self.predict.fusion) if weight > 0}
-        features = self.teacher.encoder(images)
-        outputs = self.teacher.compare(features, fusion)
-        maps = {level: activation(self.teacher.merge(output.maps, "softmax")) for level, output in outputs.items()}
-        probabilities = class_probabilities(fuse_scales(maps, fusion, size), labels > 0, None, settings.temperature)
-        share = settings.blend * min(1.0, max(0.0, (done - settings.start) / settings.ramp))
-        if share > 0:
-            dense = F.interpolate(
-                self.teacher.head(features).float(), size=size, mode="bilinear", align_corners=False
-            )
-            own = dense.masked_fill(labels[:, :, None, None] == 0, -torch.inf).softmax(1)
-            probabilities = (1 - share) * probabilities + share * own
-        glass = None
-        if self.predict.background == "glass":
-            glass = F.interpolate(glass_share(images), size=size, mode="area")[:, 0] > 0.5
-        return confident_mask(probabilities, labels, glass, settings.confidence)
+            parts["candidates"] = global_mean(candidate_loss(dense, labels, mask == IGNORED))
+            loss = loss + settings.candidates * parts["candidates"]
+        return settings.weight * loss
 
     def _classification(self, outputs: dict[int, ScaleOutput], labels: Float[Tensor, "B C"]) -> Term:
         logits = [self.model.image_logits(outputs[level].maps, self.merge) for level in self.supervised]

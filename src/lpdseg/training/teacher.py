@@ -1,0 +1,85 @@
+"""The teacher of the segmentation head: a moving average of the model, which turns image-level labels into masks.
+
+B images, C classes, h x w pixels of a pseudo mask. One-stage self-training in this form: Ru et al. 2022 (AFA,
+arXiv 2203.02664), Ru et al. 2023 (ToCo, arXiv 2303.01267).
+"""
+
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lpdseg.losses.pseudo import confident_mask
+from lpdseg.maps.background import glass_share
+from lpdseg.maps.fuse import activation, fuse_scales
+from lpdseg.maps.labelling import class_probabilities
+from lpdseg.model.lpd import LPD
+from lpdseg.settings import PredictSettings, PseudoSettings
+
+_START = 10
+"""Steps over which the average is short, so that the first weights are soon forgotten."""
+
+
+class Teacher(nn.Module):
+    """A copy of a model that follows it and is never trained.
+
+    **Arguments:**
+
+    - `model`: with a segmentation head.
+    - `predict`: fusion weights, and whether background is glass.
+    """
+
+    def __init__(self, model: LPD, settings: PseudoSettings, predict: PredictSettings) -> None:
+        super().__init__()
+        self.model = deepcopy(model).requires_grad_(False).eval()
+        self.settings, self.glass = settings, predict.background == "glass"
+        self.fusion = {level: weight for level, weight in enumerate(predict.fusion) if weight > 0}
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """The teacher always predicts, whatever its owner does."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def follow(self, model: LPD, step: int) -> None:
+        """Moves towards `model`, which has made `step` steps: weights as a moving average, buffers at once."""
+        keep = min(self.settings.momentum, step / (step + _START))
+        for old, new in zip(self.model.parameters(), model.parameters(), strict=True):
+            old.lerp_(new, 1 - keep)
+        for held, current in zip(self.model.buffers(), model.buffers(), strict=True):
+            held.copy_(current)
+
+    @torch.no_grad()
+    def masks(
+        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B C"], done: float, size: tuple[int, int]
+    ) -> Int[Tensor, "B h w"]:
+        """Pseudo masks of `size`, limited to the classes of the label; see `lpdseg.losses.pseudo.confident_mask`.
+
+        They come from the class maps, and more and more from the teacher's own head as `done` grows.
+        """
+        features = self.model.encoder(images)
+        probabilities = self._by_maps(features, labels, size)
+        share = self._share_of_head(done)
+        if share > 0:
+            probabilities = (1 - share) * probabilities + share * self._by_head(features, labels, size)
+        glass = None
+        if self.glass:
+            glass = F.interpolate(glass_share(images), size=size, mode="area")[:, 0] > 0.5
+        return confident_mask(probabilities, labels, glass, self.settings.confidence)
+
+    def _share_of_head(self, done: float) -> float:
+        ramp = (done - self.settings.start) / self.settings.ramp
+        return self.settings.blend * min(1.0, max(0.0, ramp))
+
+    def _by_maps(self, features: list[Tensor], labels: Tensor, size: tuple[int, int]) -> Tensor:
+        outputs = self.model.compare(features, self.fusion)
+        maps = {level: activation(self.model.merge(output.maps, "softmax")) for level, output in outputs.items()}
+        scores = fuse_scales(maps, self.fusion, size)
+        return class_probabilities(scores, labels > 0, None, self.settings.temperature)
+
+    def _by_head(self, features: list[Tensor], labels: Tensor, size: tuple[int, int]) -> Tensor:
+        assert self.model.head is not None
+        dense = F.interpolate(self.model.head(features).float(), size=size, mode="bilinear", align_corners=False)
+        absent = (labels == 0) & (labels > 0).any(1, keepdim=True)
+        return dense.masked_fill(absent[:, :, None, None], -torch.inf).softmax(1)

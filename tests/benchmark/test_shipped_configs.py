@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from lpdseg.benchmark.config import read_config
+from lpdseg.benchmark.plan import all_settings
+
+CONFIGS = sorted((Path(__file__).parents[2] / "benchmarks" / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_run_of_a_shipped_benchmark_has_valid_settings(path: Path) -> None:
+    config = read_config(path)
+    found = all_settings(config, config.data, {"LPDSEG_DATA": "somewhere"})
+    assert len(found) == len(config.seeds) * len(config.data) * len(config.variants)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_variants_of_a_shipped_benchmark_train_alike(path: Path) -> None:
+    config = read_config(path)
+    found = all_settings(config, config.data, {"LPDSEG_DATA": "somewhere"})
+    for (data, _, seed), settings in found.items():
+        reference = found[data, config.reference, seed]
+        assert settings.train == reference.train
+        assert settings.model.encoder == reference.model.encoder
+
+
+def test_there_is_something_to_check() -> None:
+    assert {"main", "smoke", "ablation-losses"} <= {path.stem for path in CONFIGS}

@@ -45,7 +45,9 @@ def test_shipped_configs_are_valid(path: Path) -> None:
         ({"set": "train.epochs=6"}, "set = 'train.epochs=6' cannot be used"),
         ({"data": {"x": {}}}, "data.x: a data set needs either 'path' or 'generate'"),
         ({"data": {"x": {"path": "p", "generate": {"patches": {"train": 1}}}}}, "either 'path' or 'generate'"),
-        ({"variants": {"LPD": {"data": {"bcss": []}}}}, "'LPD' has settings for 'bcss', which is no data set"),
+        ({"variants": {"LPD": {"data": {"bcss": []}}}}, "the variant 'LPD' names 'bcss', which is no data set"),
+        ({"variants": {"LPD": {}, "CAM": {"only": ["x"]}}}, "the variant 'CAM' names 'x', which is no data set"),
+        ({"variants": {"LPD": {"only": ["glas"]}}}, "the reference 'LPD' must run on every data set"),
         ({"variants": {"LPD": {}, "glas": {}}}, "'glas' is both a variant and a data set"),
     ],
 )

@@ -68,12 +68,20 @@ class DataSet(_Part):
 
 
 class Variant(_Part):
-    """What is compared: a method, a preset in place of the data set's, overrides, and more of them per data set."""
+    """What is compared: a method, a preset in place of the data set's, overrides, and more of them per data set.
+
+    `only` names the data sets on which it can be run; none: all.
+    """
 
     method: str | None = None
     preset: str | None = None
     overrides: Overrides = Field((), alias="set")
     data: dict[str, Overrides] = {}
+    only: tuple[str, ...] = ()
+
+    def runs_on(self, data: str) -> bool:
+        """Whether it is compared on that data set."""
+        return not self.only or data in self.only
 
 
 def _or_empty(value: Any) -> Any:
@@ -103,9 +111,11 @@ class Config(_Part):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed is listed twice")
         for name, variant in self.variants.items():
-            for data in variant.data:
+            for data in (*variant.data, *variant.only):
                 if data not in self.data:
-                    raise ValueError(f"the variant {name!r} has settings for {data!r}, which is no data set")
+                    raise ValueError(f"the variant {name!r} names {data!r}, which is no data set")
+        if self.variants[self.reference].only:
+            raise ValueError(f"the reference {self.reference!r} must run on every data set; leave out its 'only'")
         both = set(self.variants) & set(self.data)
         if both:
             raise ValueError(

@@ -49,6 +49,8 @@ def all_settings(
     for seed in config.seeds:
         for name, source in data.items():
             for label, variant in config.variants.items():
+                if not variant.runs_on(name):
+                    continue
                 try:
                     found[name, label, seed] = _settings(config, name, source, variant, seed, environment)
                 except SettingsError as error:

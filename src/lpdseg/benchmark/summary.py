@@ -87,7 +87,11 @@ def summarise(config: Config, outcomes: Sequence[Outcome], trained_on: dict[str,
 
 
 def _section(config: Config, outcomes: Sequence[Outcome], data: str, gate: str, counts: tuple[int, int]) -> Section:
-    groups = {name: [one for one in outcomes if one.run.variant == name] for name in config.variants}
+    groups = {
+        name: [one for one in outcomes if one.run.variant == name]
+        for name, variant in config.variants.items()
+        if variant.runs_on(data)
+    }
     budgets = {name: budget(group[0].run.settings, counts[0]) for name, group in groups.items()}
     reference = config.reference
     finished = [one for one in outcomes if one.result]

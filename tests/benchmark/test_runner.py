@@ -27,6 +27,11 @@ PATIENCE = 300
 """Seconds until a process that answers nothing counts as stuck; machines that run tests are busy."""
 
 
+def heed_ctrl_c() -> None:
+    """Tests may run in a shell's background, where the signal is ignored and every process inherits that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def write(folder: Path, data: Path, settings: tuple[str, ...], **changes: Any) -> Path:
     values = {
         "name": "small",
@@ -199,7 +204,9 @@ def test_ctrl_c_asks_the_processes_to_save(
         "--jobs",
         "2",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     until = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < until:
         logs = [log.read_text() for log in (tmp_path / "out" / "runs").glob("*/log.txt")]

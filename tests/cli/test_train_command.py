@@ -14,6 +14,11 @@ import pytest
 from lpdseg.cli.main import main
 
 
+def heed_ctrl_c() -> None:
+    """Tests may run in a shell's background, where the signal is ignored and every process inherits that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def words(data: Path, out: Path, settings: tuple[str, ...], *more: str) -> list[str]:
     changes = [word for setting in settings for word in ("--set", setting)]
     start = ["train", "--data", str(data), "--out", str(out), "--device", "cpu", "--classes", "pink,blue"]
@@ -50,6 +55,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_goes_on(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=heed_ctrl_c,
     )
     until = time.monotonic() + 120
     metrics = out / "metrics.jsonl"

@@ -177,6 +177,8 @@ def _stop_with_the_parent() -> None:
 
 def main(folder: Path) -> int:
     """Does the job of a folder as a process of its own; 0: done, 1: failed, 130: stopped."""
+    # A benchmark in a shell's background ignores the signal, and so would its processes, which it stops with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _stop_with_the_parent()
     try:
         return 0 if do(Job.read(folder), folder) else 1

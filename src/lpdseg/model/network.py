@@ -3,6 +3,7 @@
 B images, C classes; scale l has H_l x W_l pixels.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ class Reading:
     dense: Float[Tensor, "B C H_0 W_0"] | None = None
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """An encoder and what a method puts on it."""
 
     encoder: "Encoder"
@@ -48,15 +49,16 @@ class Network(nn.Module):
         return next(self.parameters()).device
 
     @property
+    @abstractmethod
     def has_head(self) -> bool:
         """Whether `read` can give dense logits."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def has_maps(self) -> bool:
         """Whether `read` can give class maps and image-level logits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(
         self,
         images: Float[Tensor, "B 3 H W"],
@@ -70,4 +72,3 @@ class Network(nn.Module):
         `merge` and `image_merge` say how prototypes become classes in maps and in image-level logits; networks
         without prototypes have nothing to merge.
         """
-        raise NotImplementedError

@@ -1,5 +1,6 @@
 """What the loop knows of a method: a batch in, the loss and its parts out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from lpdseg.model.image_encoders import ImageEncoder
 from lpdseg.model.network import Network
 
 
-class Task(nn.Module):
+class Task(nn.Module, ABC):
     """A network and what is minimised to train it.
 
     **Attributes:**
@@ -35,12 +36,12 @@ class Task(nn.Module):
         self.model = model
         self.image_encoder = None
 
+    @abstractmethod
     def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
         """`image` (uint8), `labels`, and `mask` where the method needs it → `loss` and its parts, unweighted.
 
         `done` is the share of the training's steps that lie behind, in [0, 1).
         """
-        raise NotImplementedError
 
     def prepare(self, patches: TrainingPatches) -> None:
         """Called once, before the first step of a run that starts; what it finds belongs into saved buffers."""

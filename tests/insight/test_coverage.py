@@ -20,7 +20,7 @@ from lpdseg.insight.survey import patch_use, sibling_similarity, survey_split
 from lpdseg.insight.usage import is_dead, mean_share, mutual_information, share_interval, usage
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.model.lpd import LPD
-from lpdseg.model.network import Network
+from lpdseg.model.network import Network, Reading
 from lpdseg.model.prototypes import PrototypeBank
 from lpdseg.segment.segmenter import Calibration, Segmenter
 from lpdseg.settings import PredictSettings
@@ -337,6 +337,9 @@ class Bare(Network):
     @property
     def has_maps(self) -> bool:
         return True
+
+    def read(self, *args: object, **kwargs: object) -> Reading:
+        return Reading()
 
 
 def test_what_cannot_be_measured_is_said(tiny_lpd: Callable[..., LPD], plain: Manifest) -> None:

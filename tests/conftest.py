@@ -23,6 +23,7 @@ install_import_hook(
         "lpdseg.data.augment",
         "lpdseg.data.check",
         "lpdseg.data.check_problems",
+        "lpdseg.data.composites",
         "lpdseg.data.dataset",
         "lpdseg.data.patches",
         "lpdseg.data.synthetic.dataset",
@@ -84,13 +85,14 @@ def tiny_lpd() -> Callable[..., "LPD"]:
         widths: tuple[int, ...] = (4, 5, 6),
         strides: tuple[int, ...] = (4, 8, 16),
         seed: int = 0,
+        head: int = 0,
     ) -> "LPD":
         from lpdseg.model.encoders import Encoder
         from lpdseg.model.lpd import LPD
 
         torch.manual_seed(seed)
         encoder = Encoder(PooledBackbone(widths, strides), widths, mean=(0.5,) * 3, std=(0.25,) * 3)
-        return LPD(encoder, counts, width=8, hidden=7, temperature=0.07)
+        return LPD(encoder, counts, width=8, hidden=7, temperature=0.07, head=head)
 
     return build
 

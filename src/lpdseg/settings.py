@@ -85,6 +85,7 @@ class ModelSettings(_Section):
     hidden_dim: Count = 256
     temperature: Positive = Field(0.07, description="start of 1/s, s the learnable scale of the cosine")
     merge: Literal["mean", "softmax", "pixel"] = Field("pixel", description="prototypes → class while training")
+    head_width: Count = Field(128, description="channels of the segmentation head, where there is one")
 
 
 class ContrastSettings(_Section):
@@ -111,7 +112,7 @@ class DiversitySettings(_Section):
 class PseudoSettings(_Section):
     """The segmentation head, taught by a moving average of the model with its own label-limited pseudo masks."""
 
-    weight: NonNegative = Field(0.0, description="0: no head")
+    weight: NonNegative = Field(0.0, description="0: the head is not taught so")
     start: Fraction = Field(0.2, description="share of the steps before the head is taught")
     temperature: Positive = Field(0.1, description="of the softmax over the teacher's class scores in [0, 1]")
     confidence: Fraction = Field(0.7, description="pixels below this probability teach nothing")
@@ -125,7 +126,14 @@ class PseudoSettings(_Section):
     ramp: Positive = Field(0.3, description="share of the steps over which that share rises")
     momentum: Momentum = Field(0.99, description="of the teacher")
     stride: Count = Field(2, description="pixels of the patch per pixel of the pseudo mask")
-    width: Count = Field(128, description="channels of the head")
+
+
+class CompositeSettings(_Section):
+    """The segmentation head, taught with composites of patches that show one class alone; their masks are exact."""
+
+    weight: NonNegative = Field(0.0, description="0: the head is not taught so")
+    every: Count = Field(2, description="one composite for so many patches of a batch")
+    sources: int = Field(3, ge=2, description="most patches, each of another class, in a composite")
 
 
 class LossSettings(_Section):
@@ -135,7 +143,13 @@ class LossSettings(_Section):
     warmup: Fraction = Field(0.16, description="share of the steps with the classification loss alone")
     contrast: ContrastSettings = ContrastSettings()
     diversity: DiversitySettings = DiversitySettings()
+    composite: CompositeSettings = CompositeSettings()
     pseudo: PseudoSettings = PseudoSettings()
+
+    @property
+    def teaches_head(self) -> bool:
+        """Whether there is a segmentation head: something teaches it."""
+        return self.composite.weight > 0 or self.pseudo.weight > 0
 
 
 class TrainSettings(_Section):

@@ -121,8 +121,11 @@ def test_same_seed_same_parameters_other_seed_other_parameters(data: Manifest, t
         assert_same_run(tmp_path / "a", tmp_path / "c")
 
 
-def test_signal_saves_and_resume_ends_at_the_same_parameters(data: Manifest, tmp_path: Path) -> None:
-    settings = small_settings()
+@pytest.mark.parametrize("overrides", [(), ("loss.composite.weight=0.5",)], ids=["plain", "composites"])
+def test_signal_saves_and_resume_ends_at_the_same_parameters(
+    overrides: tuple[str, ...], data: Manifest, tmp_path: Path
+) -> None:
+    settings = small_settings(*overrides)
     whole = train(settings, data, tmp_path / "whole")
 
     part = train(settings, data, tmp_path / "part", reporter=StopAfter(4))

@@ -10,7 +10,7 @@ from lpdseg.losses.term import Term
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.model.image_encoders import FrozenTower, SelfEncoder
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import ContrastSettings, DiversitySettings, LossSettings
+from lpdseg.settings import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings, PredictSettings
 from lpdseg.training.task import LpdTask, global_mean
 
 
@@ -229,3 +229,51 @@ def test_only_patches_below_the_stride_are_padded(build: Callable[..., LpdTask])
     task(batch(side=48), done=0.0)
     task(batch(side=20), done=0.0)
     assert seen == [(48, 48), (32, 32)]
+
+
+def taught(lpd: LPD, background: str = "none") -> LpdTask:
+    settings = losses({"weight": 0.0}, diversity=0.0).model_copy(
+        update={"composite": CompositeSettings(weight=0.4)}
+    )
+    predict = PredictSettings(fusion=(0, 0.4, 0.6), background=background)  # type: ignore[arg-type]
+    return LpdTask(lpd, settings, "mean", None, None, hidden=7, predict=predict)
+
+
+def composites(side: int = 32) -> dict[str, Tensor]:
+    """Two composites, the upper halves of class 0; the right third of the first one is glass."""
+    images = torch.randint(40, 160, (2, 3, side, side), dtype=torch.uint8)
+    images[0, :, :, side * 2 // 3 :] = 250
+    mask = torch.ones(2, side, side, dtype=torch.uint8)
+    mask[:, : side // 2] = 0
+    return {"composite": images, "composite_mask": mask}
+
+
+def test_the_head_learns_the_masks_of_composites_from_the_first_step(tiny_lpd: Callable[..., LPD]) -> None:
+    lpd = tiny_lpd(head=8)
+    assert lpd.head is not None
+    made = batch() | composites()
+    parts = taught(lpd)(made, done=0.0)
+    assert set(parts) == {"loss", "classification", "composite"}
+    torch.testing.assert_close(parts["loss"], parts["classification"] + 0.4 * parts["composite"])
+    with torch.no_grad():
+        logits = lpd.head(lpd.encoder(made["composite"].float() / 255))
+        full = nn.functional.interpolate(logits, size=(32, 32), mode="bilinear", align_corners=False)
+        expected = nn.functional.cross_entropy(full, made["composite_mask"].long())
+    torch.testing.assert_close(parts["composite"].detach(), expected)
+    parts["loss"].backward()
+    assert all(parameter.grad is not None for parameter in lpd.head.parameters())
+
+
+def test_glass_in_a_composite_teaches_nothing(tiny_lpd: Callable[..., LPD]) -> None:
+    made = batch() | composites()
+    one = taught(tiny_lpd(head=8), "glass")(made, done=0.0)["composite"]
+    made["composite_mask"][0, :, 29:] = 1  # far inside the glass
+    changed = taught(tiny_lpd(head=8), "glass")(made, done=0.0)["composite"]
+    torch.testing.assert_close(one, changed)
+    assert not taught(tiny_lpd(head=8))(made, done=0.0)["composite"].isclose(one)
+
+
+def test_padding_of_small_composites_teaches_nothing(tiny_lpd: Callable[..., LPD]) -> None:
+    made = batch(side=20) | composites(side=20)
+    parts = taught(tiny_lpd(head=8), "glass")(made, done=0.0)
+    assert bool(parts["composite"].isfinite()) and parts["composite"].item() > 0

@@ -7,7 +7,6 @@ from collections.abc import Collection
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from lpdseg.maps.merge import ImageMerge, Merge
 from lpdseg.model.encoders import Encoder
@@ -52,6 +51,4 @@ class DenseNetwork(Network):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
         """RGB in [0, 1] → class logits of every pixel, in float32."""
-        size = (images.shape[-2], images.shape[-1])
-        logits = self.head(self.encoder(images)).float()
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return self.head.at_size(self.encoder(images), (images.shape[-2], images.shape[-1]))

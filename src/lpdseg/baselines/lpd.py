@@ -14,8 +14,9 @@ def network(encoder: Encoder, settings: Settings, classes: int) -> LPD:
 
     **Raises:** `SettingsError` where the settings name prototypes for another number of classes.
     """
-    head = settings.loss.pseudo.width if settings.loss.pseudo.weight > 0 else 0
-    return prototype_network(encoder, settings, classes, head)
+    return prototype_network(
+        encoder, settings, classes, settings.model.head_width if settings.loss.teaches_head else 0
+    )
 
 
 def prototype_network(encoder: Encoder, settings: Settings, classes: int, head: int) -> LPD:

@@ -36,7 +36,7 @@ STAGE = 0.5
 
 
 class PbipTask(Task):
-    """Both stages; `loss.diversity` and `loss.pseudo` but for the head's width are not used.
+    """Both stages; `loss.diversity`, `loss.composite` and `loss.pseudo` are not used.
 
     **Attributes:**
 
@@ -145,7 +145,7 @@ class PbipTask(Task):
 
 def network(encoder: Encoder, settings: Settings, classes: int) -> DenseNetwork:
     """The segmentation network of stage 2."""
-    return DenseNetwork(encoder, classes, settings.loss.pseudo.width)
+    return DenseNetwork(encoder, classes, settings.model.head_width)
 
 
 def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> PbipTask:

@@ -38,8 +38,8 @@ def tissue_only(mask: UInt8[Tensor, "B H W"], classes: int) -> Int[Tensor, "B H 
 
 
 def network(encoder: Encoder, settings: Settings, classes: int) -> DenseNetwork:
-    """The encoder with a head of `loss.pseudo.width` channels."""
-    return DenseNetwork(encoder, classes, settings.loss.pseudo.width)
+    """The encoder with a head of `model.head_width` channels."""
+    return DenseNetwork(encoder, classes, settings.model.head_width)
 
 
 def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> SupervisedTask:

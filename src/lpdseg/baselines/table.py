@@ -18,15 +18,17 @@ class Method:
     - `network`: from an encoder, the settings and the number of classes to the network that predicts.
     - `task`: that network and its objective, at the first step.
     - `needs_masks`: whether it is trained on true masks; those of the others are never opened.
+    - `composites`: whether it learns from composites where `loss.composite.weight` is above 0.
     """
 
     network: Callable[[Encoder, Settings, int], Network]
     task: Callable[[Encoder, Settings, TissueClasses], Task]
     needs_masks: bool = False
+    composites: bool = False
 
 
 METHODS: dict[MethodName, Method] = {
-    "lpd": Method(lpd.network, lpd.task),
+    "lpd": Method(lpd.network, lpd.task, composites=True),
     "cam": Method(cam.network, cam.task),
     "pbip": Method(pbip.network, pbip.task),
     "supervised": Method(supervised.network, supervised.task, needs_masks=True),

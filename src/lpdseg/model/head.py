@@ -40,3 +40,9 @@ class SegmentationHead(nn.Module):
             )
         logits: Tensor = self.mix(total)
         return logits
+
+    def at_size(
+        self, features: Sequence[Float[Tensor, "B _C_l _H_l _W_l"]], size: tuple[int, int]
+    ) -> Float[Tensor, "B C H W"]:
+        """The same, upsampled to (H, W) bilinearly, in float32."""
+        return F.interpolate(self(features).float(), size=size, mode="bilinear", align_corners=False)

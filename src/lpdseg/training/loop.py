@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lpdseg.baselines.table import METHODS
-from lpdseg.data.dataset import GlobalBatches, TrainingPatches, steps_per_epoch
+from lpdseg.data.composites import TrainingBatches
+from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
 from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
 from lpdseg.files import write_text
@@ -34,6 +35,7 @@ from lpdseg.training.setup import (
     check_run_folder,
     load_trained,
     read_resumable,
+    training_batches,
     training_patches,
 )
 from lpdseg.training.stop import leave_signals_to_the_parent, stop_requested
@@ -90,8 +92,8 @@ def train(
     fabric = make_fabric(engine or Engine(), settings.train)
     described = describe_data(data, METHODS[settings.method].needs_masks)
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if resume else None
-    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state)
-    return trainer.fit(training_patches(records, settings, data.classes))
+    batches = training_batches(training_patches(records, settings, data.classes), settings, data.classes)
+    return _Trainer(settings, data, described, run, fabric, reporter or Silent(), state).fit(batches)
 
 
 class _Trainer:
@@ -137,13 +139,13 @@ class _Trainer:
         self.thresholds, self.offsets = state["thresholds"], state["offsets"]
         self.seconds = state["seconds"]
 
-    def fit(self, patches: TrainingPatches) -> TrainResult:
+    def fit(self, training: TrainingBatches) -> TrainResult:
         """Runs the steps that are left."""
         self.began = time.monotonic()
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
-        batches = self.fabric.setup_dataloaders(self._loader(patches), use_distributed_sampler=False)
+        batches = self.fabric.setup_dataloaders(self._loader(training), use_distributed_sampler=False)
         if self.step == 0:
-            self.task.prepare(patches)
+            self.task.prepare(training.patches)
         in_first_process(self.fabric, self._start_record)
         metrics = Metrics(self.run, self.step) if self.leads else None
         self.reporter.start(self.step, self.total)
@@ -246,9 +248,9 @@ class _Trainer:
     def _rate(self, step: int) -> float:
         return staged_learning_rate(step, self.total, self.task.stages, self.settings.train)
 
-    def _loader(self, patches: TrainingPatches) -> DataLoader[dict[str, Tensor]]:
+    def _loader(self, training: TrainingBatches) -> DataLoader[dict[str, Tensor]]:
         sampler = GlobalBatches(
-            len(patches),
+            len(training.patches),
             self.settings.train.batch,
             self.settings.train.seed,
             self.step,
@@ -258,8 +260,9 @@ class _Trainer:
         )
         workers = self.settings.data.workers
         return DataLoader(
-            patches,
-            batch_sampler=sampler,
+            training,
+            sampler=sampler,
+            batch_size=None,  # the sampler draws whole batches
             num_workers=workers,
             pin_memory=self.fabric.device.type == "cuda",
             multiprocessing_context="spawn" if workers else None,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lpdseg.baselines.table import METHODS
+from lpdseg.data.composites import Composites, TrainingBatches
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import PatchRecord
@@ -77,6 +78,17 @@ def training_patches(
         masks_of=classes if METHODS[settings.method].needs_masks else None,
         cache=data.cache,
     )
+
+
+def training_batches(patches: TrainingPatches, settings: Settings, classes: TissueClasses) -> TrainingBatches:
+    """Batches of the patches, with composites where the method is to learn from them.
+
+    **Raises:** `DataError` where a class never stands alone, and so cannot be in a composite.
+    """
+    wanted = settings.loss.composite
+    if wanted.weight == 0 or not METHODS[settings.method].composites:
+        return TrainingBatches(patches)
+    return TrainingBatches(patches, Composites(patches, classes.names, wanted.sources), wanted.every)
 
 
 def build_task(settings: Settings, classes: TissueClasses, architecture: dict[str, Any] | None = None) -> Task:

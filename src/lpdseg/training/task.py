@@ -3,9 +3,8 @@
 B images, C classes, K prototypes in all.
 """
 
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError
 from lpdseg.losses.active import active_prototypes, draw_pairs
@@ -14,6 +13,7 @@ from lpdseg.losses.contrast import contrast_loss
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.pseudo import IGNORED, candidate_loss, pseudo_mask_loss
 from lpdseg.losses.term import Term
+from lpdseg.maps.background import glass_share
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.maps.merge import ImageMerge
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
@@ -37,7 +37,8 @@ class LpdTask(Task):
     - `image_encoder`: of the contrast, or None for none.
     - `background_power`: of the pseudo mask; None where every pixel belongs to a class.
     - `hidden`: width inside the projection to the image encoder's space.
-    - `predict`: how class maps become the pseudo masks of the segmentation head; needed where there is one.
+    - `predict`: how class maps become pseudo masks, and whether background is glass; needed where there is a
+      segmentation head.
 
     **Raises:** `SettingsError` for loss weights that do not fit the encoder, or a contrast of a single class.
     """
@@ -69,8 +70,9 @@ class LpdTask(Task):
         self.last = model.scales - 1
         self.supervised = [level for level, weight in enumerate(settings.scale_weights) if weight > 0]
         self.teacher: Teacher | None = None
-        if model.head is not None and predict is not None:
+        if model.head is not None and predict is not None and settings.pseudo.weight > 0:
             self.teacher = Teacher(model, settings.pseudo, predict)
+        self.glass = predict is not None and predict.background == "glass"
 
     def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
         """See `Task.forward`. Until the loss warm-up is over the classification loss stands alone."""
@@ -84,6 +86,8 @@ class LpdTask(Task):
         if beyond:
             loss = loss + self._contrast(images, outputs[self.last], labels, parts)
             loss = loss + self._diversity(outputs[self.last], labels, parts)
+        if self.settings.composite.weight > 0:
+            loss = loss + self._composite(batch["composite"], batch["composite_mask"], parts)
         if self.teacher is not None and done >= self.settings.pseudo.start:
             loss = loss + self._pseudo(images, features, labels, done, parts)
         return {"loss": loss, **parts}
@@ -93,6 +97,19 @@ class LpdTask(Task):
         if self.teacher is not None:
             self.teacher.follow(self.model, step)
 
+    def _composite(
+        self, composites: UInt8[Tensor, "N 3 H W"], mask: UInt8[Tensor, "N H W"], parts: dict[str, Tensor]
+    ) -> Tensor:
+        """Teaches the head with composites, whose masks are known; glass belongs to no class."""
+        assert self.model.head is not None
+        images, target = as_pixels(composites), mask.long()
+        height, width = target.shape[-2:]
+        if self.glass:
+            target = target.masked_fill(glass_share(images)[:, 0, :height, :width] > 0.5, IGNORED)
+        dense = self.model.head.at_size(self.model.encoder(images), (images.shape[-2], images.shape[-1]))
+        parts["composite"] = global_mean(pseudo_mask_loss(dense[..., :height, :width], target))  # no padded pixels
+        return self.settings.composite.weight * parts["composite"]
+
     def _pseudo(
         self, images: Tensor, features: list[Tensor], labels: Tensor, done: float, parts: dict[str, Tensor]
     ) -> Tensor:
@@ -101,7 +118,7 @@ class LpdTask(Task):
         settings = self.settings.pseudo
         size = (images.shape[-2] // settings.stride, images.shape[-1] // settings.stride)
         mask = self.teacher.masks(images, labels, done, size)
-        dense = F.interpolate(self.model.head(features).float(), size=size, mode="bilinear", align_corners=False)
+        dense = self.model.head.at_size(features, size)
         parts["pseudo"] = global_mean(pseudo_mask_loss(dense, mask, settings.balance))
         loss = parts["pseudo"]
         if settings.candidates > 0:

@@ -80,6 +80,6 @@ class Teacher(nn.Module):
 
     def _by_head(self, features: list[Tensor], labels: Tensor, size: tuple[int, int]) -> Tensor:
         assert self.model.head is not None
-        dense = F.interpolate(self.model.head(features).float(), size=size, mode="bilinear", align_corners=False)
+        dense = self.model.head.at_size(features, size)
         absent = (labels == 0) & (labels > 0).any(1, keepdim=True)
         return dense.masked_fill(absent[:, :, None, None], -torch.inf).softmax(1)

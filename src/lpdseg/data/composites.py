@@ -1,0 +1,124 @@
+"""Composite patches: regions of patches that show one class alone, put together with the mask that follows from it.
+
+A patch whose image-level label names a single class is that class wherever it is tissue. Two or three of them, cut
+along random smooth borders, are an image of several classes whose mask is known, though nobody drew one. The idea
+is that of HisynSeg (Fang et al. 2025, arXiv 2412.20924); the borders here are those of random fields.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset, default_collate
+
+from lpdseg.data.augment import random_orientation, stain_jitter
+from lpdseg.data.dataset import Draw, TrainingPatches
+from lpdseg.errors import DataError
+
+_COMPOSITE = 4  # first word of the seed: another stream than those of order, variation and image bank
+_CELLS = (3, 6)
+"""Fewest and most cells along a side of the random fields: a region is about a side divided by this wide."""
+_TILT = 0.5
+"""Spread of what is added to a whole field, against 1 of its cells: how unequal the areas of the sources are."""
+
+
+class Composites:
+    """Draws composites from the patches that have one class.
+
+    **Arguments:**
+
+    - `names`: of the classes, for messages.
+    - `sources`: most patches in a composite, each of another class; at least two.
+
+    **Raises:** `DataError` where a class never stands alone, so that no composite could show it.
+    """
+
+    def __init__(self, patches: TrainingPatches, names: Sequence[str], sources: int) -> None:
+        if len(names) < 2:
+            raise DataError("composites need at least two classes; set loss.composite.weight=0")
+        self.patches, self.most = patches, min(sources, len(names))
+        self.alone: list[list[int]] = [[] for _ in names]
+        for index, record in enumerate(patches.records):
+            if record.labels is not None and sum(record.labels) == 1:
+                self.alone[record.labels.index(1)].append(index)
+        for name, found in zip(names, self.alone, strict=True):
+            if not found:
+                raise DataError(
+                    f"no training patch shows {name!r} alone, so no composite can show it; add such patches, or "
+                    "let the segmentation head learn from its own pseudo masks: loss.composite.weight=0 and "
+                    "loss.pseudo.weight=0.5"
+                )
+
+    def draw(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+        """One composite, with the class of each pixel; glass is part of the patch that it came with."""
+        number = int(rng.integers(2, self.most + 1))
+        classes = rng.permutation(len(self.alone))[:number]
+        patches = [self._source(int(c), rng) for c in classes]
+        owner = random_regions(number, patches[0].shape[:2], rng)
+        image = join_regions(patches, owner)
+        if self.patches.jitter > 0:
+            image = stain_jitter(image, self.patches.jitter, rng)
+        return image, classes[owner].astype(np.uint8)
+
+    def _source(self, of_class: int, rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
+        image = self.patches.plain(int(rng.choice(self.alone[of_class])))
+        return random_orientation(image, rng) if self.patches.flips else image
+
+
+def random_regions(number: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """H x W, int64 in [0, number): where each of as many smooth random fields is the highest."""
+    cells = int(rng.integers(_CELLS[0], _CELLS[1] + 1))
+    coarse = rng.standard_normal((number, cells, cells)) + _TILT * rng.standard_normal((number, 1, 1))
+    fields = F.interpolate(
+        torch.from_numpy(coarse.astype(np.float32))[None], size=size, mode="bicubic", align_corners=False
+    )
+    owner: np.ndarray = fields[0].argmax(0).numpy()
+    return owner
+
+
+def join_regions(patches: Sequence[UInt8[np.ndarray, "H W 3"]], owner: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
+    """Each pixel from the patch that owns it, mixed over the 3 x 3 px around it, so that no cut is a hard edge."""
+    shares = torch.stack([torch.from_numpy(owner == index).float() for index in range(len(patches))])
+    shares = F.avg_pool2d(shares[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
+    pixels: Float[np.ndarray, "H W 3"] = np.zeros((*owner.shape, 3), np.float32)
+    for patch, share in zip(patches, shares.numpy(), strict=True):
+        pixels += patch * share[..., None]
+    image: np.ndarray = np.rint(pixels).astype(np.uint8)
+    return image
+
+
+class TrainingBatches(Dataset[dict[str, Tensor]]):
+    """Whole batches of training patches, with composites beside them where they are asked for.
+
+    **Arguments:**
+
+    - `composites`: where composites come from; None for none.
+    - `every`: one composite for so many patches of a batch.
+    """
+
+    def __init__(self, patches: TrainingPatches, composites: Composites | None = None, every: int = 2) -> None:
+        self.patches, self.composites, self.every = patches, composites, every
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def __getitem__(self, draws: list[Draw]) -> dict[str, Tensor]:
+        """What `TrainingPatches` gives, stacked; with composites, n of them as well:
+
+        - `composite`: uint8, n x 3 x H x W, RGB.
+        - `composite_mask`: uint8, n x H x W, the class of each pixel.
+
+        A composite hangs on the seed and on the patch beside which it is drawn, not on the batch.
+        """
+        batch: dict[str, Tensor] = default_collate([self.patches[draw] for draw in draws])
+        if self.composites is None:
+            return batch
+        made = [
+            self.composites.draw(np.random.default_rng((_COMPOSITE, self.patches.seed, draw.epoch, draw.index)))
+            for draw in draws[:: self.every]
+        ]
+        images, masks = (torch.from_numpy(np.stack(layers)) for layers in zip(*made, strict=True))
+        return batch | {"composite": images.permute(0, 3, 1, 2).contiguous(), "composite_mask": masks}

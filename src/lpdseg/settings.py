@@ -107,6 +107,10 @@ class DiversitySettings(_Section):
 
     weight: NonNegative = 0.5
     temperature: Positive = Field(0.1, description="τ_v, of the cosine in [-1, 1]")
+    space: Literal["projected", "raw"] = Field(
+        "projected", description="which prototypes meet the features; raw needs model.prototype_dim of their width"
+    )
+    pixels: Literal["class", "image"] = Field("class", description="Ω_c: of the pseudo mask of c, or of the image")
 
 
 class PseudoSettings(_Section):

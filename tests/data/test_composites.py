@@ -94,13 +94,17 @@ def test_stains_vary_as_those_of_patches_do(tmp_path: Path) -> None:
 
 
 def test_a_class_that_never_stands_alone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"shows 'blue' alone.*loss\.composite\.weight=0"):
-        Composites(patches(tmp_path, [(1, 0, 0), (0, 1, 0), (1, 0, 1)]), NAMES, sources=3)
+    source = patches(tmp_path, [(1, 0, 0), (0, 1, 0), (1, 0, 1)])
+    with pytest.raises(DataError, match=r"shows 'blue' alone.*loss\.pseudo\.weight=0\.5"):
+        Composites(source, NAMES, sources=3)
+    others = Composites(source, NAMES, sources=3, whole=False)
+    assert {int(c) for seed in range(9) for c in np.unique(others.draw(np.random.default_rng(seed))[1])} == {0, 1}
 
 
-def test_one_class_alone_has_nothing_to_be_put_together(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="two classes"):
-        Composites(patches(tmp_path, [(1, 0, 0)]), ("only",), sources=2)
+@pytest.mark.parametrize("whole", [True, False])
+def test_one_class_alone_has_nothing_to_be_put_together(whole: bool, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least two classes"):
+        Composites(patches(tmp_path, [(1, 0, 0), (1, 1, 1)]), NAMES, sources=2, whole=whole)
 
 
 def test_batches_without_composites_are_patches_stacked(tmp_path: Path) -> None:

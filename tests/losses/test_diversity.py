@@ -147,9 +147,19 @@ def test_one_softmax_has_a_gradient_where_the_published_two_have_none() -> None:
 def test_autocast_does_not_blur_the_divergence() -> None:
     features, prototypes = features_and_prototypes(0.05)
     cosine = cosines(features, prototypes)
-    mask = torch.zeros(1, 14, 14, dtype=torch.long)
-    arguments = (cosine, mask, class_slots((2,))[0], 0.1, (torch.zeros(1).long(), torch.zeros(1).long()))
+    omega = torch.ones(1, 14, 14, dtype=torch.bool)
+    arguments = (cosine, omega, class_slots((2,))[0], 0.1, (torch.zeros(1).long(), torch.zeros(1).long()))
     exact = jeffrey_similarity(*arguments)
     with torch.autocast("cpu", torch.bfloat16):
         found = jeffrey_similarity(*arguments)
     torch.testing.assert_close(found, exact, rtol=1e-6, atol=1e-7)
+
+
+def test_without_a_mask_every_pixel_of_the_image_counts() -> None:
+    torch.manual_seed(0)
+    cosine, labels = torch.rand(2, 5, 4, 4), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    found = diversity_loss(cosine, None, labels, *class_slots((2, 3)), 0.3)
+    one = diversity_loss(cosine, torch.zeros(2, 4, 4, dtype=torch.long), labels, *class_slots((2, 3)), 0.3)
+    other = diversity_loss(cosine, torch.ones(2, 4, 4, dtype=torch.long), labels, *class_slots((2, 3)), 0.3)
+    assert int(found.count) == 3
+    torch.testing.assert_close(found.total, one.total + other.total)

@@ -187,8 +187,9 @@ def test_loss_that_is_no_number_stops_and_names_the_term(
 ) -> None:
     diversity = LpdTask._diversity
 
-    def broken(self: LpdTask, output: object, labels: object, parts: dict[str, torch.Tensor]) -> torch.Tensor:
-        loss = diversity(self, output, labels, parts)  # type: ignore[arg-type]
+    def broken(self: LpdTask, *inputs: object) -> torch.Tensor:
+        loss, parts = diversity(self, *inputs), inputs[-1]  # type: ignore[arg-type]
+        assert isinstance(loss, torch.Tensor) and isinstance(parts, dict)
         parts["diversity"] = parts["diversity"] * torch.nan
         return loss * torch.nan
 

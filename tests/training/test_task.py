@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lpdseg.errors import SettingsError
+from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.term import Term
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.model.image_encoders import FrozenTower, SelfEncoder
@@ -277,3 +278,17 @@ def test_padding_of_small_composites_teaches_nothing(tiny_lpd: Callable[..., LPD
     made = batch(side=20) | composites(side=20)
     parts = taught(tiny_lpd(head=8), "glass")(made, done=0.0)
     assert bool(parts["composite"].isfinite()) and parts["composite"].item() > 0
+
+
+def test_diversity_may_look_at_raw_prototypes_and_the_whole_image(tiny_lpd: Callable[..., LPD]) -> None:
+    lpd, made = tiny_lpd(widths=(4, 5, 8)), batch()  # prototypes are 8 wide
+    plain = losses({"weight": 0.0})
+    other = plain.diversity.model_copy(update={"space": "raw", "pixels": "image"})
+    found = LpdTask(lpd, plain.model_copy(update={"diversity": other}), "mean", None, None, hidden=7)(made, 0.99)
+    features = lpd.encoder(made["image"].float() / 255)[-1]
+    unit, raw = nn.functional.normalize(features, dim=1), nn.functional.normalize(lpd.bank.weight, dim=1)
+    cosine = torch.einsum("bdhw,kd->bkhw", unit, raw)
+    expected = diversity_loss(cosine, None, made["labels"], lpd.bank.slots, lpd.bank.real, 0.3).mean
+    torch.testing.assert_close(found["diversity"], expected)
+    with pytest.raises(SettingsError, match=r"model\.prototype_dim=6"):
+        LpdTask(tiny_lpd(), plain.model_copy(update={"diversity": other}), "mean", None, None, hidden=7)

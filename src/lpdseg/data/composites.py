@@ -32,36 +32,43 @@ class Composites:
 
     - `names`: of the classes, for messages.
     - `sources`: most patches in a composite, each of another class; at least two.
+    - `whole`: every class must be in some composite; false where something else teaches the classes that are not.
 
-    **Raises:** `DataError` where a class never stands alone, so that no composite could show it.
+    **Raises:** `DataError` where a class never stands alone, so that no composite could show it, or where fewer
+    than two do.
     """
 
-    def __init__(self, patches: TrainingPatches, names: Sequence[str], sources: int) -> None:
-        if len(names) < 2:
-            raise DataError("composites need at least two classes; set loss.composite.weight=0")
-        self.patches, self.most = patches, min(sources, len(names))
-        self.alone: list[list[int]] = [[] for _ in names]
+    def __init__(self, patches: TrainingPatches, names: Sequence[str], sources: int, *, whole: bool = True) -> None:
+        self.patches = patches
+        self.alone: dict[int, list[int]] = {}
         for index, record in enumerate(patches.records):
             if record.labels is not None and sum(record.labels) == 1:
-                self.alone[record.labels.index(1)].append(index)
-        for name, found in zip(names, self.alone, strict=True):
-            if not found:
+                self.alone.setdefault(record.labels.index(1), []).append(index)
+        if len(self.alone) < 2:
+            raise DataError(
+                "composites need training patches that show one class alone, of at least two classes; set "
+                "loss.composite.weight=0 and, for a segmentation head without them, loss.pseudo.weight=0.5"
+            )
+        for index, name in enumerate(names):
+            if whole and index not in self.alone:
                 raise DataError(
                     f"no training patch shows {name!r} alone, so no composite can show it; add such patches, or "
-                    "let the segmentation head learn from its own pseudo masks: loss.composite.weight=0 and "
-                    "loss.pseudo.weight=0.5"
+                    "set loss.pseudo.weight=0.5, so that the segmentation head learns from its own pseudo masks as "
+                    "well"
                 )
+        self.classes = np.array(sorted(self.alone), np.uint8)
+        self.most = min(sources, len(self.alone))
 
     def draw(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
         """One composite, with the class of each pixel; glass is part of the patch that it came with."""
         number = int(rng.integers(2, self.most + 1))
-        classes = rng.permutation(len(self.alone))[:number]
+        classes = rng.permutation(self.classes)[:number]
         patches = [self._source(int(c), rng) for c in classes]
         owner = random_regions(number, patches[0].shape[:2], rng)
         image = join_regions(patches, owner)
         if self.patches.jitter > 0:
             image = stain_jitter(image, self.patches.jitter, rng)
-        return image, classes[owner].astype(np.uint8)
+        return image, classes[owner]
 
     def _source(self, of_class: int, rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
         image = self.patches.plain(int(rng.choice(self.alone[of_class])))

@@ -44,6 +44,7 @@ _QUICK_SETTINGS = (
     "train.validations=2",
     "train.log_every=1",
     "model.prototypes=2",
+    "loss.pseudo.weight=0.5",  # so few patches that a class may never stand alone
     "loss.contrast.pairs_per_image=1",
     "predict.refine=none",
     "predict.views=[plain]",

@@ -170,10 +170,11 @@ def sibling_similarity(
     slots, real = bank.slots.to(cosine.device), bank.real.to(cosine.device)
     result = cosine.new_full((len(cosine), len(cosine)), torch.nan)
     for index in range(len(slots)):
-        if int((mask == index).sum()) < 2:
+        inside = mask == index
+        if int(inside.sum()) < 2:
             continue
         wanted = (torch.zeros(1, dtype=torch.long, device=cosine.device), slots.new_tensor([index]))
-        found = jeffrey_similarity(cosine.unsqueeze(0), mask.unsqueeze(0), slots, temperature, wanted)[0]
+        found = jeffrey_similarity(cosine.unsqueeze(0), inside.unsqueeze(0), slots, temperature, wanted)[0]
         at = slots[index][real[index]]
         result[at[:, None], at[None, :]] = found[: len(at), : len(at)]
     return result

@@ -14,7 +14,7 @@ from lpdseg.maps.merge import by_class
 
 def diversity_loss(
     cosine: Float[Tensor, "B K H W"],
-    pseudo_mask: Int[Tensor, "B H W"],
+    pseudo_mask: Int[Tensor, "B H W"] | None,
     labels: Float[Tensor, "B C"],
     slots: Int[Tensor, "C k"],
     real: Bool[Tensor, "C k"],
@@ -28,12 +28,17 @@ def diversity_loss(
     **Arguments:**
 
     - `cosine`: between features and *projected* prototypes, as in the maps.
-    - `pseudo_mask`: class index per pixel, C where the pixel belongs to none; only classes of the label.
+    - `pseudo_mask`: class index per pixel, C where the pixel belongs to none; only classes of the label. None takes
+      every pixel of the image for Ω_c.
     - `temperature`: τ_v.
     """
     image, of_class = ((labels > 0) & (real.sum(1) >= 2)).nonzero(as_tuple=True)
-    similarity = jeffrey_similarity(cosine, pseudo_mask, slots, temperature, (image, of_class))
-    area = (pseudo_mask[image] == of_class.view(-1, 1, 1)).sum((1, 2))
+    if pseudo_mask is None:
+        inside = torch.ones_like(cosine[image, 0], dtype=torch.bool)
+    else:
+        inside = pseudo_mask[image] == of_class.view(-1, 1, 1)
+    similarity = jeffrey_similarity(cosine, inside, slots, temperature, (image, of_class))
+    area = inside.sum((1, 2))
     upper = torch.ones_like(similarity[:1], dtype=torch.bool).triu(1)
     pairs = upper & real[of_class].unsqueeze(1) & real[of_class].unsqueeze(2) & (area >= 2).view(-1, 1, 1)
     number = pairs.sum((1, 2))
@@ -44,17 +49,17 @@ def diversity_loss(
 
 def jeffrey_similarity(
     cosine: Float[Tensor, "B K H W"],
-    pseudo_mask: Int[Tensor, "B H W"],
+    omega: Bool[Tensor, "M H W"],
     slots: Int[Tensor, "C k"],
     temperature: float,
     wanted: tuple[Int[Tensor, " M"], Int[Tensor, " M"]],
 ) -> Float[Tensor, "M k k"]:
-    """exp(−D_J) of every two prototypes of a class, for the wanted (image, class) pairs.
+    """exp(−D_J) of every two prototypes of a class over the pixels Ω, for the wanted (image, class) pairs.
 
     All pairs at once: with G_ij = Σ_u v_i(u) log v_j(u), D_J(i, j) = G_ii + G_jj − G_ij − G_ji.
     """
     image, of_class = wanted
-    inside = (pseudo_mask[image] == of_class.view(-1, 1, 1)).flatten(1).unsqueeze(1)
+    inside = omega.flatten(1).unsqueeze(1)
     inside = inside | ~inside.any(2, keepdim=True)  # an empty Ω would give NaN; the caller does not count it
     values = by_class(cosine, slots)[image, of_class].flatten(2) / temperature
     log_v = values.masked_fill(~inside, -torch.inf).log_softmax(2)

@@ -83,12 +83,14 @@ def training_patches(
 def training_batches(patches: TrainingPatches, settings: Settings, classes: TissueClasses) -> TrainingBatches:
     """Batches of the patches, with composites where the method is to learn from them.
 
-    **Raises:** `DataError` where a class never stands alone, and so cannot be in a composite.
+    **Raises:** `DataError` where a class never stands alone, and so can be in no composite, and nothing else
+    teaches the segmentation head.
     """
     wanted = settings.loss.composite
     if wanted.weight == 0 or not METHODS[settings.method].composites:
         return TrainingBatches(patches)
-    return TrainingBatches(patches, Composites(patches, classes.names, wanted.sources), wanted.every)
+    whole = settings.loss.pseudo.weight == 0
+    return TrainingBatches(patches, Composites(patches, classes.names, wanted.sources, whole=whole), wanted.every)
 
 
 def build_task(settings: Settings, classes: TissueClasses, architecture: dict[str, Any] | None = None) -> Task:

@@ -62,11 +62,17 @@ class LpdTask(Task):
             )
         if settings.contrast.weight > 0 and image_encoder is not None and len(model.bank.counts) < 2:
             raise SettingsError("the contrast needs at least two classes; set loss.contrast.weight=0")
+        width, channels = model.bank.weight.shape[1], model.encoder.widths[-1]
+        if settings.diversity.weight > 0 and settings.diversity.space == "raw" and width != channels:
+            raise SettingsError(
+                f"loss.diversity.space = 'raw' compares prototypes with features of {channels} channels as they "
+                f"are; set model.prototype_dim={channels}"
+            )
         self.settings, self.merge, self.power = settings, merge, background_power
         self.image_encoder = image_encoder if settings.contrast.weight > 0 else None
         self.contrast_head: Projection | None = None
         if self.image_encoder is not None and not isinstance(self.image_encoder, SelfEncoder):
-            self.contrast_head = Projection(model.bank.weight.shape[1], hidden, self.image_encoder.width)
+            self.contrast_head = Projection(width, hidden, self.image_encoder.width)
         self.last = model.scales - 1
         self.supervised = [level for level, weight in enumerate(settings.scale_weights) if weight > 0]
         self.teacher: Teacher | None = None
@@ -85,7 +91,7 @@ class LpdTask(Task):
         loss = parts["classification"]
         if beyond:
             loss = loss + self._contrast(images, outputs[self.last], labels, parts)
-            loss = loss + self._diversity(outputs[self.last], labels, parts)
+            loss = loss + self._diversity(features[self.last], outputs[self.last], labels, parts)
         if self.settings.composite.weight > 0:
             loss = loss + self._composite(batch["composite"], batch["composite_mask"], parts)
         if self.teacher is not None and done >= self.settings.pseudo.start:
@@ -159,11 +165,18 @@ class LpdTask(Task):
         bracket = parts["foreground"] + parts["background"] + settings.map_weight * parts["map_mean"]
         return settings.weight * bracket
 
-    def _diversity(self, output: ScaleOutput, labels: Tensor, parts: dict[str, Tensor]) -> Tensor | float:
+    def _diversity(
+        self, features: Tensor, output: ScaleOutput, labels: Tensor, parts: dict[str, Tensor]
+    ) -> Tensor | float:
         settings, bank = self.settings.diversity, self.model.bank
         if settings.weight == 0:
             return 0.0
-        mask = pseudo_mask(self.model.merge(output.maps.detach(), "softmax"), labels, self.power)
-        term = diversity_loss(output.cosine, mask, labels, bank.slots, bank.real, settings.temperature)
+        mask = None
+        if settings.pixels == "class":
+            mask = pseudo_mask(self.model.merge(output.maps.detach(), "softmax"), labels, self.power)
+        cosine = output.cosine
+        if settings.space == "raw":
+            cosine = self.model.cosines[self.last](features, bank.weight)
+        term = diversity_loss(cosine, mask, labels, bank.slots, bank.real, settings.temperature)
         parts["diversity"] = global_mean(term)
         return settings.weight * parts["diversity"]

@@ -145,6 +145,11 @@ def test_each_error_is_found_alone(data: DataSet, break_it, kind: str, told: str
             ("4 x 2: 4 images", "4 x 3: 1 images"),
         ),
         (lambda data: (data.folder / "train/p2_a[01].png").unlink(), "class-in-every-patch", ("A",)),
+        (
+            lambda data: (data.folder / "train/p1_a[10].png").rename(data.folder / "train/p1_a[11].png"),
+            "class-never-alone",
+            ("A",),
+        ),
     ],
 )
 def test_each_warning_is_found_alone_and_is_no_error(  # type: ignore[no-untyped-def]

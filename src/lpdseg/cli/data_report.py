@@ -66,6 +66,8 @@ def _together(report: CheckReport) -> Table:
     table = _table("train patches with both", report.classes)
     for name, row in zip(report.classes, report.together, strict=True):
         table.add_row(Text(name), *map(str, row))
+    table.add_section()
+    table.add_row("with no other", *map(str, report.alone))
     return table
 
 

@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from lpdseg.data.check_problems import SeenPatch, count_sizes, find_errors, find_warnings, label_table
+from lpdseg.data.check_problems import (
+    SeenPatch,
+    count_sizes,
+    find_errors,
+    find_warnings,
+    label_table,
+    patches_alone,
+)
 from lpdseg.data.check_report import CheckReport
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.data.patches import read_image, read_mask
@@ -44,6 +51,7 @@ def check_data(manifest: Manifest, *, workers: int, on_patch: Callable[[], None]
         labels={split: tuple(table.sum(axis=0).tolist()) for split, table in labels.items()},
         unlabelled={split: sum(record.labels is None for record in manifest.split(split)) for split in splits},
         together=_together(labels.get("train")),
+        alone=tuple(patches_alone(labels["train"]).tolist()) if "train" in labels else (),
         sizes=count_sizes(seen),
         mask_shares=_mask_shares(manifest, seen),
         notes=manifest.notes,

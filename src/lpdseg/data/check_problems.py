@@ -158,11 +158,20 @@ def _split_warnings(manifest: Manifest) -> Iterator[Problem]:
         yield Problem(
             "no-valid", "No valid split, so the best checkpoint cannot be chosen", (str(manifest.source),)
         )
-    always = label_table(manifest, "train").min(axis=0)
+    table = label_table(manifest, "train")
+    names, always = np.array(manifest.classes.names), table.min(axis=0) > 0
     yield Problem(
         "class-in-every-patch",
         "Classes that every training patch has; without patches that lack them they are hardly learnt",
-        tuple(name for name, there in zip(manifest.classes.names, always, strict=True) if there),
+        tuple(names[always].tolist()),
+    )
+    # Where a class is in every patch no other can be alone, which need not be said as well.
+    never = (table.max(axis=0) > 0) & (patches_alone(table) == 0) & ~always.any()
+    yield Problem(
+        "class-never-alone",
+        "Classes that no training patch shows alone, so that composites cannot teach them; train with "
+        "loss.pseudo.weight=0.5, or with loss.composite.weight=0",
+        tuple(names[never].tolist()),
     )
 
 
@@ -191,3 +200,9 @@ def label_table(manifest: Manifest, split: str) -> Int[np.ndarray, "patches C"]:
     """0 or 1 for each labelled patch of a split and each class."""
     rows = [record.labels for record in manifest.split(split) if record.labels is not None]
     return np.array(rows, np.int64).reshape(-1, len(manifest.classes))
+
+
+def patches_alone(table: Int[np.ndarray, "patches C"]) -> Int[np.ndarray, " C"]:
+    """How many patches have each class and no other."""
+    counts: np.ndarray = table[table.sum(axis=1) == 1].sum(axis=0)
+    return counts

@@ -32,6 +32,7 @@ class CheckReport:
     - `labels`: by split, the number of patches labelled with each class, in class order.
     - `unlabelled`: by split, the number of patches without a label.
     - `together`: for training, how many patches have both class i and class j; the diagonal counts class i.
+    - `alone`: for training, how many patches have that class and no other; composites are made of those.
     - `sizes`: number of images by width x height.
     - `mask_shares`: by split, the share in 0..1 of all mask pixels that each class, background, and `ignored` has.
     - `notes`: what was concluded about the data set while it was read.
@@ -46,6 +47,7 @@ class CheckReport:
     labels: dict[str, tuple[int, ...]]
     unlabelled: dict[str, int]
     together: tuple[tuple[int, ...], ...]
+    alone: tuple[int, ...]
     sizes: dict[str, int]
     mask_shares: dict[str, dict[str, float]]
     notes: tuple[str, ...] = ()

@@ -146,7 +146,7 @@ def test_each_error_is_found_alone(data: DataSet, break_it, kind: str, told: str
         ),
         (lambda data: (data.folder / "train/p2_a[01].png").unlink(), "class-in-every-patch", ("A",)),
         (
-            lambda data: (data.folder / "train/p1_a[10].png").rename(data.folder / "train/p1_a[11].png"),
+            lambda data: (data.folder / "train/p1_a[10].png").rename(data.folder / "train/p1_a[00].png"),
             "class-never-alone",
             ("A",),
         ),

@@ -82,17 +82,18 @@ def scene(seed: int, counts: tuple[int, ...], batch: int = 2) -> dict[str, Any]:
     st.sampled_from(["other_classes", "published"]),
     st.sampled_from(["black", "white"]),
     st.sampled_from([0.0, 0.3, 0.5, 0.9]),
+    st.sampled_from([1, 2, 8]),
     st.integers(0, 10**6),
 )
 def test_values_and_gradients_equal_the_loop(
-    counts: tuple[int, ...], negatives: str, fill: str, threshold: float, seed: int
+    counts: tuple[int, ...], negatives: str, fill: str, threshold: float, chunk: int, seed: int
 ) -> None:
     given_ = scene(seed, counts)
     active = torch.rand(2, sum(counts)) < 0.5
     active[0, 0] = True
     pairs = tuple(active.nonzero(as_tuple=True))
     terms = contrast_loss(
-        pairs=pairs, threshold=threshold, temperature=0.2, negatives=negatives, fill=fill, **given_
+        pairs=pairs, threshold=threshold, temperature=0.2, negatives=negatives, fill=fill, chunk=chunk, **given_
     )
     double = {name: given_[name].detach().double().requires_grad_() for name in ("maps", "prototypes")}
     expected = loop(
@@ -107,12 +108,10 @@ def test_values_and_gradients_equal_the_loop(
         published=negatives == "published",
         white=fill == "white",
     )
-    weights = (1.0, 0.7, 0.3)
+    weights = (1.0, 1.0, 0.3)
     for term, value in zip((terms.foreground, terms.background, terms.map_mean), expected, strict=True):
         torch.testing.assert_close(term.mean, value.float(), rtol=1e-4, atol=1e-5)
-    total = (
-        terms.foreground.mean * weights[0] + terms.background.mean * weights[1] + terms.map_mean.mean * weights[2]
-    )
+    total = terms.both.mean + terms.map_mean.mean * weights[2]
     found = torch.autograd.grad(total, [given_["maps"], given_["prototypes"]])
     wanted = torch.autograd.grad(
         sum(w * value for w, value in zip(weights, expected, strict=True)), [double["maps"], double["prototypes"]]
@@ -130,12 +129,32 @@ def test_foreground_and_background_share_one_call_of_the_encoder() -> None:
     assert given_["encode"].sizes[1:] == [(6, 3, 8, 8)]
 
 
+def test_no_more_pairs_are_encoded_at_once_than_a_chunk_holds() -> None:
+    given_ = scene(0, (2, 2))
+    pairs = (torch.tensor([0, 0, 1]), torch.tensor([0, 2, 3]))
+    whole = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
+    terms = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, chunk=2, **given_)
+    assert given_["encode"].sizes[1:] == [(4, 3, 12, 16), (2, 3, 12, 16)]
+    torch.testing.assert_close(terms.both.total, whole.both.total)
+    torch.testing.assert_close(terms.both.total, terms.foreground.total + terms.background.total)
+
+
+def test_nothing_is_differentiated_where_no_gradient_is_wanted() -> None:
+    given_ = scene(0, (2, 2))
+    pairs = (torch.tensor([0, 1]), torch.tensor([0, 3]))
+    expected = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_).both.total
+    with torch.no_grad():
+        found = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_).both.total
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected.detach())
+
+
 def test_without_active_pairs_the_loss_is_0_and_the_encoder_rests() -> None:
     given_ = scene(0, (2, 2))
     nothing = torch.zeros(0, dtype=torch.long)
     terms = contrast_loss(pairs=(nothing, nothing), threshold=0.5, temperature=0.07, **given_)
     assert given_["encode"].sizes == []
-    total = terms.foreground.mean + terms.background.mean + terms.map_mean.mean
+    total = terms.both.mean + terms.map_mean.mean
     assert total.item() == 0
     total.backward()
     assert not given_["maps"].grad.any()
@@ -145,7 +164,7 @@ def test_the_gradient_reaches_maps_and_prototypes_and_no_weight_of_the_encoder()
     given_ = scene(0, (2, 2))
     pairs = (torch.tensor([0]), torch.tensor([1]))
     terms = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
-    (terms.foreground.mean + terms.background.mean).backward()
+    (terms.both.mean).backward()
     assert all(parameter.grad is None for parameter in given_["encode"].parameters())
     assert given_["maps"].grad[0, 1].any()
     assert given_["maps"].grad[1].count_nonzero() == given_["maps"].grad[0, [0, 2, 3]].count_nonzero() == 0
@@ -219,7 +238,7 @@ def test_a_constant_map_gives_a_finite_loss_and_gradient() -> None:
     given_["maps"] = torch.full((2, 4, 3, 4), 3.0, requires_grad=True)
     pairs = (torch.tensor([0]), torch.tensor([0]))
     terms = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
-    (terms.foreground.mean + terms.background.mean + terms.map_mean.mean).backward()
+    (terms.both.mean + terms.map_mean.mean).backward()
     assert bool(given_["maps"].grad.isfinite().all())
 
 

@@ -151,7 +151,7 @@ def test_the_self_contrast_moves_the_maps_and_not_the_copy_that_judges_them(buil
     task = build(losses(diversity=0.0), "self")
     assert task.contrast_head is None  # the projected prototypes of the last scale are compared
     parts = task(batch(), done=0.99)
-    bracket = parts["foreground"] + parts["background"]
+    bracket = parts["loss"] - parts["classification"]
     gradients = torch.autograd.grad(bracket, [task.model.bank.weight, task.model.encoder.backbone.mixers[2].weight])
     assert all(bool(gradient.any()) for gradient in gradients)
 

@@ -135,11 +135,12 @@ class PbipTask(Task):
             temperature=settings.temperature,
             fill=settings.fill,
             size=settings.size,
+            chunk=settings.chunk,
         )
         parts["foreground"] = global_mean(terms.foreground)
         parts["background"] = global_mean(terms.background)
         parts["map_mean"] = global_mean(terms.map_mean)
-        bracket = parts["foreground"] + parts["background"] + settings.map_weight * parts["map_mean"]
+        bracket = global_mean(terms.both) + settings.map_weight * parts["map_mean"]
         return settings.weight * bracket
 
 

@@ -62,11 +62,12 @@ class ReleasedTask(LpdTask):
             threshold=settings.threshold,
             temperature=settings.temperature,
             size=settings.size,
+            chunk=settings.chunk,
         )
         parts["foreground"] = global_mean(terms.foreground)
         parts["background"] = global_mean(terms.background)
         parts["map_mean"] = global_mean(terms.map_mean)
-        bracket = parts["foreground"] + parts["background"] + settings.map_weight * parts["map_mean"]
+        bracket = global_mean(terms.both) + settings.map_weight * parts["map_mean"]
         return settings.weight * bracket
 
     def _released_diversity(self, features: Tensor, output: ScaleOutput, parts: dict[str, Tensor]) -> Tensor:

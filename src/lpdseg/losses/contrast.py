@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from lpdseg.losses.chunks import PairSums, chunked_sums
 from lpdseg.losses.term import Term
 from lpdseg.maps.normalise import unit_range
 
@@ -21,11 +22,23 @@ Fill = Literal["black", "white"]
 
 @dataclass(frozen=True)
 class ContrastTerms:
-    """L_FG, L_BG, and the mean of the soft maps that the regulariser weighs."""
+    """What the contrast adds to the loss, and its parts.
 
+    - `both`: L_FG + L_BG, with its gradient.
+    - `foreground`, `background`: L_FG and L_BG by themselves, without gradient.
+    - `map_mean`: the mean of the soft maps, which the regulariser weighs.
+    """
+
+    both: Term
     foreground: Term
     background: Term
     map_mean: Term
+
+    @classmethod
+    def nothing(cls, maps: Float[Tensor, "B K h w"]) -> "ContrastTerms":
+        """Of no pairs: 0, with a gradient of 0 at the maps."""
+        empty = Term(maps.sum() * 0.0, torch.zeros((), device=maps.device))
+        return cls(empty, empty, empty, empty)
 
 
 def contrast_loss(
@@ -41,6 +54,7 @@ def contrast_loss(
     negatives: Negatives = "other_classes",
     fill: Fill = "white",
     size: int | None = None,
+    chunk: int = 8,
 ) -> ContrastTerms:
     """L_FG and L_BG over the active pairs, foreground and background encoded in one pass.
 
@@ -55,40 +69,53 @@ def contrast_loss(
     - `threshold`: α of the hard mask M = [a ≥ α · max a], the maximum per pair.
     - `temperature`: τ.
     - `size`: side at which the masked images are encoded; None keeps H x W.
+    - `chunk`: pairs that are encoded at once; it bounds the memory and changes nothing but rounding.
     """
     index, prototype = pairs
-    soft = unit_range(maps[index, prototype])  # a in [0, 1], so its maximum is 1
     if index.numel() == 0:
-        nothing = Term(maps.sum() * 0.0, torch.zeros((), device=maps.device))
-        return ContrastTerms(nothing, nothing, nothing)
-    map_mean = Term(soft.sum(), torch.tensor(float(soft.numel()), device=maps.device))
-    shown = images[index] if size is None else _resize(images, size)[index]
-    soft = F.interpolate(soft.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
-    parts = torch.cat(split_image(shown, soft, threshold, fill))
-    features = encode(parts, torch.cat(shown_shares(soft, threshold)))
-    foreground, background = pair_losses(features, prototype, prototypes, class_of, temperature, negatives)
-    return ContrastTerms(foreground, background, map_mean)
+        return ContrastTerms.nothing(maps)
+    soft = unit_range(maps[index, prototype])  # a in [0, 1], so its maximum is 1
+    sized = images if size is None else resize(images, size)
+
+    def sums(own: Tensor, shared: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        shown = sized[index[part]]
+        share = F.interpolate(own.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
+        features = encode(
+            torch.cat(split_image(shown, share, threshold, fill)), torch.cat(shown_shares(share, threshold))
+        )
+        return pair_sums(features, prototype[part], shared, class_of, temperature, negatives)
+
+    return over_pairs(sums, soft, prototypes, chunk)
 
 
-def pair_losses(
+def over_pairs(
+    sums: PairSums, soft: Float[Tensor, "N h w"], prototypes: Float[Tensor, "K D"], chunk: int
+) -> ContrastTerms:
+    """The means over all pairs of what `sums` adds up over some, and the mean of their maps."""
+    count = torch.tensor(float(len(soft)), device=soft.device)
+    both, foreground, background = chunked_sums(sums, soft, prototypes, chunk)
+    map_mean = Term(soft.sum(), torch.tensor(float(soft.numel()), device=soft.device))
+    return ContrastTerms(Term(both, count), Term(foreground, count), Term(background, count), map_mean)
+
+
+def pair_sums(
     features: Float[Tensor, "N2 D"],
     prototype: Int[Tensor, " N"],
     prototypes: Float[Tensor, "K D"],
     class_of: Int[Tensor, " K"],
     temperature: float,
     negatives: Negatives,
-) -> tuple[Term, Term]:
-    """L_FG and L_BG from the embeddings of all foregrounds, followed by those of all backgrounds."""
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Σ L_FG and Σ L_BG from the embeddings of all foregrounds, followed by those of all backgrounds."""
     features = features.float()
     with torch.autocast(features.device.type, enabled=False):  # a product in half precision blurs the cosine
         logits = F.normalize(features, dim=1) @ F.normalize(prototypes.float(), dim=1).T / temperature
     other = negative_set(prototype, class_of, negatives)
     own = F.one_hot(prototype, logits.shape[1]).bool()
-    count = torch.tensor(float(prototype.numel()), device=features.device)
     fg_logits, bg_logits = logits.chunk(2)
     fg = _logsumexp(fg_logits, other | own) - fg_logits.gather(1, prototype.unsqueeze(1)).squeeze(1)
     bg = _logsumexp(bg_logits, other | own) - _logsumexp(bg_logits, other)
-    return Term(fg.sum(), count), Term(bg.sum(), count)
+    return fg.sum(), bg.sum()
 
 
 def shown_shares(
@@ -126,5 +153,6 @@ def _logsumexp(logits: Float[Tensor, "N K"], keep: Bool[Tensor, "N K"]) -> Float
     return logits.masked_fill(~keep, -torch.inf).logsumexp(1)
 
 
-def _resize(images: Tensor, size: int) -> Tensor:
+def resize(images: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B 3 size size"]:
+    """Images at the side that they are encoded at."""
     return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from lpdseg.losses.contrast import ContrastTerms, pair_losses
+from lpdseg.losses.contrast import ContrastTerms, over_pairs, pair_sums, resize
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.term import Term
 
@@ -61,6 +61,7 @@ def released_contrast(
     threshold: float,
     temperature: float,
     size: int | None = None,
+    chunk: int = 8,
 ) -> ContrastTerms:
     """L_FG and L_BG as published: the map that masks the image is a logit and no share.
 
@@ -73,16 +74,15 @@ def released_contrast(
     """
     index, prototype = pairs
     if index.numel() == 0:
-        nothing = Term(maps.sum() * 0.0, torch.zeros((), device=maps.device))
-        return ContrastTerms(nothing, nothing, nothing)
-    raw = maps[index, prototype]
-    map_mean = Term(raw.sum(), torch.tensor(float(raw.numel()), device=maps.device))
-    shown = images
-    if size is not None:
-        shown = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
-    shown = shown[index]
-    soft = F.interpolate(raw.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
-    hard = (soft >= threshold * maps.amax((1, 2, 3))[index].view(-1, 1, 1, 1)).to(soft.dtype)
-    features = encode(torch.cat([hard * soft * shown, (1 - hard) * (1 - soft) * shown]))
-    foreground, background = pair_losses(features, prototype, prototypes, class_of, temperature, "published")
-    return ContrastTerms(foreground, background, map_mean)
+        return ContrastTerms.nothing(maps)
+    highest = maps.detach().amax((1, 2, 3))
+    sized = images if size is None else resize(images, size)
+
+    def sums(own: Tensor, shared: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        shown = sized[index[part]]
+        soft = F.interpolate(own.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
+        hard = (soft >= threshold * highest[index[part]].view(-1, 1, 1, 1)).to(soft.dtype)
+        features = encode(torch.cat([hard * soft * shown, (1 - hard) * (1 - soft) * shown]))
+        return pair_sums(features, prototype[part], shared, class_of, temperature, "published")
+
+    return over_pairs(sums, maps[index, prototype], prototypes, chunk)

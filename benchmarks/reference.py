@@ -13,7 +13,7 @@ from torch import Tensor
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import LossSettings
 
-Encode = Callable[[Tensor], Tensor]
+Encode = Callable[[Tensor, Tensor], Tensor]
 
 
 def reference_loss(
@@ -30,10 +30,16 @@ def reference_loss(
     **Arguments:**
 
     - `images`: B x 3 x H x W, RGB in [0, 1]. `labels`: B x C.
-    - `encode`: the frozen image encoder, of masked images; None for no contrast.
+    - `encode`: the frozen image encoder, of masked images and the share of each pixel shown; None for no contrast.
     - `contrast_prototypes`: prototypes → the space of `encode`; None takes those projected to the last scale.
     - `background_power`: of the pseudo mask; None where every pixel belongs to a class.
+
+    **Raises:** `ValueError` for settings that it does not know.
     """
+    contrast, diversity = settings.contrast, settings.diversity
+    plain = contrast.size is None and contrast.pairs_per_image is None and not settings.teaches_head
+    if not plain or (diversity.space, diversity.pixels) != ("projected", "class"):
+        raise ValueError("the reference has no sized or sampled contrast, no head, and one kind of diversity")
     features = model.encoder(images)
     counts, last = model.bank.counts, model.scales - 1
     owner = [c for c, count in enumerate(counts) for _ in range(count)]
@@ -103,7 +109,7 @@ def _contrast(
             hard = (soft >= contrast.threshold * soft.max()).float()
             shares = hard * soft, (1 - hard) * (1 - soft)
             fill = 1.0 if contrast.fill == "white" else 0.0
-            fg, bg = (encode((fill + (image - fill) * share)[None])[0] for share in shares)
+            fg, bg = (encode((fill + (image - fill) * share)[None], share[None])[0] for share in shares)
             others = [
                 n
                 for n, other in enumerate(owner)

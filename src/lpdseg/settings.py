@@ -100,7 +100,7 @@ class ContrastSettings(_Section):
     fill: Literal["black", "white"] = Field("white", description="what masked-out tissue becomes; white is glass")
     pairs_per_image: Count | None = Field(None, description="random active prototypes per image; none: all")
     size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
-    chunk: Count = Field(8, description="pairs that are encoded at once; bounds the memory and changes no result")
+    chunk: Count = Field(8, description="pairs that are encoded at once; bounds the memory, changes rounding alone")
 
 
 class DiversitySettings(_Section):
@@ -145,7 +145,7 @@ class LossSettings(_Section):
     """What is minimised."""
 
     scale_weights: tuple[NonNegative, ...] = Field((0.0, 0.1, 1.0, 1.0), description="w_l, coarsest scale last")
-    warmup: Fraction = Field(0.16, description="share of the steps with the classification loss alone")
+    warmup: Fraction = Field(0.16, description="share of the steps without contrast and diversity")
     contrast: ContrastSettings = ContrastSettings()
     diversity: DiversitySettings = DiversitySettings()
     composite: CompositeSettings = CompositeSettings()

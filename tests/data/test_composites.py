@@ -120,14 +120,15 @@ def test_batches_without_composites_are_patches_stacked(tmp_path: Path) -> None:
 def test_composites_hang_on_their_draw_and_not_on_the_batch(tmp_path: Path) -> None:
     source = patches(tmp_path, LABELS)
     batches = TrainingBatches(source, Composites(source, NAMES, 3), every=2)
-    draws = [Draw(0, index) for index in range(6)]
+    draws = [Draw(0, index, index) for index in range(6)]
     whole = batches[draws]
     assert whole["composite"].shape == (3, 3, *SIZE) and whole["composite"].dtype == torch.uint8
     assert whole["composite_mask"].shape == (3, *SIZE) and whole["composite_mask"].dtype == torch.uint8
-    halves = [batches[draws[:2]], batches[draws[2:]]]  # as two processes see them
+    halves = [batches[draws[:3]], batches[draws[3:5]], batches[draws[5:]]]  # as processes see them
+    assert [len(half["composite"]) for half in halves] == [2, 1, 0]
     for name in ("composite", "composite_mask"):
         assert whole[name].equal(torch.cat([half[name] for half in halves]))
-    later = batches[[Draw(1, index) for index in range(6)]]
+    later = batches[[Draw(1, index, index) for index in range(6)]]
     assert not whole["composite"].equal(later["composite"])
 
 

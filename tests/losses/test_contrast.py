@@ -143,6 +143,13 @@ def test_nothing_is_differentiated_where_no_gradient_is_wanted() -> None:
     given_ = scene(0, (2, 2))
     pairs = (torch.tensor([0, 1]), torch.tensor([0, 3]))
     expected = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_).both.total
+    encode = given_["encode"]
+
+    def watched(images: Tensor, shown: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled()
+        return encode(images, shown)
+
+    given_["encode"] = watched
     with torch.no_grad():
         found = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_).both.total
     assert not found.requires_grad

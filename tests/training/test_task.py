@@ -9,6 +9,7 @@ from lpdseg.errors import SettingsError
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.term import Term
 from lpdseg.maps.labelling import pseudo_mask
+from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.image_encoders import FrozenTower, SelfEncoder
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings, PredictSettings
@@ -276,8 +277,25 @@ def test_glass_in_a_composite_teaches_nothing(tiny_lpd: Callable[..., LPD]) -> N
 
 def test_padding_of_small_composites_teaches_nothing(tiny_lpd: Callable[..., LPD]) -> None:
     made = batch(side=20) | composites(side=20)
-    parts = taught(tiny_lpd(head=8), "glass")(made, done=0.0)
-    assert bool(parts["composite"].isfinite()) and parts["composite"].item() > 0
+    lpd = tiny_lpd(head=8)
+    assert lpd.head is not None
+    found = taught(lpd)(made, done=0.0)["composite"]
+    padded = pad_to_stride(made["composite"].float() / 255)
+    assert padded.shape[-2:] == (32, 32)
+    with torch.no_grad():
+        logits = nn.functional.interpolate(lpd.head(lpd.encoder(padded)), size=(32, 32), mode="bilinear")
+        expected = nn.functional.cross_entropy(logits[..., :20, :20], made["composite_mask"].long())
+    torch.testing.assert_close(found.detach(), expected)
+
+
+def test_a_process_without_composites_adds_nothing_and_reaches_the_head(tiny_lpd: Callable[..., LPD]) -> None:
+    lpd, made = tiny_lpd(head=8), batch() | {name: values[:0] for name, values in composites().items()}
+    assert lpd.head is not None
+    parts = taught(lpd)(made, done=0.0)
+    assert parts["composite"].item() == 0
+    parts["loss"].backward()
+    for parameter in lpd.head.parameters():
+        assert parameter.grad is not None and not parameter.grad.any()
 
 
 def test_diversity_may_look_at_raw_prototypes_and_the_whole_image(tiny_lpd: Callable[..., LPD]) -> None:

@@ -25,8 +25,8 @@ from lpdseg.training.task import LpdTask
 class ReleasedTask(LpdTask):
     """The objective of method §2 as released.
 
-    Of the settings, `loss.contrast.negatives`, `loss.contrast.fill`, `loss.diversity.temperature`, `loss.composite`
-    and `loss.pseudo` are not used.
+    Of the settings, `loss.contrast.negatives`, `loss.contrast.fill`, `loss.diversity` but for its weight,
+    `loss.composite` and `loss.pseudo` are not used.
     """
 
     def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:

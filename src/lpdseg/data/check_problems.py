@@ -162,15 +162,16 @@ def _split_warnings(manifest: Manifest) -> Iterator[Problem]:
     names, always = np.array(manifest.classes.names), table.min(axis=0) > 0
     yield Problem(
         "class-in-every-patch",
-        "Classes that every training patch has; without patches that lack them they are hardly learnt",
+        "Classes that every training patch has; without patches that lack them they are hardly learnt, and "
+        "there are no composites (loss.composite.weight=0)",
         tuple(names[always].tolist()),
     )
-    # Where a class is in every patch no other can be alone, which need not be said as well.
+    # Where a class is in every patch no other can be alone, which the sentence above says.
     never = (table.max(axis=0) > 0) & (patches_alone(table) == 0) & ~always.any()
     yield Problem(
         "class-never-alone",
         "Classes that no training patch shows alone, so that composites cannot teach them; train with "
-        "loss.pseudo.weight=0.5, or with loss.composite.weight=0",
+        "loss.composite.weight=0, or with loss.pseudo.weight=0.5 if two classes stand alone",
         tuple(names[never].tolist()),
     )
 

@@ -47,14 +47,14 @@ class Composites:
         if len(self.alone) < 2:
             raise DataError(
                 "composites need training patches that show one class alone, of at least two classes; set "
-                "loss.composite.weight=0 and, for a segmentation head without them, loss.pseudo.weight=0.5"
+                "loss.composite.weight=0"
             )
         for index, name in enumerate(names):
             if whole and index not in self.alone:
                 raise DataError(
                     f"no training patch shows {name!r} alone, so no composite can show it; add such patches, or "
-                    "set loss.pseudo.weight=0.5, so that the segmentation head learns from its own pseudo masks as "
-                    "well"
+                    "set loss.composite.weight=0, or loss.pseudo.weight=0.5, so that the segmentation head learns "
+                    "this class from its own pseudo masks"
                 )
         self.classes = np.array(sorted(self.alone), np.uint8)
         self.most = min(sources, len(self.alone))
@@ -110,6 +110,7 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         self.patches, self.composites, self.every = patches, composites, every
 
     def __len__(self) -> int:
+        """How many patches there are."""
         return len(self.patches)
 
     def __getitem__(self, draws: list[Draw]) -> dict[str, Tensor]:
@@ -118,14 +119,20 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         - `composite`: uint8, n x 3 x H x W, RGB.
         - `composite_mask`: uint8, n x H x W, the class of each pixel.
 
-        A composite hangs on the seed and on the patch beside which it is drawn, not on the batch.
+        A composite hangs on the seed and on the patch beside which it is drawn, and which patches have one on their
+        place in the global batch: any number of processes sees the same ones. A process may get none.
         """
         batch: dict[str, Tensor] = default_collate([self.patches[draw] for draw in draws])
         if self.composites is None:
             return batch
-        made = [
-            self.composites.draw(np.random.default_rng((_COMPOSITE, self.patches.seed, draw.epoch, draw.index)))
-            for draw in draws[:: self.every]
-        ]
-        images, masks = (torch.from_numpy(np.stack(layers)) for layers in zip(*made, strict=True))
-        return batch | {"composite": images.permute(0, 3, 1, 2).contiguous(), "composite_mask": masks}
+        image = batch["image"]
+        made = [self._composite(draw) for draw in draws if draw.place % self.every == 0]
+        composites = torch.stack([one for one, _ in made]) if made else image[:0]
+        masks = torch.stack([one for _, one in made]) if made else image[:0, 0]
+        return batch | {"composite": composites, "composite_mask": masks}
+
+    def _composite(self, draw: Draw) -> tuple[UInt8[Tensor, "3 H W"], UInt8[Tensor, "H W"]]:
+        assert self.composites is not None
+        rng = np.random.default_rng((_COMPOSITE, self.patches.seed, draw.epoch, draw.index))
+        image, mask = self.composites.draw(rng)
+        return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(mask)

@@ -32,10 +32,14 @@ _ORDER, _VARIATION = (
 
 @dataclass(frozen=True)
 class Draw:
-    """One patch at one place of the training order."""
+    """One patch at one place of the training order.
+
+    - `place`: in the global batch, over all processes.
+    """
 
     epoch: int
     index: int
+    place: int = 0
 
 
 class TrainingPatches(Dataset[dict[str, Tensor]]):
@@ -162,7 +166,10 @@ class GlobalBatches(Sampler[list[Draw]]):
                 order = np.random.default_rng((_ORDER, self.seed, epoch)).permutation(self.count)
                 order = np.resize(order, max(self.count, self.batch))
             first = place * self.batch + self.rank * local
-            yield [Draw(epoch, int(index)) for index in order[first : first + local]]
+            yield [
+                Draw(epoch, int(index), self.rank * local + own)
+                for own, index in enumerate(order[first : first + local])
+            ]
 
 
 def _is_distributed() -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 PairSums = Callable[[Tensor, Tensor, slice], tuple[Tensor, Tensor]]
 """Maps of some pairs, all prototypes, and which pairs they are → the sums of L_FG and of L_BG over them."""
@@ -23,14 +24,16 @@ def chunked_sums(
     backwards, and only the gradients at maps and prototypes are kept: exact, with one forward and one backward pass
     in all, and the graph of one chunk in memory.
     """
-    total, foreground, background = _ChunkedSums.apply(maps, prototypes, sums, chunk)
+    wanted = torch.is_grad_enabled() and (maps.requires_grad or prototypes.requires_grad)
+    total, foreground, background = _ChunkedSums.apply(maps, prototypes, sums, chunk, wanted)
     return total, foreground, background
 
 
 class _ChunkedSums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, prototypes: Tensor, sums: PairSums, chunk: int) -> tuple[Tensor, ...]:
-        wanted = any(ctx.needs_input_grad)
+    def forward(
+        ctx: Any, maps: Tensor, prototypes: Tensor, sums: PairSums, chunk: int, wanted: bool
+    ) -> tuple[Tensor, ...]:
         map_gradient, prototype_gradient = torch.zeros_like(maps), torch.zeros_like(prototypes)
         totals = maps.new_zeros(2)
         for first in range(0, len(maps), chunk):
@@ -50,6 +53,7 @@ class _ChunkedSums(torch.autograd.Function):
         return totals.sum(), foreground, background
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         map_gradient, prototype_gradient = ctx.saved_tensors
-        return gradients[0] * map_gradient, gradients[0] * prototype_gradient, None, None
+        return gradients[0] * map_gradient, gradients[0] * prototype_gradient, None, None, None

@@ -3,6 +3,7 @@
 B images, C classes, K prototypes in all.
 """
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -81,7 +82,7 @@ class LpdTask(Task):
         self.glass = predict is not None and predict.background == "glass"
 
     def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
-        """See `Task.forward`. Until the loss warm-up is over the classification loss stands alone."""
+        """See `Task.forward`. Contrast and diversity wait until the loss warm-up is over; composites do not."""
         images, labels = as_pixels(batch["image"]), batch["labels"]
         warm = done >= self.settings.warmup
         beyond = warm and (self.image_encoder is not None or self.settings.diversity.weight > 0)
@@ -108,13 +109,18 @@ class LpdTask(Task):
     ) -> Tensor:
         """Teaches the head with composites, whose masks are known; glass belongs to no class."""
         assert self.model.head is not None
+        settings = self.settings.composite
+        if len(composites) == 0:  # those of this batch are all in other processes
+            nothing = torch.stack([one.sum() for one in self.model.head.parameters()]).sum() * 0.0
+            parts["composite"] = global_mean(Term(nothing, torch.zeros_like(nothing)))
+            return settings.weight * parts["composite"]
         images, target = as_pixels(composites), mask.long()
         height, width = target.shape[-2:]
         if self.glass:
             target = target.masked_fill(glass_share(images)[:, 0, :height, :width] > 0.5, IGNORED)
         dense = self.model.head.at_size(self.model.encoder(images), (images.shape[-2], images.shape[-1]))
         parts["composite"] = global_mean(pseudo_mask_loss(dense[..., :height, :width], target))  # no padded pixels
-        return self.settings.composite.weight * parts["composite"]
+        return settings.weight * parts["composite"]
 
     def _pseudo(
         self, images: Tensor, features: list[Tensor], labels: Tensor, done: float, parts: dict[str, Tensor]

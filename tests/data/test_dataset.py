@@ -244,3 +244,11 @@ def test_epochs_and_seeds_differ_in_their_order() -> None:
         return [draw.index for (draw,) in GlobalBatches(30, 1, seed, 30 * epoch, 30 * epoch + 30)]
 
     assert order(0, 0) != order(0, 1) != order(1, 1) != order(1, 0) != order(0, 0)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_places_count_through_the_global_batch(world: int) -> None:
+    parts = [list(GlobalBatches(12, 6, seed=0, start=0, stop=3, rank=rank, world=world)) for rank in range(world)]
+    for step in range(3):
+        draws = [draw for part in parts for draw in part[step]]
+        assert [draw.place for draw in draws] == list(range(6))

@@ -16,7 +16,7 @@ from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import observe_split, read_labelled, score_split
 from lpdseg.export.patches import Exported, export_patches
 from lpdseg.quiet import quiet
-from lpdseg.segment.bundle import load_segmenter, weights_digest
+from lpdseg.segment.bundle import load_prototypes, load_segmenter, weights_digest
 from lpdseg.segment.patches import find_images
 from lpdseg.segment.segmenter import Segmentation, Segmenter
 from lpdseg.settings import Gate, Settings, load_settings, parse_settings
@@ -27,7 +27,17 @@ from lpdseg.training.loop import train as run_training
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import versions
 
-__all__ = ["Exported", "Told", "TrainResult", "evaluate", "load", "segment", "segment_files", "train"]
+__all__ = [
+    "Exported",
+    "Told",
+    "TrainResult",
+    "evaluate",
+    "load",
+    "load_for_prototypes",
+    "segment",
+    "segment_files",
+    "train",
+]
 
 Told = Callable[[str, int, int], None]
 """Called with what is being done, and how much of it is done, of how much."""
@@ -100,6 +110,15 @@ def load(run: str | Path, checkpoint: str = "best", device: str = "auto", **chan
     """
     with quiet():
         return load_segmenter(Path(run), checkpoint, device, **changes)
+
+
+def load_for_prototypes(run: str | Path, checkpoint: str = "best", device: str = "auto") -> Segmenter:
+    """A trained run as a segmenter around the network that holds its prototypes, which for `pbip` is stage 1's.
+
+    **Raises:** `CheckpointError` where the folder holds no such checkpoint.
+    """
+    with quiet():
+        return load_prototypes(Path(run), checkpoint, device)
 
 
 def evaluate(

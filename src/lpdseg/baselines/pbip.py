@@ -149,6 +149,15 @@ def network(encoder: Encoder, settings: Settings, classes: int) -> DenseNetwork:
     return DenseNetwork(encoder, classes, settings.model.head_width)
 
 
+def first_stage(encoder: Encoder, settings: Settings, classes: int, width: int) -> LPD:
+    """The classifier of stage 1, with prototypes of the given width.
+
+    **Raises:** `SettingsError` where the settings name prototypes for another number of classes.
+    """
+    counts = prototype_counts(settings.model, classes)
+    return LPD(encoder, counts, width, settings.model.hidden_dim, settings.model.temperature)
+
+
 def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> PbipTask:
     """Both networks from the same encoder weights; prototypes are as wide as the judge's embeddings.
 
@@ -156,7 +165,6 @@ def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> PbipTa
     """
     first = deepcopy(encoder)
     judge = build_image_encoder(settings.loss.contrast.encoder, first)
-    counts = prototype_counts(settings.model, len(classes))
     width = encoder.widths[-1] if judge is None else judge.width
-    classifier = LPD(first, counts, width, settings.model.hidden_dim, settings.model.temperature)
+    classifier = first_stage(first, settings, len(classes), width)
     return PbipTask(network(encoder, settings, len(classes)), classifier, settings, judge)

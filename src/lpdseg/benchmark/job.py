@@ -131,7 +131,9 @@ def _result(job: Job, folder: Path, log: Log) -> dict[str, Any]:
         "hardware": began["hardware"],
         "versions": began["versions"],
         "code": code,
-        "coverage": _coverage(segmenter, manifest, job.split, log) if job.coverage else None,
+        "coverage": _coverage(api.load_for_prototypes(run, device=job.device), manifest, job.split, log)
+        if job.coverage
+        else None,
         "records": records,
     }
 

@@ -50,7 +50,7 @@ def prototypes(
     from lpdseg.training.checkpoint import read_state
 
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
-        segmenter = api.load(run, checkpoint.value, device)
+        segmenter = api.load_for_prototypes(run, checkpoint.value, device)
         settings = parse_settings(read_state(run, checkpoint.value)["settings"], source=str(run))
         atlas = make_atlas(
             segmenter,

@@ -42,7 +42,9 @@ def prototypes_of(segmenter: Segmenter) -> LPD:
     **Raises:** `SettingsError` where the method has none.
     """
     if not isinstance(segmenter.model, LPD):
-        raise SettingsError("this run has no prototypes to look at; name a run of the method lpd or lpd-released")
+        raise SettingsError(
+            "this run has no prototypes to look at; name a run of the method lpd, lpd-released or pbip"
+        )
     return segmenter.model
 
 

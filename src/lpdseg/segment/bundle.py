@@ -13,14 +13,15 @@ from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network
 from lpdseg.segment.segmenter import Calibration, Segmenter
-from lpdseg.settings import Settings, parse_settings
+from lpdseg.settings import Settings, change_section, parse_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.checkpoint import read_state, read_tensors
 
 
-def model_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The part of a training checkpoint's tensors that prediction needs."""
-    return {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+def model_tensors(tensors: dict[str, Tensor], part: str = "model") -> dict[str, Tensor]:
+    """One network's share of a training checkpoint's tensors: by default the one that prediction needs."""
+    start = f"{part}."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
 
 
 def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **changes: Any) -> Segmenter:
@@ -40,20 +41,46 @@ def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **
     state = read_state(run, checkpoint)
     settings = parse_settings(state["settings"], source=str(run))
     classes = TissueClasses.from_dict(state["classes"])
-    method = METHODS[settings.method]
-    model = method.network(Encoder.from_config(state["encoder"]), settings, len(classes))
-    weights = model_tensors(read_tensors(run, state, "weights"))
+    model = METHODS[settings.method].network(Encoder.from_config(state["encoder"]), settings, len(classes))
+    _fill(model, model_tensors(read_tensors(run, state, "weights")), run, device)
+    calibration = Calibration(torch.tensor(state["thresholds"]), torch.tensor(state["offsets"]))
+    segmenter = make_segmenter(model, classes, settings, calibration)
+    return segmenter.with_settings(**changes) if changes else segmenter
+
+
+def load_prototypes(run: Path, checkpoint: str = "best", device: str = "auto") -> Segmenter:
+    """As `load_segmenter`, around the network that holds the run's prototypes.
+
+    It is another one only for a method of two stages, of which the first has them: it segments by its maps, with
+    thresholds of 0.5, for nothing was chosen for it.
+
+    **Raises:** `CheckpointError` as `load_segmenter`.
+    """
+    segmenter = load_segmenter(run, checkpoint, device)
+    state = read_state(run, checkpoint)
+    settings = parse_settings(state["settings"], source=str(run))
+    first_stage = METHODS[settings.method].first_stage
+    if first_stage is None:
+        return segmenter
+    weights = model_tensors(read_tensors(run, state, "weights"), "classifier")
+    classes, width = segmenter.classes, weights["bank.weight"].shape[1]
+    model = first_stage(Encoder.from_config(state["encoder"]), settings, len(classes), width)
+    _fill(model, weights, run, device)
+    settings = settings.model_copy(
+        update={"predict": change_section(settings.predict, {"source": "maps"}, "predict")}
+    )
+    return make_segmenter(model, classes, settings, Calibration.plain(len(classes)))
+
+
+def _fill(model: Network, weights: dict[str, Tensor], run: Path, device: str) -> None:
+    """Puts trained weights into a network, and it where it shall run."""
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CheckpointError(f"the weights in {run} do not fit its settings: {first}") from error
-    target = pick_device(device)
-    calibration = Calibration(torch.tensor(state["thresholds"]), torch.tensor(state["offsets"]))
     placed: Any = model
-    placed.to(target, memory_format=torch.channels_last).eval()
-    segmenter = make_segmenter(model, classes, settings, calibration)
-    return segmenter.with_settings(**changes) if changes else segmenter
+    placed.to(pick_device(device), memory_format=torch.channels_last).eval()
 
 
 def weights_digest(run: Path, checkpoint: str = "best") -> str:

@@ -1,9 +1,6 @@
 """The plain reference and the package agree: losses, and gradients of every parameter."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -14,17 +11,6 @@ from lpdseg.model.image_encoders import FrozenTower
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import ContrastSettings, DiversitySettings, LossSettings
 from lpdseg.training.task import LpdTask
-
-
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "reference.py"
-    spec = importlib.util.spec_from_file_location("reference", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reference"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class Pooled(nn.Module):
@@ -39,7 +25,11 @@ class Pooled(nn.Module):
 @pytest.mark.parametrize("power", [None, 1.0])
 @pytest.mark.parametrize(("fill", "negatives"), [("white", "other_classes"), ("black", "published")])
 def test_losses_and_gradients_agree(
-    fill: str, negatives: str, power: float | None, tiny_lpd: Callable[..., LPD], reference: ModuleType
+    fill: str,
+    negatives: str,
+    power: float | None,
+    tiny_lpd: Callable[..., LPD],
+    load_benchmark: Callable[[str], ModuleType],
 ) -> None:
     settings = LossSettings(
         scale_weights=(0.0, 0.1, 1.0),
@@ -56,7 +46,9 @@ def test_losses_and_gradients_agree(
     }
     ours = task(batch, done=0.99)
     images = batch["image"].float() / 255
-    theirs = reference.reference_loss(model, settings, images, batch["labels"], tower, task.contrast_head, power)
+    theirs = load_benchmark("reference").reference_loss(
+        model, settings, images, batch["labels"], tower, task.contrast_head, power
+    )
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-6, check_dtype=False, msg=name)

@@ -1,0 +1,79 @@
+"""Clocks, rates and peaks for the benchmarks: medians with their spread, and ratios of calls that took turns."""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+Call = Callable[[], object]
+
+
+def seconds(call: Call) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def take_turns(calls: Mapping[str, Call], rounds: int, warm: Sequence[str] = ()) -> dict[str, list[float]]:
+    """Seconds of each call in each round; all calls of a round follow one another, so that noise hits all of them.
+
+    Those in `warm` are made once before: what is done only once must not be counted.
+    """
+    for name in warm:
+        calls[name]()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].append(seconds(call))
+    return times
+
+
+def ratios(times: Mapping[str, Sequence[float]], slow: str, fast: str) -> list[float]:
+    """How many times longer `slow` took than `fast`, round by round."""
+    return [a / b for a, b in zip(times[slow], times[fast], strict=True)]
+
+
+def spread(values: Sequence[float], digits: int = 1, unit: str = "") -> str:
+    """`median (least to most)`."""
+    middle = f"{statistics.median(values):.{digits}f}{unit}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def matmul_rate(dtype: torch.dtype, size: int = 2048, rounds: int = 9) -> float:
+    """The machine's GFLOP/s at a square matrix product, the best of some."""
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    times = take_turns({"product": lambda: a @ b}, rounds, ["product"])["product"]
+    return 2 * size**3 / min(times) / 1e9
+
+
+def arithmetic(call: Call) -> float:
+    """GFLOP of the matrix products and convolutions of a call, with those of its backward pass."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 1e9
+
+
+def peak_above(call: Call) -> float:
+    """MiB by which this process grew beyond what it held before the call, at the worst moment; once per process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    before = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    call()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+
+
+def in_a_process(script: Path, *words: str) -> float | None:
+    """The number that a script prints as its last line; None where it was killed, as lack of memory does."""
+    done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        return None
+    if done.returncode > 0:
+        raise RuntimeError(done.stderr)
+    return float(json.loads(done.stdout.splitlines()[-1]))

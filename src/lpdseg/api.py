@@ -15,6 +15,8 @@ from lpdseg.evaluate.confusion import Background
 from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import observe_split, read_labelled, score_split
 from lpdseg.export.patches import Exported, export_patches
+from lpdseg.model.graph import GraphFacts, write_graph
+from lpdseg.model.runtime import Backend, OnnxNetwork, difference
 from lpdseg.quiet import quiet
 from lpdseg.segment.bundle import load_prototypes, load_segmenter, weights_digest
 from lpdseg.segment.patches import find_images
@@ -32,6 +34,7 @@ __all__ = [
     "Told",
     "TrainResult",
     "evaluate",
+    "export_graph",
     "load",
     "load_for_prototypes",
     "segment",
@@ -103,13 +106,19 @@ def train(
         return run_training(settings, manifest, run, resume=resume, engine=engine, reporter=reporter)
 
 
-def load(run: str | Path, checkpoint: str = "best", device: str = "auto", **changes: Any) -> Segmenter:
+def load(
+    run: str | Path, checkpoint: str = "best", device: str = "auto", backend: Backend = "torch", **changes: Any
+) -> Segmenter:
     """A trained run as a segmenter; `changes` are prediction settings such as `refine="none"`.
 
-    **Raises:** `CheckpointError` where the folder holds no such checkpoint; `SettingsError` for an unknown change.
+    `backend` is what computes the network: `torch`, or on CPUs `onnx` (ONNX Runtime) or `openvino`, which export it
+    into the run's folder first.
+
+    **Raises:** `CheckpointError` where the folder holds no such checkpoint; `SettingsError` for an unknown change,
+    or a backend whose extra is not installed.
     """
     with quiet():
-        return load_segmenter(Path(run), checkpoint, device, **changes)
+        return load_segmenter(Path(run), checkpoint, device, backend, **changes)
 
 
 def load_for_prototypes(run: str | Path, checkpoint: str = "best", device: str = "auto") -> Segmenter:
@@ -132,6 +141,7 @@ def evaluate(
     refine: str | None = None,
     checkpoint: str = "best",
     device: str = "auto",
+    backend: Backend = "torch",
     progress: Told | None = None,
 ) -> list[Record]:
     """Compares predicted masks with those of a split: one record per gate and background rule.
@@ -140,7 +150,7 @@ def evaluate(
 
     **Arguments:**
 
-    - `run`: a run's folder, or a segmenter, to which `checkpoint` and `device` mean nothing.
+    - `run`: a run's folder, or a segmenter, to which `checkpoint`, `device` and `backend` mean nothing.
     - `data`: what `load_data` reads, or a manifest; its classes must be those of the run.
     - `classes`: says what the data's classes are where its files do not.
     - `refine`: `none` or `crf` instead of the run's own.
@@ -150,7 +160,7 @@ def evaluate(
     **Raises:** `CheckpointError` where the run and the data have other classes; `DataError` where the split has no
     masks.
     """
-    segmenter = run if isinstance(run, Segmenter) else load(run, checkpoint, device)
+    segmenter = run if isinstance(run, Segmenter) else load(run, checkpoint, device, backend)
     if refine is not None:
         segmenter = segmenter.with_settings(refine=refine)
     manifest = same_classes(segmenter.classes, data, classes)
@@ -192,6 +202,7 @@ def segment_files(
     batch: int | None = None,
     checkpoint: str = "best",
     device: str = "auto",
+    backend: Backend = "torch",
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Segments images and folders of images, and leaves masks and a record below `out`; see `export_patches`.
@@ -202,6 +213,7 @@ def segment_files(
     - `gate`: `predicted`, or `none` for masks that may show every class; by default the run's own.
     - `refine`: `none` or `crf` instead of the run's own.
     - `recurse`: look into folders below those of `inputs`.
+    - `backend`: see `load`.
 
     **Raises:** `CheckpointError`, `DataError`, `OutputError`, `SettingsError`.
     """
@@ -211,7 +223,7 @@ def segment_files(
     changes = {name: value for name, value in asked.items() if value is not None}
     if gate == "oracle":
         raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
-    segmenter = load(run, checkpoint, device, **changes)
+    segmenter = load(run, checkpoint, device, backend, **changes)
     return export_patches(
         segmenter,
         images,
@@ -223,11 +235,32 @@ def segment_files(
         described={
             "run": str(run),
             "checkpoint": checkpoint,
+            "backend": backend,
             "weights_sha256": weights_digest(Path(run), checkpoint),
             "versions": versions(),
         },
         progress=progress,
     )
+
+
+def export_graph(
+    run: str | Path, out: str | Path, *, checkpoint: str = "best", **changes: Any
+) -> tuple[GraphFacts, float]:
+    """Writes the network as an ONNX file for other programs, and compares the two at another batch and size.
+
+    **Arguments:**
+
+    - `out`: the file; see `write_graph` for what it takes and `GraphFacts` for what it gives.
+    - `changes`: prediction settings, such as `source="maps"` for class maps where there is a head.
+
+    **Returns:** the facts, and the largest difference of any output from PyTorch's.
+
+    **Raises:** `SettingsError` where the extra `onnx` is not installed or the encoder cannot be exported;
+    `CheckpointError`, `OutputError`.
+    """
+    segmenter = load(run, checkpoint, "cpu", **changes)
+    facts = write_graph(segmenter.model, segmenter.wanted, Path(out))
+    return facts, difference(segmenter.model, OnnxNetwork(Path(out)))
 
 
 def _settings(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import AnyGate, BackgroundRule, Checkpoint, Refinement, Split
+from lpdseg.cli.words import AnyGate, BackgroundRule, Checkpoint, Refinement, Runtime, Split
 
 if TYPE_CHECKING:
     from lpdseg.evaluate.protocol import Record
@@ -38,6 +38,9 @@ def evaluate(
     ] = None,
     checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    backend: Annotated[
+        Runtime, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
+    ] = Runtime.torch,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the records there.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a row per record there.")] = None,
 ) -> None:
@@ -66,6 +69,7 @@ def evaluate(
             refine=None if refine is None else refine.value,
             checkpoint=checkpoint.value,
             device=device,
+            backend=backend.value,
             progress=progress,
         )
     if json is not None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from lpdseg.cli import benchmark, data, demo, doctor, evaluate, licenses, prototypes, segment, train
+from lpdseg.cli import benchmark, data, demo, doctor, evaluate, export, licenses, prototypes, segment, train
 from lpdseg.cli.processes import is_first
 from lpdseg.cli.stop import Stopped
 from lpdseg.errors import LpdsegError
@@ -34,7 +34,10 @@ class _InReadingOrder(TyperGroup):
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """The names of the commands."""
-        order = ("demo", "data", "train", "evaluate", "segment", "prototypes", "benchmark", "doctor", "licenses")
+        order = (
+            "demo", "data", "train", "evaluate", "segment", "prototypes", "export", "benchmark",
+            "doctor", "licenses",
+        )  # fmt: skip
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
 
@@ -44,6 +47,7 @@ app.add_typer(data.app, name="data")
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(segment.segment)
+app.command()(export.export)
 app.command()(prototypes.prototypes)
 app.command()(benchmark.benchmark)
 app.command()(doctor.doctor)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import Checkpoint, OnError, OpenGate, Refinement
+from lpdseg.cli.words import Checkpoint, OnError, OpenGate, Refinement, Runtime
 
 
 def segment(
@@ -35,6 +35,9 @@ def segment(
         int | None, typer.Option(min=1, help="Images at once; halved where they do not fit in memory.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    backend: Annotated[
+        Runtime, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
+    ] = Runtime.torch,
     recurse: Annotated[bool, typer.Option("--recurse/--no-recurse", help="Look into folders below.")] = True,
     on_error: Annotated[
         OnError, typer.Option(help="At an image that cannot be read: stop, or skip it and exit with 1.")
@@ -62,6 +65,7 @@ def segment(
             batch=batch,
             checkpoint=checkpoint.value,
             device=device,
+            backend=backend.value,
             progress=lambda done, total: progress("segmenting", done, total),
         )
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())

@@ -47,6 +47,21 @@ class Checkpoint(StrEnum):
     last = "last"
 
 
+class Runtime(StrEnum):
+    """What computes the network."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
+class Source(StrEnum):
+    """What of the network a mask is made from."""
+
+    maps = "maps"
+    head = "head"
+
+
 class OnError(StrEnum):
     """What to do with an image that cannot be read."""
 

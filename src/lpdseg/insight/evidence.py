@@ -64,7 +64,7 @@ class PrototypeMaps:
 def prototype_maps(segmenter: Segmenter, images: UInt8[Tensor, "B 3 H W"]) -> PrototypeMaps:
     """One pass of one view, in float32 whatever prediction uses: these cosines are measured and compared."""
     model = prototypes_of(segmenter)
-    pixels = pad_to_stride(images.to(segmenter.device).float() / 255, model.encoder.stride)
+    pixels = pad_to_stride(images.to(segmenter.device).float() / 255, model.stride)
     level = model.scales - 1
     return PrototypeMaps(model(pixels, {level})[level].cosine, (pixels.shape[-2], pixels.shape[-1]))
 

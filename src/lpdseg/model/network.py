@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from lpdseg.model.encoders import Encoder
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What `Network.read` is asked for, in its order; `levels` rise."""
+
+    levels: tuple[int, ...]
+    merge: Merge
+    image_merge: ImageMerge
+    dense: bool
+
+
 @dataclass
 class Reading:
     """What a network says of a batch.
@@ -42,6 +52,11 @@ class Network(nn.Module, ABC):
     def scales(self) -> int:
         """How many scales the encoder has."""
         return len(self.encoder.widths)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the image per pixel of the coarsest scale; sides must be multiples of it."""
+        return self.encoder.stride
 
     @property
     def device(self) -> torch.device:

@@ -12,6 +12,8 @@ from lpdseg.errors import CheckpointError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network
+from lpdseg.model.runtime import Backend
+from lpdseg.segment.backends import backend_device, with_backend
 from lpdseg.segment.segmenter import Calibration, Segmenter
 from lpdseg.settings import Settings, change_section, parse_settings
 from lpdseg.tissue import TissueClasses
@@ -24,7 +26,9 @@ def model_tensors(tensors: dict[str, Tensor], part: str = "model") -> dict[str, 
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
 
 
-def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **changes: Any) -> Segmenter:
+def load_segmenter(
+    run: Path, checkpoint: str = "best", device: str = "auto", backend: Backend = "torch", **changes: Any
+) -> Segmenter:
     """Reads a trained run.
 
     **Arguments:**
@@ -32,10 +36,13 @@ def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **
     - `run`: the folder that `train` wrote.
     - `checkpoint`: `best` or `last`.
     - `device`: see `pick_device`.
+    - `backend`: what computes the network, see `with_backend`.
     - `changes`: prediction settings to use instead of the run's own, for instance `refine="none"`.
 
-    **Raises:** `CheckpointError` where the folder holds no such checkpoint or it is damaged.
+    **Raises:** `CheckpointError` where the folder holds no such checkpoint or it is damaged; for other backends
+    than PyTorch as `with_backend`.
     """
+    device = backend_device(backend, device)
     if not run.is_dir():
         raise CheckpointError(f"{run} is no folder; name the folder that `lpdseg train --out` wrote")
     state = read_state(run, checkpoint)
@@ -45,7 +52,10 @@ def load_segmenter(run: Path, checkpoint: str = "best", device: str = "auto", **
     _fill(model, model_tensors(read_tensors(run, state, "weights")), run, device)
     calibration = Calibration(torch.tensor(state["thresholds"]), torch.tensor(state["offsets"]))
     segmenter = make_segmenter(model, classes, settings, calibration)
-    return segmenter.with_settings(**changes) if changes else segmenter
+    segmenter = segmenter.with_settings(**changes) if changes else segmenter
+    return (
+        with_backend(segmenter, backend, run, weights_digest(run, checkpoint)) if backend != "torch" else segmenter
+    )
 
 
 def load_prototypes(run: Path, checkpoint: str = "best", device: str = "auto") -> Segmenter:

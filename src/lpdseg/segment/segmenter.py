@@ -4,7 +4,7 @@ B images, C classes, n = C or C + 1 channels (background last), H x W pixels; sc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from lpdseg.maps.gate import open_gate
 from lpdseg.maps.labelling import gated_logits
 from lpdseg.maps.merge import ImageMerge
 from lpdseg.maps.pad import pad_to_stride
-from lpdseg.model.network import Network, Reading
+from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.segment.views import make_views, mean_of_views
 from lpdseg.settings import PredictSettings, change_section
 from lpdseg.tissue import TissueClasses
@@ -142,18 +142,21 @@ class Segmenter:
         """Where the model is."""
         return self.model.device
 
+    @property
+    def wanted(self) -> Wanted:
+        """What the network is asked for."""
+        weighted = {level for level, weight in enumerate(self.level_weights) if weight > 0}
+        levels = weighted if self.by_head else weighted | set(self.fusion)
+        return Wanted(tuple(sorted(levels)), self.settings.merge, self.train_merge, self.by_head)
+
     @torch.inference_mode()
     def observe(self, images: UInt8[Tensor, "B 3 H W"]) -> Evidence:
         """Runs the network on all views of a batch."""
         size = (images.shape[-2], images.shape[-1])
-        pixels = pad_to_stride(_to_unit(images, self.device), self.model.encoder.stride)
+        pixels = pad_to_stride(_to_unit(images, self.device), self.model.stride)
         views, by_head = self.settings.views, self.by_head
-        weighted = {level for level, weight in enumerate(self.level_weights) if weight > 0}
-        levels = weighted if by_head else weighted | set(self.fusion)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            reading = self.model.read(
-                make_views(pixels, views), levels, self.settings.merge, self.train_merge, by_head
-            )
+            reading = self.model.read(make_views(pixels, views), *astuple(self.wanted))
         if by_head:
             assert reading.dense is not None
             activations = {0: mean_of_views(reading.dense.float().softmax(1), views)}
@@ -265,9 +268,15 @@ class Segmenter:
         """The same model with other thresholds and offsets."""
         return self._like(self.settings, calibration)
 
-    def _like(self, settings: PredictSettings, calibration: Calibration) -> "Segmenter":
+    def computed_by(self, model: Network) -> "Segmenter":
+        """The same with another network, such as its own in another runtime."""
+        return self._like(self.settings, self.calibration, model)
+
+    def _like(
+        self, settings: PredictSettings, calibration: Calibration, model: Network | None = None
+    ) -> "Segmenter":
         return Segmenter(
-            self.model,
+            self.model if model is None else model,
             self.classes,
             settings,
             calibration,

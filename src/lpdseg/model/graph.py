@@ -1,0 +1,120 @@
+"""A network as an ONNX graph: pixels in, class maps, image-level logits and dense logits out.
+
+B images (any number), H x W pixels (any multiple of the encoder's stride), C classes.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lpdseg.errors import SettingsError
+from lpdseg.files import replacing
+from lpdseg.model.device import needed
+from lpdseg.model.network import Network, Wanted
+
+KEY = "lpdseg"
+"""Of the graph's metadata: a JSON object with what `GraphFacts` holds."""
+
+_EXAMPLE = (2, 96, 128)  # no two alike, so that no size is taken for another
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """What a graph gives.
+
+    - `outputs`: their names in order: `map_l` and `logits_l` of scale l, `dense`.
+    - `scales`, `stride`: of the encoder.
+    """
+
+    wanted: Wanted
+    outputs: tuple[str, ...]
+    scales: int
+    stride: int
+
+    def as_json(self) -> str:
+        """As text for the graph's metadata."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "GraphFacts":
+        """What `as_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        wanted = values["wanted"] | {"levels": tuple(values["wanted"]["levels"])}
+        return cls(Wanted(**wanted), tuple(values["outputs"]), values["scales"], values["stride"])
+
+
+class _Graph(nn.Module):
+    """A network with its question built in, and its answer as a plain tuple."""
+
+    def __init__(self, network: Network, wanted: Wanted) -> None:
+        super().__init__()
+        self.network, self.wanted = network, wanted
+
+    def named(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
+        reading = self.network.read(images, *astuple(self.wanted))
+        found = {f"map_{level}": reading.maps[level] for level in sorted(reading.maps)}
+        found |= {f"logits_{level}": reading.logits[level] for level in sorted(reading.logits)}
+        return found if reading.dense is None else found | {"dense": reading.dense}
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
+        return tuple(self.named(images).values())
+
+
+def write_graph(network: Network, wanted: Wanted, path: Path) -> GraphFacts:
+    """Writes `path`, an ONNX file that takes `images`, RGB in [0, 1], B x 3 x H x W in float32.
+
+    **Raises:** `SettingsError` where the extra `onnx` is not installed, or PyTorch cannot trace the encoder for
+    images of any size; `OutputError` where the file cannot be written.
+    """
+    needed("onnx", "onnx", "onnxscript")
+    graph = _Graph(network, wanted).eval()
+    count, height, width = _EXAMPLE
+    example = torch.rand(count, 3, height, width, device=network.device)
+    any_size = torch.export.Dim.DYNAMIC
+    try:
+        with _no_chatter(), torch.no_grad():
+            outputs = tuple(graph.named(example))
+            program = torch.onnx.export(
+                graph,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},),
+                input_names=["images"],
+                output_names=list(outputs),
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        backbone: Any = network.encoder.backbone
+        raise SettingsError(
+            f"PyTorch cannot write the encoder, of the kind {backbone.config.model_type}, as a graph for images of "
+            "any size; use the backend torch for this run"
+        ) from error
+    assert program is not None
+    facts = GraphFacts(wanted, outputs, network.scales, network.stride)
+    program.model.metadata_props[KEY] = facts.as_json()
+    with replacing(path) as temporary:
+        program.save(temporary, external_data=False)
+    return facts
+
+
+@contextmanager
+def _no_chatter() -> Iterator[None]:
+    """The exporter tells of optional libraries that it does not find, and of its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

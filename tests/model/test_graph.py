@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+import transformers
+
+from lpdseg.baselines.dense import DenseNetwork
+from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.model.encoders import Encoder
+from lpdseg.model.graph import GraphFacts, write_graph
+from lpdseg.model.lpd import LPD
+from lpdseg.model.network import Wanted
+from lpdseg.model.runtime import OnnxNetwork, OpenvinoNetwork, difference
+
+
+def encoder(config: transformers.PreTrainedConfig) -> Encoder:
+    torch.manual_seed(0)
+    plain = {"mean": [0.5] * 3, "std": [0.25] * 3, "freeze_norm": False, "last_stride": None}
+    return Encoder.from_config({"backbone": config.to_dict(), **plain}).eval()
+
+
+def pvt() -> Encoder:
+    return encoder(
+        transformers.PvtV2Config(
+            hidden_sizes=[8, 16], depths=[1, 1], num_attention_heads=[1, 2], sr_ratios=[2, 1], mlp_ratios=[2, 2],
+            patch_sizes=[7, 3], strides=[4, 2], num_encoder_blocks=2, out_features=["stage1", "stage2"],
+        )
+    )  # fmt: skip
+
+
+def test_a_graph_gives_maps_logits_and_the_head(tmp_path: Path) -> None:
+    network = LPD(pvt(), (2, 3), 8, 7, 0.07, head=8).eval()
+    wanted = Wanted((0, 1), "softmax", "pixel", dense=True)
+    facts = write_graph(network, wanted, tmp_path / "model.onnx")
+    assert facts.outputs == ("map_0", "map_1", "logits_0", "logits_1", "dense")
+    assert (facts.scales, facts.stride) == (2, 8)
+    for runtime in (OnnxNetwork(tmp_path / "model.onnx"), OpenvinoNetwork(tmp_path / "model.onnx", half=False)):
+        assert runtime.facts == facts and runtime.has_head and runtime.has_maps
+        assert difference(network, runtime) < 1e-4
+
+
+def test_a_network_of_dense_logits_has_one_output(tmp_path: Path) -> None:
+    network = DenseNetwork(pvt(), 3, 8).eval()
+    facts = write_graph(network, Wanted((), "mean", "mean", dense=True), tmp_path / "model.onnx")
+    runtime = OnnxNetwork(tmp_path / "model.onnx")
+    assert facts.outputs == ("dense",) and not runtime.has_maps
+    assert difference(network, runtime) < 1e-4
+
+
+def test_the_difference_sees_other_weights(tmp_path: Path) -> None:
+    network = DenseNetwork(pvt(), 3, 8).eval()
+    write_graph(network, Wanted((), "mean", "mean", dense=True), tmp_path / "model.onnx")
+    with torch.no_grad():
+        next(network.head.parameters()).mul_(2)
+    assert difference(network, OnnxNetwork(tmp_path / "model.onnx")) > 1e-2
+
+
+def test_an_encoder_that_cannot_be_traced_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("a guard on a size")  # as Swin-T with its windows of 7 gets
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    network = DenseNetwork(pvt(), 3, 8).eval()
+    with pytest.raises(SettingsError, match="of the kind pvt_v2, as a graph for images of any size"):
+        write_graph(network, Wanted((), "mean", "mean", dense=True), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
+    pixels, doubled = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in ("images", "doubled")
+    )
+    node = onnx.helper.make_node("Add", ["images", "images"], ["doubled"])
+    graph = onnx.helper.make_graph([node], "twice", [pixels], [doubled])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "twice.onnx")
+    for build in (OnnxNetwork, lambda path: OpenvinoNetwork(path, half=False)):
+        with pytest.raises(CheckpointError, match="no graph that this package wrote"):
+            build(tmp_path / "twice.onnx")
+
+
+def test_facts_survive_as_text() -> None:
+    facts = GraphFacts(Wanted((1, 2), "softmax", "pixel", dense=True), ("map_1", "dense"), 3, 32)
+    assert GraphFacts.from_json(facts.as_json()) == facts

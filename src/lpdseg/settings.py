@@ -169,6 +169,7 @@ class TrainSettings(_Section):
     lr_warmup: Fraction = Field(0.0, description="share of the steps with rising learning rate")
     clip: NonNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="auto: bf16 where supported")
+    compile: bool = Field(False, description="the encoder by torch.compile; on a CPU needs a C++ compiler")
     seed: int = Field(0, ge=0, lt=2**32)
     deterministic: bool = False
     validations: int = Field(8, ge=0, description="times that the validation split is scored, evenly spread")

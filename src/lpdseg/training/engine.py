@@ -1,6 +1,7 @@
 """Devices, precision and processes, through Lightning Fabric."""
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.model.device import bfloat16_pays, pick_device
+from lpdseg.model.network import Network
 from lpdseg.settings import TrainSettings
 
 _PATIENCE = timedelta(hours=6)
@@ -69,6 +71,19 @@ def chosen_precision(settings: TrainSettings, device: torch.device) -> str:
     if settings.precision != "auto":
         return settings.precision
     return "bf16-mixed" if bfloat16_pays(device) else "32-true"
+
+
+def compile_encoder(model: Network) -> None:
+    """Lets `torch.compile` translate the encoder at the first step; names of parameters stay as they are.
+
+    **Raises:** `SettingsError` on a CPU without a C++ compiler.
+    """
+    compilers = [os.environ.get("CXX", "g++"), "clang++", "cl"]
+    if model.device.type == "cpu" and not any(map(shutil.which, compilers)):
+        raise SettingsError(
+            "train.compile = true needs a C++ compiler on the CPU, such as g++; install one or set false"
+        )
+    model.encoder.compile()
 
 
 def in_first_process(fabric: Fabric, work: Callable[[], None]) -> None:

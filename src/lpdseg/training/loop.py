@@ -23,7 +23,7 @@ from lpdseg.files import write_text
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.base import Task
 from lpdseg.training.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
-from lpdseg.training.engine import Engine, chosen_precision, in_first_process, make_fabric
+from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.optimiser import build_optimiser, set_learning_rate, stage_starts, staged_learning_rate
@@ -117,6 +117,8 @@ class _Trainer:
             task = torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)
         # Convolutions run up to twice as fast on pixels whose channels lie side by side.
         self.task: Task = task.to(fabric.device, memory_format=torch.channels_last)
+        if settings.train.compile:
+            compile_encoder(self.task.model)
         self.optimiser = build_optimiser(self.task, settings.train)
         self.record = RunRecord(run, settings, self.described, fabric.device, resumed=state is not None)
         self.validation: Validation | None = None

@@ -89,7 +89,7 @@ def our_step(built: LpdTask, chosen: Settings, precision: str, one: dict[str, Te
         optimiser.zero_grad()
         fabric.backward(parts["loss"])
         optimiser.step()
-        return float(parts["loss"])
+        return parts["loss"].item()
 
     return step
 
@@ -106,7 +106,7 @@ def reference_step(built: LpdTask, chosen: Settings, one: dict[str, Tensor], fro
         optimiser.zero_grad()
         parts["loss"].backward()
         optimiser.step()
-        return float(parts["loss"])
+        return parts["loss"].item()
 
     return step
 

@@ -1,17 +1,19 @@
 """Clocks, rates and peaks for the benchmarks: medians with their spread, and ratios of calls that took turns."""
 
 import json
+import multiprocessing
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 Call = Callable[[], object]
 
@@ -36,6 +38,42 @@ def take_turns(calls: Mapping[str, Call], rounds: int, warm: Sequence[str] = ())
     return times
 
 
+@contextmanager
+def processes(builders: Mapping[str, Callable[[], Call]]) -> Iterator[dict[str, Call]]:
+    """Each call in a process of its own, so that none inherits the memory that another one left in disorder.
+
+    **Arguments:**
+
+    - `builders`: functions that a new process can import, which make the calls.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes, workers = {}, []
+    for name, build in builders.items():
+        pipes[name], far = context.Pipe()
+        workers.append(context.Process(target=_serve, args=(far, build), daemon=True))
+        workers[-1].start()
+
+    def ask(pipe: Connection) -> Call:
+        def call() -> None:
+            pipe.send(True)
+            pipe.recv()
+
+        return call
+
+    try:
+        yield {name: ask(pipe) for name, pipe in pipes.items()}
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def _serve(pipe: Connection, build: Callable[[], Call]) -> None:
+    call = build()
+    while pipe.recv():
+        call()
+        pipe.send(True)
+
+
 def ratios(times: Mapping[str, Sequence[float]], slow: str, fast: str) -> list[float]:
     """How many times longer `slow` took than `fast`, round by round."""
     return [a / b for a, b in zip(times[slow], times[fast], strict=True)]
@@ -52,13 +90,6 @@ def matmul_rate(dtype: torch.dtype, size: int = 2048, rounds: int = 9) -> float:
     a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
     times = take_turns({"product": lambda: a @ b}, rounds, ["product"])["product"]
     return 2 * size**3 / min(times) / 1e9
-
-
-def arithmetic(call: Call) -> float:
-    """GFLOP of the matrix products and convolutions of a call, with those of its backward pass."""
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops() / 1e9
 
 
 def peak_above(call: Call) -> float:

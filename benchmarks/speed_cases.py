@@ -9,6 +9,7 @@ import torch
 import transformers
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lpdseg.baselines.lpd import prototype_network
 from lpdseg.losses.active import active_prototypes
@@ -111,9 +112,30 @@ def reference_step(built: LpdTask, chosen: Settings, one: dict[str, Tensor], fro
     return step
 
 
+def published_step(k: int, judge: str, precision: str) -> Callable[[], float]:
+    """`our_step` with the published recipe."""
+    off = ["loss.contrast.weight=0", "loss.diversity.weight=0"] if judge == "none" else []
+    chosen = settings(k, *off)
+    return our_step(task(chosen, judge), chosen, precision, batch())
+
+
+def published_reference(k: int, count: int = BATCH, frozen: bool = True) -> Callable[[], float]:
+    """`reference_step` with the published recipe."""
+    chosen = settings(k)
+    return reference_step(task(chosen, "swin"), chosen, batch(count), frozen)
+
+
 @torch.no_grad()
 def active_pairs(model: LPD, one: dict[str, Tensor]) -> int:
     """How many (image, prototype) pairs the contrast encodes twice."""
     maps = model(one["image"].float() / 255)[model.scales - 1].maps
     bank = model.bank
     return int(active_prototypes(maps.mean((2, 3)), one["labels"], bank.class_of, bank.slots, bank.real).sum())
+
+
+@torch.no_grad()
+def forward_work(network: nn.Module) -> float:
+    """GFLOP of the products and convolutions of one image of 224 px."""
+    with FlopCounterMode(display=False) as counter:
+        network(torch.rand(1, 3, SIDE, SIDE))
+    return counter.get_total_flops() / 1e9

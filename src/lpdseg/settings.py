@@ -100,7 +100,7 @@ class ContrastSettings(_Section):
     fill: Literal["black", "white"] = Field("white", description="what masked-out tissue becomes; white is glass")
     pairs_per_image: Count | None = Field(None, description="random active prototypes per image; none: all")
     size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
-    chunk: Count = Field(8, description="pairs that are encoded at once; bounds the memory, changes rounding alone")
+    chunk: Count = Field(4, description="pairs that are encoded at once; bounds the memory, changes rounding alone")
 
 
 class DiversitySettings(_Section):

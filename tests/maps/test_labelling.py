@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpdseg.maps.labelling import class_probabilities, pseudo_mask
+from lpdseg.maps.labelling import class_probabilities, likeliest, pseudo_mask
 
 
 def test_temperature_1_is_the_published_softmax() -> None:
@@ -80,3 +80,16 @@ def test_the_pseudo_mask_of_a_patch_without_classes_is_all_background() -> None:
     maps = torch.rand(1, 2, 2, 2, requires_grad=True)
     for power in (None, 10.0):
         assert pseudo_mask(maps, torch.zeros(1, 2), power).unique().tolist() == [2]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.booleans())
+def test_the_likeliest_is_the_first_of_equals(seed: int, channels: int, half: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(3, (2, channels, 5, 9), generator=generator).float()  # many equals
+    scores[torch.rand(scores.shape, generator=generator) < 0.2] = -torch.inf
+    scores = scores.bfloat16() if half else scores
+    wanted = [
+        [[max(range(channels), key=lambda c: float(one[c, y, x])) for x in range(9)] for y in range(5)]
+        for one in scores
+    ]
+    assert likeliest(scores).tolist() == wanted

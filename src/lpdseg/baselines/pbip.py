@@ -24,6 +24,7 @@ from lpdseg.losses.contrast import contrast_loss
 from lpdseg.losses.pseudo import IGNORED, pseudo_mask_loss
 from lpdseg.maps.background import glass_share
 from lpdseg.maps.fuse import activation, fuse_scales
+from lpdseg.maps.labelling import likeliest
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder, build_image_encoder
 from lpdseg.model.lpd import LPD, ScaleOutput
@@ -101,7 +102,7 @@ class PbipTask(Task):
         nothing = absent.all(1)
         if self.settings.predict.background == "glass":
             nothing = nothing | (glass_share(images)[:, 0] > 0.5)
-        return scores.argmax(1).masked_fill(nothing, IGNORED)
+        return likeliest(scores).masked_fill(nothing, IGNORED)
 
     def _classify(self, images: Tensor, labels: Tensor, done: float) -> dict[str, Tensor]:
         settings, classifier = self.settings, self.classifier

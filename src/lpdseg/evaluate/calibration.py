@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from lpdseg.evaluate.confusion import Scores
 from lpdseg.evaluate.split import LabelledBatch, ObservedSplit
 from lpdseg.maps.gate import open_gate
+from lpdseg.maps.labelling import likeliest
 from lpdseg.segment.segmenter import Calibration, Evidence, Segmenter
 
 _STRIDE = 4
@@ -163,7 +164,7 @@ class _Pixels:
             opened = torch.from_numpy(gate[first : first + len(batch.masks)].copy())
             first += len(batch.masks)
             logits = segmenter.logits(scores, opened.to(scores.device), batch.images)
-            yield _confusion_per_patch(batch.masks, logits.argmax(1).cpu().numpy(), n)
+            yield _confusion_per_patch(batch.masks, likeliest(logits).cpu().numpy(), n)
 
 
 def _confusion_per_patch(

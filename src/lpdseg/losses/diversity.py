@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lpdseg.losses.term import Term
-from lpdseg.maps.merge import by_class
 
 
 def diversity_loss(
@@ -61,7 +60,7 @@ def jeffrey_similarity(
     image, of_class = wanted
     inside = omega.flatten(1).unsqueeze(1)
     inside = inside | ~inside.any(2, keepdim=True)  # an empty Ω would give NaN; the caller does not count it
-    values = by_class(cosine, slots)[image, of_class].flatten(2) / temperature
+    values = cosine[image.unsqueeze(1), slots[of_class]].flatten(2) / temperature
     log_v = values.masked_fill(~inside, -torch.inf).log_softmax(2)
     v = log_v.exp()
     with torch.autocast(cosine.device.type, enabled=False):  # D_J is a small difference of large sums

@@ -117,7 +117,7 @@ class FrozenTower(nn.Module):
         return embedding
 
     def _choose_attention(self, device: str) -> None:
-        """PyTorch's fused attention on CPUs goes back through small windows in bfloat16 twice slower than products."""
+        """On CPUs, in bfloat16, PyTorch's fused attention is slower through small windows than products."""
         wanted = "eager" if device == "cpu" and torch.is_autocast_enabled("cpu") else "sdpa"
         if wanted != self._attention and isinstance(self.tower, transformers.PreTrainedModel):
             self.tower.set_attn_implementation(wanted)

@@ -17,7 +17,7 @@ from lpdseg.maps.background import with_background
 from lpdseg.maps.crf import dense_crf
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
-from lpdseg.maps.labelling import gated_logits
+from lpdseg.maps.labelling import gated_logits, likeliest
 from lpdseg.maps.merge import ImageMerge
 from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.network import Network, Reading, Wanted
@@ -198,7 +198,7 @@ class Segmenter:
             unary = -probabilities.clamp(min=1e-8).log()
             unary[:, : len(self.classes)].masked_fill_(forbidden, torch.inf)
             probabilities = dense_crf(unary, images.to(scores.device), **settings.crf.model_dump())
-        mask = probabilities.argmax(1).to(torch.uint8)
+        mask = likeliest(probabilities).to(torch.uint8)
         return Prediction(mask, probabilities, scores, gate)
 
     def fuse(self, evidence: Evidence) -> Float[Tensor, "B C H W"]:

@@ -1,16 +1,13 @@
 """Clocks, rates and peaks for the benchmarks: medians with their spread, and ratios of calls that took turns."""
 
 import json
-import multiprocessing
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -36,42 +33,6 @@ def take_turns(calls: Mapping[str, Call], rounds: int, warm: Sequence[str] = ())
         for name, call in calls.items():
             times[name].append(seconds(call))
     return times
-
-
-@contextmanager
-def processes(builders: Mapping[str, Callable[[], Call]]) -> Iterator[dict[str, Call]]:
-    """Each call in a process of its own, so that none inherits the memory that another one left in disorder.
-
-    **Arguments:**
-
-    - `builders`: functions that a new process can import, which make the calls.
-    """
-    context = multiprocessing.get_context("spawn")
-    pipes, workers = {}, []
-    for name, build in builders.items():
-        pipes[name], far = context.Pipe()
-        workers.append(context.Process(target=_serve, args=(far, build), daemon=True))
-        workers[-1].start()
-
-    def ask(pipe: Connection) -> Call:
-        def call() -> None:
-            pipe.send(True)
-            pipe.recv()
-
-        return call
-
-    try:
-        yield {name: ask(pipe) for name, pipe in pipes.items()}
-    finally:
-        for worker in workers:
-            worker.kill()
-
-
-def _serve(pipe: Connection, build: Callable[[], Call]) -> None:
-    call = build()
-    while pipe.recv():
-        call()
-        pipe.send(True)
 
 
 def ratios(times: Mapping[str, Sequence[float]], slow: str, fast: str) -> list[float]:

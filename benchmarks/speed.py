@@ -22,7 +22,7 @@ import speed_cases as cases
 from lpdseg.files import write_text
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.maps.labelling import pseudo_mask
-from measuring import Call, in_a_process, matmul_rate, peak_above, processes, ratios, spread, take_turns
+from measuring import Call, in_a_process, matmul_rate, peak_above, ratios, spread, take_turns
 from reference import _diversity as reference_diversity
 from speed_evaluation import measure
 from speed_table import Table
@@ -69,10 +69,10 @@ def _training(table: Table, rates: dict[str, float], rounds: int) -> dict[str, f
     for judge, named in (("swin", "ours"), ("self", "ours, self")):
         for name, precision in modes.items():
             builders[f"{named}, {name}"] = partial(cases.published_step, K, judge, precision)
-    with processes(builders) as steps:
-        times = take_turns(steps, rounds, list(steps))
-    with processes({"classification loss only": partial(cases.published_step, K, "none", "bf16-mixed")}) as steps:
-        times |= take_turns(steps, 5 * rounds, list(steps))
+    steps = {name: build() for name, build in builders.items()}
+    times = take_turns(steps, rounds, list(steps))
+    classify = {"classification loss only": cases.published_step(K, "none", "bf16-mixed")}
+    times |= take_turns(classify, 5 * rounds, list(classify))
 
     pairs = cases.active_pairs(cases.network(chosen), one)
     encoder, tower = cases.forward_work(cases.network(chosen).encoder), cases.forward_work(cases.swin_tower())
@@ -99,8 +99,8 @@ def _unfrozen(table: Table, rounds: int) -> None:
         what: partial(cases.published_reference, K, 2, frozen=what == "frozen")
         for what in ("frozen", "as published")
     }
-    with processes(builders) as steps:
-        times = take_turns(steps, rounds, list(steps))
+    steps = {what: build() for what, build in builders.items()}
+    times = take_turns(steps, rounds, list(steps))
     table.row(
         "reference with the published gradients of frozen weights, batch 2",
         spread(times["as published"], 2, " s"),

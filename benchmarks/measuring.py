@@ -1,8 +1,6 @@
 """Clocks, rates and peaks for the benchmarks: medians with their spread, and ratios of calls that took turns."""
 
 import json
-import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -55,10 +53,15 @@ def matmul_rate(dtype: torch.dtype, size: int = 2048, rounds: int = 9) -> float:
 
 def peak_above(call: Call) -> float:
     """MiB by which this process grew beyond what it held before the call, at the worst moment; once per process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    before = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    before = _status("VmRSS")
     call()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+    return _status("VmHWM") - before  # getrusage would begin with the peak of the process that started this one
+
+
+def _status(name: str) -> float:
+    """A line of Linux's account of this process, in MiB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 
 def in_a_process(script: Path, *words: str) -> float | None:

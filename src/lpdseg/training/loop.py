@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lpdseg.baselines.table import METHODS
+from lpdseg.data.ahead import ahead
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
 from lpdseg.data.records import Manifest
@@ -178,7 +179,7 @@ class _Trainer:
         module.train()
         validations = self._validation_steps()
         waited = saved = time.monotonic()
-        for batch in batches:
+        for batch in ahead(batches):
             meter.wait(time.monotonic() - waited)
             meter.add(self._one_step(module, optimiser, batch))
             self.step += 1

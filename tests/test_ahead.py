@@ -3,21 +3,20 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpdseg.data.ahead import ahead
+from lpdseg.ahead import ahead
 from lpdseg.errors import DataError
 
 
 def running() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "lpdseg-batches"]
+    return [thread for thread in threading.enumerate() if thread.name == "lpdseg-ahead"]
 
 
 @given(st.lists(st.integers()), st.integers(1, 4))
 def test_the_order_is_kept_and_nothing_is_lost(batches: list[int], depth: int) -> None:
-    assert list(ahead(batches, depth)) == batches
+    assert list(ahead(iter(batches), depth)) == batches
     assert running() == []
 
 
@@ -29,7 +28,7 @@ def test_batches_are_made_before_they_are_asked_for_but_no_more_than_the_depth()
             made.append(number)
             yield number
 
-    found = ahead(batches(), depth=2)
+    found = ahead(batches(), 2)
     assert next(found) == 0
     deadline = time.monotonic() + 5
     while len(made) < 4 and time.monotonic() < deadline:
@@ -45,21 +44,23 @@ def test_an_error_comes_where_its_batch_would_have_come() -> None:
         yield 1
         raise DataError("patch.png cannot be decoded")
 
-    found = ahead(batches())
+    found = ahead(batches(), 2)
     assert next(found) == 1
     with pytest.raises(DataError, match=r"patch\.png"):
         next(found)
     assert running() == []
 
 
-def test_the_thread_takes_one_core_and_leaves_the_models_threads_alone() -> None:
-    def threads() -> Iterator[int]:
-        yield torch.get_num_threads()
+def test_what_is_closed_closes_what_it_takes_from() -> None:
+    closed = threading.Event()
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        assert list(ahead(threads())) == [1]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    def numbers() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.set()
+
+    found = ahead(numbers(), 1)
+    assert next(found) == 0
+    found.close()
+    assert closed.is_set() and running() == []

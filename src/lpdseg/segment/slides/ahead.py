@@ -1,0 +1,51 @@
+"""Making things ahead of whoever takes them."""
+
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+_POLL_SECONDS = 0.1
+
+
+def ahead(items: Iterator[Item], most: int) -> Generator[Item, None, None]:
+    """The same items in the same order, made by a thread that is at most `most` items ahead.
+
+    What `items` raises is raised here, in its place. When this generator is closed the thread ends, and `items` is
+    closed with it.
+    """
+    ready: queue.Queue[tuple[Item] | BaseException | None] = queue.Queue(most)
+    left = threading.Event()
+
+    def put(item: tuple[Item] | BaseException | None) -> None:
+        while not left.is_set():
+            try:
+                return ready.put(item, timeout=_POLL_SECONDS)
+            except queue.Full:
+                continue
+
+    def make() -> None:
+        try:
+            for item in items:
+                put((item,))
+                if left.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # raised again by whoever takes the items
+            put(error)
+        finally:
+            if isinstance(items, Generator):
+                items.close()
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+    finally:
+        left.set()
+        thread.join()

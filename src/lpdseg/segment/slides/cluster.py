@@ -240,7 +240,10 @@ class RayEngine:
             self._replace(slot)
             return
         if fault is not None:
-            raise fault
+            raise SettingsError(
+                f"a worker of the Ray cluster cannot load the model: {fault} (the run and the slides must lie where "
+                "every node can read them)"
+            )
         self._failed_starts = 0
         slot.starting = None
 

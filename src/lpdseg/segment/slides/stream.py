@@ -8,21 +8,22 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from lpdseg.maps.labelling import likeliest
 from lpdseg.segment.slides.blend import Band, Blender, column_blocks
 from lpdseg.segment.slides.engine import Engine, Job, Strip
 from lpdseg.segment.slides.labels import LabelFile
 from lpdseg.segment.slides.meter import Meter, Pace
+from lpdseg.slides.tissue_mask import TissueMask
 
 
 @runtime_checkable
 class RowStore(Protocol):
     """Takes rows of probabilities; see `lpdseg.export.ome_zarr.ProbabilityStore`."""
 
-    def write_rows(self, y0: int, rows: UInt8[np.ndarray, "n h W"]) -> None:
-        """Rows from `y0` on; 255 stands for 1."""
+    def write_rows(self, top: int, probabilities: UInt8[np.ndarray, "n h W"]) -> None:
+        """Rows from `top` on; 255 stands for 1."""
         ...
 
 
@@ -34,6 +35,7 @@ def stream_labels(
     *,
     classes: int,
     background: bool,
+    tissue: TissueMask | None = None,
     store: RowStore | None = None,
     progress: Callable[[Pace], None] | None = None,
 ) -> Pace:
@@ -46,6 +48,7 @@ def stream_labels(
     - `size`: (W, H) of the slide at the model's resolution.
     - `labels`: gets internal class indices; `classes` stands for background.
     - `classes`, `background`: how many channels are classes, and whether another follows that is background.
+    - `tissue`: gives glass the label of background, pixel by pixel, where the model knows none.
     - `store`: gets probabilities.
     - `progress`: told after each segment.
 
@@ -64,7 +67,10 @@ def stream_labels(
                 progress(pace)
 
     for band in Blender(size, classes + background, job.weights).bands(counted(engine.strips(job))):
-        labels.append(band_labels(band, classes))
+        found = band_labels(band, classes)
+        if tissue is not None:
+            found[~tissue_rows(tissue, band.y, *found.shape)] = classes
+        labels.append(found)
         if store is not None:
             store.write_rows(band.y, band_probabilities(band, background))
     return meter.pace()
@@ -94,3 +100,12 @@ def band_probabilities(band: Band, background: bool) -> UInt8[np.ndarray, "n h W
             mean = np.divide(band.sums[:, :, block], weights, where=found, out=np.zeros_like(band.sums[:, :, block]))
             np.copyto(rows[:, :, block], np.rint(mean * 255).astype(np.uint8), where=found)
     return rows
+
+
+def tissue_rows(tissue: TissueMask, y: int, rows: int, width: int) -> Bool[np.ndarray, "h W"]:
+    """Which pixels of the slide, from row `y` on, the mask takes for tissue: by its pixel around their centres."""
+    height_of_mask, width_of_mask = tissue.found.shape
+    down = ((np.arange(y, y + rows) + 0.5) / tissue.scale[1]).astype(np.intp).clip(max=height_of_mask - 1)
+    across = ((np.arange(width) + 0.5) / tissue.scale[0]).astype(np.intp).clip(max=width_of_mask - 1)
+    shown: Bool[np.ndarray, "h W"] = tissue.found[np.ix_(down, across)]
+    return shown

@@ -1,0 +1,67 @@
+"""From a segmented slide to the files that were asked for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lpdseg.export.areas import ClassArea, write_areas
+from lpdseg.export.geojson import write_geojson
+from lpdseg.export.ome_tiff import write_ome_tiff
+from lpdseg.export.slide_overlay import write_slide_overlay
+from lpdseg.export.slides.layout import output_path
+from lpdseg.slides.at_mpp import AtMpp
+from lpdseg.slides.label_map import LabelMap
+
+
+def write_outputs(
+    label_map: LabelMap,
+    view: AtMpp,
+    areas: Sequence[ClassArea],
+    out: Path,
+    stem: str,
+    options: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """Writes each kind but `zarr`, which is written while the slide is segmented.
+
+    **Arguments:**
+
+    - `view`: the slide at the resolution of the labels.
+    - `options`: by kind, see `Wanted.options`.
+
+    **Returns:** what is worth knowing about the files, in sentences.
+
+    **Raises:** `OutputError`, or `OSError` where the disk is full; `SettingsError` where a library is missing;
+    `SlideError` where the slide cannot be read for its picture.
+    """
+    return [
+        fact for kind in options for fact in _write(kind, output_path(out, kind, stem), label_map, view, areas, options)
+    ]
+
+
+def _write(
+    kind: str,
+    path: Path,
+    label_map: LabelMap,
+    view: AtMpp,
+    areas: Sequence[ClassArea],
+    options: Mapping[str, Mapping[str, Any]],
+) -> Iterator[str]:
+    if kind.startswith("geojson"):
+        chosen = options[kind]
+        summary = write_geojson(
+            label_map,
+            path,
+            simplify_um=chosen["simplify_um"],
+            minimum_um2=chosen["minimum_um2"],
+            offset=tuple(chosen["offset"]),
+        )
+        if summary.left_out:
+            yield f"{summary.left_out} regions ({summary.left_out_mm2:.3g} mm²) below --min-area are not in {path.name}"
+        if summary.changed:
+            yield f"--simplify moved {summary.changed:.2%} of the pixels to another class in {path.name}"
+    elif kind == "ome-tiff":
+        write_ome_tiff(label_map, path)
+    elif kind == "png":
+        write_slide_overlay(view, label_map, path)
+    elif kind == "csv":
+        write_areas({path.name.removesuffix(".csv"): areas}, path)

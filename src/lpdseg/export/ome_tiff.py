@@ -35,10 +35,10 @@ def write_ome_tiff(label_map: LabelMap, path: Path) -> None:
     order, so that labels stay labels. The metadata hold the size of a pixel in microns, and the classes as a map
     from value to name and as JSON.
 
-    The colours of the classes are the TIFF's palette. Fiji, ASAP, Pillow and tifffile take them from there; QuPath
-    shows the values in grey and napari as numbers, since neither reads palettes (for QuPath there is
-    `write_geojson`). Where the classes have no background, pixels without a class have value 255 and are shown in
-    its colour.
+    The colours of the classes are the TIFF's palette. Fiji, ASAP, Pillow and tifffile take them from there. QuPath
+    does not read palettes and shows the values in grey (for QuPath there is `write_geojson`); napari gets numbers,
+    to be opened as labels. Where the classes have no background, pixels without a class have value 255 and its
+    colour.
 
     The mask is read in bands. Smaller levels wait for their turn in a temporary file beside `path`.
 

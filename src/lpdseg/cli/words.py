@@ -62,8 +62,15 @@ class Source(StrEnum):
     head = "head"
 
 
+class Engine(StrEnum):
+    """Who computes slides: this machine, or a Ray cluster."""
+
+    local = "local"
+    ray = "ray"
+
+
 class OnError(StrEnum):
-    """What to do with an image that cannot be read."""
+    """What to do with an image or slide that cannot be read."""
 
     stop = "stop"
     skip = "skip"

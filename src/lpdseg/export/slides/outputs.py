@@ -12,6 +12,9 @@ from lpdseg.export.slides.layout import output_path
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.label_map import LabelMap
 
+_PICTURE = 2048
+"""The longer side of an overlay in pixels."""
+
 
 def write_outputs(
     label_map: LabelMap,
@@ -62,6 +65,9 @@ def _write(
     elif kind == "ome-tiff":
         write_ome_tiff(label_map, path)
     elif kind == "png":
-        write_slide_overlay(view, label_map, path)
+        # Slides hold smaller levels, from which a picture is read much faster.
+        across = max(label_map.slide_size[0] * view.mpp.x, label_map.slide_size[1] * view.mpp.y)
+        coarse = AtMpp(view.slide, view.mpp, max(view.wanted, across / _PICTURE))
+        write_slide_overlay(coarse, label_map, path, _PICTURE)
     elif kind == "csv":
         write_areas({path.name.removesuffix(".csv"): areas}, path)

@@ -1,4 +1,4 @@
-"""The options of `lpdseg segment` that are for whole slides, and what is wrong where they meet those for patches."""
+"""The options of `lpdseg segment` that are for whole slides, and what may not stand beside them."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +29,10 @@ SlideMpp = Annotated[
 MppTable = Annotated[
     Path | None,
     typer.Option(
-        "--mpp-table", metavar="CSV", help="Columns slide and mpp, for slides that do not say.", rich_help_panel=_PANEL
+        "--mpp-table",
+        metavar="CSV",
+        help="Columns slide and mpp, for slides that do not say.",
+        rich_help_panel=_PANEL,
     ),
 ]
 ModelMpp = Annotated[
@@ -66,9 +69,7 @@ Shard = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Do part I of N, as one job of an array.", rich_help_panel=_PANEL),
 ]
-Redo = Annotated[
-    bool, typer.Option("--redo", help="Do slides again that are finished.", rich_help_panel=_PANEL)
-]
+Redo = Annotated[bool, typer.Option("--redo", help="Do slides again that are finished.", rich_help_panel=_PANEL)]
 EngineChoice = Annotated[
     Engine | None, typer.Option("--engine", help="This machine (local), or a Ray cluster.", rich_help_panel=_PANEL)
 ]

@@ -1,5 +1,6 @@
 """A slide that needs no file: pixels that any process can compute for itself."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,3 +43,24 @@ class DrawnSource:
     @contextmanager
     def open(self) -> Iterator[DrawnView]:
         yield self.view
+
+
+@dataclass(frozen=True)
+class SlowView(DrawnView):
+    """As if it lay on a slow disk."""
+
+    def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+        time.sleep(0.02)
+        return super().read(x, y, width, height)
+
+
+@dataclass(frozen=True)
+class SlowSource:
+    """Opens a slow view."""
+
+    view: DrawnView
+    path: Path = Path("slow.svs")
+
+    @contextmanager
+    def open(self) -> Iterator[SlowView]:
+        yield SlowView(**vars(self.view))

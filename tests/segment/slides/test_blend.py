@@ -19,7 +19,9 @@ CHANNELS = 2
     glass=st.sampled_from([0.0, 0.5, 0.95, 1.0]),
     seed=st.integers(0, 99),
 )
-def test_bands_are_the_rows_of_the_whole_sum(width: int, height: int, overlap: int, glass: float, seed: int) -> None:
+def test_bands_are_the_rows_of_the_whole_sum(
+    width: int, height: int, overlap: int, glass: float, seed: int
+) -> None:
     window, rng = 16, np.random.default_rng(seed)
     grid = Grid((width, height), window, overlap)
     weights = grid.weights()

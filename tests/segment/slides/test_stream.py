@@ -48,9 +48,7 @@ def streamed(
     job = Job(source, plan_segments(grid, tissue, 3), WINDOW, grid.weights())
     labels, store = LabelFile(folder, size, 2), Rows(3, size)
     with LocalEngine(segmenter, readers) as engine:
-        pace = stream_labels(
-            engine, job, size, labels, classes=2, background=True, store=store, progress=progress
-        )
+        pace = stream_labels(engine, job, size, labels, classes=2, background=True, store=store, progress=progress)
     return labels.array[:], store.array, pace
 
 
@@ -154,7 +152,9 @@ def test_no_grid_is_visible(
     segmenter: Segmenter, drawn: Callable[..., Any], tmp_path: Path, overlap: int, hidden: bool
 ) -> None:
     """Steps from column to column on the borders of windows are as large as steps elsewhere."""
-    moody = Moody(segmenter.model, segmenter.classes, segmenter.settings, segmenter.calibration, (0.0, 0.1, 1.0), "mean")
+    moody = Moody(
+        segmenter.model, segmenter.classes, segmenter.settings, segmenter.calibration, (0.0, 0.1, 1.0), "mean"
+    )
     _, probabilities, _ = streamed(moody, drawn(400, 400), tmp_path / "x", overlap=overlap)
     steps = np.abs(np.diff(probabilities[0, WINDOW:-WINDOW].astype(float), axis=1)).mean(0)
     starts = np.arange(0, 400 - WINDOW, WINDOW - overlap)[1:-1]

@@ -1,6 +1,5 @@
 """Windows through the model: weighted and added up in place, in batches that fit."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -65,5 +64,3 @@ def test_a_window_that_does_not_fit_alone_is_told(segmenter: Segmenter, monkeypa
     monkeypatch.setattr(Segmenter, "observe", full)
     with pytest.raises(DataError, match=r"a window of 32 x 32 pixels does not fit .* make --window smaller"):
         WindowModel(segmenter).strip(windows(2), (0, 8), np.ones((SIDE, SIDE), np.float32))
-
-

@@ -78,7 +78,7 @@ def segment_slides(
     - `mpp`: microns per pixel of every slide's level 0, whatever it says of itself.
     - `mpp_table`: a CSV with the columns `slide` (its name) and `mpp`, for slides that say nothing; see
       `resolve_mpp` for the order of belief.
-    - `model_mpp`, `window`: microns per pixel and side in pixels of the patches that the model was trained on, where
+    - `model_mpp`, `window`: microns per pixel and side in pixels of the patches that the model learnt from, where
       the run does not say, or to see slides otherwise.
     - `overlap`: share of a window's side that neighbours share, in 0..0.9; 0.5 by default.
     - `gate`, `refine`: instead of the run's own. The gate acts on each window, as it was calibrated on patches.
@@ -188,4 +188,3 @@ def _check_writable(out: Path) -> None:
         raise OutputError(
             f"cannot write below {out} ({error.strerror}); change its rights or choose another folder"
         ) from error
-

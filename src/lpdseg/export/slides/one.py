@@ -105,9 +105,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     return _result(file.path, "segmented", state | done, mpp, work, seconds)
 
 
-def _segment(
-    view: AtMpp, path: Path, work: Work, options: dict[str, dict[str, Any]], told: Told
-) -> dict[str, Any]:
+def _segment(view: AtMpp, path: Path, work: Work, options: dict[str, dict[str, Any]], told: Told) -> dict[str, Any]:
     """Does a slide and gives what its state says of that."""
     wanted, segmenter, out = work.wanted, work.segmenter, work.out
     classes, folder = segmenter.classes, work.out / WORK / path.stem

@@ -37,7 +37,9 @@ def write_outputs(
     `SlideError` where the slide cannot be read for its picture.
     """
     return [
-        fact for kind in options for fact in _write(kind, output_path(out, kind, stem), label_map, view, areas, options)
+        fact
+        for kind in options
+        for fact in _write(kind, output_path(out, kind, stem), label_map, view, areas, options)
     ]
 
 
@@ -59,7 +61,8 @@ def _write(
             offset=tuple(chosen["offset"]),
         )
         if summary.left_out:
-            yield f"{summary.left_out} regions ({summary.left_out_mm2:.3g} mm²) below --min-area are not in {path.name}"
+            area = f"{summary.left_out_mm2:.3g} mm²"
+            yield f"{summary.left_out} regions ({area}) below --min-area are not in {path.name}"
         if summary.changed:
             yield f"--simplify moved {summary.changed:.2%} of the pixels to another class in {path.name}"
     elif kind == "ome-tiff":

@@ -22,7 +22,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def take_shard(items: Sequence[Item], shard: tuple[int, int] | None) -> list[Item]:
-    """Every n-th item, from the i-th on; all for None. The shards of a list are disjoint, and together all of it."""
+    """Every n-th item, from the i-th on; all for None. Shards share no item and together are all."""
     if shard is None:
         return list(items)
     number, total = shard

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -21,10 +22,9 @@ def ahead(items: Iterator[Item], most: int) -> Generator[Item, None, None]:
 
     def put(item: tuple[Item] | BaseException | None) -> None:
         while not left.is_set():
-            try:
-                return ready.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
+            with suppress(queue.Full):
+                ready.put(item, timeout=_POLL_SECONDS)
+                return
 
     def make() -> None:
         try:

@@ -52,7 +52,8 @@ class ClusterWorker:
 
     def __init__(self, build: Callable[[], Segmenter], threads: int) -> None:
         self._build, self._threads = build, threads
-        self._view, self._model = OpenView(), None
+        self._view = OpenView()
+        self._model: WindowModel | None = None
         self._reading, self._computing = threading.Lock(), threading.Lock()
         self._free_since = 0.0
 
@@ -241,8 +242,8 @@ class RayEngine:
             return
         if fault is not None:
             raise SettingsError(
-                f"a worker of the Ray cluster cannot load the model: {fault} (the run and the slides must lie where "
-                "every node can read them)"
+                f"a worker of the Ray cluster cannot load the model: {fault} (the run and the slides must lie "
+                "where every node can read them)"
             )
         self._failed_starts = 0
         slot.starting = None

@@ -28,9 +28,7 @@ _GAP = 2
 """A segment may span so many times the columns that it holds: its result is as wide as it spans."""
 
 
-def plan_segments(
-    grid: Grid, wanted: Callable[[int, int, int, int], bool], most: int
-) -> tuple[Segment, ...]:
+def plan_segments(grid: Grid, wanted: Callable[[int, int, int, int], bool], most: int) -> tuple[Segment, ...]:
     """The windows that are wanted, cut into segments; row by row, from left to right.
 
     It depends on the arguments alone, so the same slide is always computed in the same batches.
@@ -48,9 +46,7 @@ def plan_segments(
     return tuple(found)
 
 
-def _runs(
-    grid: Grid, wanted: Callable[[int, int, int, int], bool], row: int, most: int
-) -> Iterator[list[int]]:
+def _runs(grid: Grid, wanted: Callable[[int, int, int, int], bool], row: int, most: int) -> Iterator[list[int]]:
     held: list[int] = []
     for column in range(grid.columns):
         x, y = grid.origin(row, column)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from itertools import islice
 from types import TracebackType
 
 import numpy as np
@@ -83,7 +84,7 @@ class Readers:
         left = iter(segments)
         try:
             while True:
-                while len(waiting) < _AHEAD * self.processes and (segment := next(left, None)) is not None:
+                for segment in islice(left, _AHEAD * self.processes - len(waiting)):
                     waiting.append(self._started().submit(_read, source, segment, window))
                 if not waiting:
                     return

@@ -30,7 +30,10 @@ class View(Protocol):
 class Source(Protocol):
     """What opens a view, in any process that it is sent to. Equal sources open equal views."""
 
-    path: Path
+    @property
+    def path(self) -> Path:
+        """The slide, for errors."""
+        ...
 
     def open(self) -> AbstractContextManager[View]:
         """The view, until the block ends."""

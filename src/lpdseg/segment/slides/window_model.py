@@ -51,7 +51,8 @@ class WindowModel:
             if found is None:
                 if len(some) == 1:
                     raise DataError(
-                        f"a window of {side} x {side} pixels does not fit in memory even alone; make --window smaller"
+                        f"a window of {side} x {side} pixels does not fit in memory even alone; make --window "
+                        "smaller"
                     )
                 self.most = len(some) // 2
                 continue

@@ -56,13 +56,12 @@ def _show(results: "Sequence[SlideResult]") -> None:
         return
     names = next(([area.name for area in result.areas] for result in results if result.areas), [])
     table = Table(box=None, pad_edge=False)
-    for title in ("slide", "", "tissue mm²", *(f"{name} %" for name in names), "windows/s", "waiting"):
+    for title in ("slide", "", "tissue mm²", *(f"{name} %" for name in names)):
         table.add_column(title, justify="left" if title in ("slide", "") else "right", overflow="fold")
     for result in results:
         cells = [escape(result.path.name), result.status]
         if result.status != "failed":
             cells.append(f"{sum(area.mm2 for area in result.areas):.2f}")
             cells += [f"{area.percent:.1f}" for area in result.areas]
-            cells += [f"{result.rate:.1f}", f"{result.waiting:.0%}"]
         table.add_row(*cells)
     Console().print(table)

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -131,7 +132,7 @@ def segment_slides(
                 "run": str(run),
                 "checkpoint": checkpoint,
                 "computed": {"engine": engine, "backend": backend, "device": device, "batch": batch},
-                "versions": versions(),
+                "versions": versions() | _library_versions(),
             },
         )
         results: list[SlideResult] = []
@@ -176,6 +177,15 @@ def _cluster(load: Callable[..., Segmenter], address: str | None, workers: int |
         raise SettingsError(f"workers of a cluster choose their own device, not {device}; use auto, cpu or cuda")
     gpu = None if device == "auto" else device == "cuda"
     return RayEngine(partial(load, device=device), address=address, workers=workers, gpu=gpu)
+
+
+def _library_versions() -> dict[str, str]:
+    """Of what reads and writes slides, where it is installed."""
+    found = {}
+    for name in ("openslide-python", "openslide-bin", "tifffile", "imagecodecs", "rasterio", "shapely", "zarr"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _check_writable(out: Path) -> None:

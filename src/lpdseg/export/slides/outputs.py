@@ -53,12 +53,13 @@ def _write(
 ) -> Iterator[str]:
     if kind.startswith("geojson"):
         chosen = options[kind]
+        x, y = chosen["offset"]
         summary = write_geojson(
             label_map,
             path,
             simplify_um=chosen["simplify_um"],
             minimum_um2=chosen["minimum_um2"],
-            offset=tuple(chosen["offset"]),
+            offset=(float(x), float(y)),
         )
         if summary.left_out:
             area = f"{summary.left_out_mm2:.3g} mm²"

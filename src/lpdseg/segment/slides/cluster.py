@@ -146,23 +146,17 @@ class RayEngine:
         if not ray.is_initialized():
             self._connect()
             self._ours = True
-        has = ray.cluster_resources()
-        gpus, processors = int(has.get("GPU", 0)), int(has.get("CPU", 0))
-        if self._gpu and not gpus:
-            raise SettingsError("the Ray cluster has no GPU; use --device cpu, or add nodes that have one")
-        self._gpu = gpus > 0 if self._gpu is None else self._gpu
-        room = gpus if self._gpu else processors // self._threads
-        self._slots = [self._start() for _ in range(self._workers or max(1, room))]
+        try:
+            self._slots = [self._start() for _ in range(self._room())]
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for slot in self._slots:
-            self._ray.kill(slot.actor)
-        self._slots = []
-        if self._ours:
-            self._ray.shutdown()
+        self._leave()
 
     def strips(self, job: Job) -> Iterator[Strip]:
         """See `Engine`."""
@@ -192,6 +186,23 @@ class RayEngine:
         except (ConnectionError, ValueError, RuntimeError) as error:
             told = " ".join(str(error).split())
             raise SettingsError(f"no Ray cluster answers at {self._address or 'this machine'}: {told}") from error
+
+    def _room(self) -> int:
+        """How many workers to start; settles whether they take GPUs."""
+        has = self._ray.cluster_resources()
+        gpus, processors = int(has.get("GPU", 0)), int(has.get("CPU", 0))
+        if self._gpu and not gpus:
+            raise SettingsError("the Ray cluster has no GPU; use --device cpu, or add nodes that have one")
+        self._gpu = gpus > 0 if self._gpu is None else self._gpu
+        return self._workers or max(1, gpus if self._gpu else processors // self._threads)
+
+    def _leave(self) -> None:
+        for slot in self._slots:
+            self._ray.kill(slot.actor)
+        self._slots = []
+        if self._ours:
+            self._ray.shutdown()
+            self._ours = False
 
     def _start(self) -> _Slot:
         actor = self._ray.remote(ClusterWorker).options(

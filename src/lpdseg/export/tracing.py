@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from scipy import ndimage
 
-from lpdseg.export.joining import Region, Regions
+from lpdseg.export.joining import OpenRegions, TracedRegion
 from lpdseg.slides.label_map import LabelMap
 from lpdseg.tissue import NO_CLASS
 
@@ -37,7 +37,7 @@ class Simplified:
 
 def trace_regions(
     label_map: LabelMap, *, tolerance: float = 0.0, tile: int = TILE, simplified: Simplified | None = None
-) -> Iterator[Region]:
+) -> Iterator[TracedRegion]:
     """The regions of all classes; background and glass that was not computed are none.
 
     **Arguments:**
@@ -50,7 +50,7 @@ def trace_regions(
     - `simplified`: counts what simplification changed.
     """
     width, height = label_map.size
-    regions, above = Regions(), np.zeros(width, np.int64)
+    regions, above = OpenRegions(), np.zeros(width, np.int64)
     for top in range(0, height, tile):
         bottom = min(top + tile, height)
         below, left = np.zeros(width, np.int64), np.zeros(bottom - top, np.int64)

@@ -114,7 +114,7 @@ def tile_slides(
             notes += filter(None, [warn_if_far(slide_file.path, mpp, patch_mpp)])
             bounds = slide.facts.bounds
             if bounds is not None and from_bounds and (bounds.x or bounds.y):
-                file = file.moved(bounds.x, bounds.y)
+                file = file.moved(float(bounds.x), float(bounds.y))
                 notes.append(
                     f"{slide_file.path} was scanned from ({bounds.x}, {bounds.y}) on; its regions count from "
                     "there, as in QuPath (--origin slide: from the corner of the slide)"

@@ -87,9 +87,11 @@ class OpenRegions:
 
         closed, self._closed = self._closed, []
         for region in closed:
-            whole = region.polygons[0] if len(region.polygons) == 1 else shapely.union_all(region.polygons)
-            # Where parts met, points were left on straight lines.
-            yield TracedRegion(region.index, region.pixels, shapely.simplify(whole, 0))
+            whole = region.polygons[0]
+            if len(region.polygons) > 1:
+                # Where parts met, points are left on straight lines.
+                whole = shapely.simplify(shapely.union_all(region.polygons), 0)
+            yield TracedRegion(region.index, region.pixels, whole)
 
     def _find(self, number: int) -> int:
         root = number

@@ -103,7 +103,7 @@ def _outlines(
     # Background has outlines as well where borders are simplified: otherwise its side of them would be the frame.
     mask = None if tolerance > 0 else parts > 0
     found = [
-        (int(value), shapely.Polygon(shape["coordinates"][0], shape["coordinates"][1:]))
+        (int(value), _polygon(shape["coordinates"]))
         for shape, value in shapes(parts, mask=mask, connectivity=4, transform=place)
     ]
     polygons: Any = [polygon for _, polygon in found]
@@ -116,8 +116,17 @@ def _outlines(
             drawn = rasterize(numbered, parts.shape, transform=place, dtype="int32")
             classes = np.append(NO_CLASS, index)
             simplified.changed += int(np.count_nonzero(classes[drawn] != classes[parts]))
+        polygons = shapely.simplify(polygons, 0)  # the points that were added on straight lines
     outlined: list[Any] = [None] * len(index)
     for (value, _), polygon in zip(found, polygons, strict=True):
         if value > 0:
             outlined[value - 1] = polygon
     return outlined
+
+
+def _polygon(rings: list[list[tuple[float, float]]]) -> Any:
+    """A polygon from its outer ring and its holes; much faster than shapely's own way from lists."""
+    import shapely
+
+    outer, *holes = (shapely.linearrings(np.array(ring)) for ring in rings)
+    return shapely.polygons(outer, holes or None)

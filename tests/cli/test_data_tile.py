@@ -1,6 +1,7 @@
 """`lpdseg data tile`: from slides and regions to a data set that can be trained on."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,6 +132,24 @@ def test_regions_count_from_the_scanned_part_as_in_qupath(
     assert [record.path.name for record in load_data(tmp_path / "out").records] == ["s1_64_32.png"]
     tile(slides / "s1.png", "--origin", "slide")
     assert [record.path.name for record in load_data(tmp_path / "out").records] == ["s1_0_0.png"]
+
+
+@pytest.mark.skipif("LPDSEG_DATA" not in os.environ, reason="LPDSEG_DATA does not name the folder of real slides")
+def test_a_real_slide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(os.environ["LPDSEG_DATA"], "slides", "cmu-1-small-region.svs")
+    write_regions(tmp_path / "x.geojson", ("TUM", (600, 600, 1500, 1500)), ("STR", (600, 1500, 1500, 2900)))
+    out = tmp_path / "out"
+    words = ["data", "tile", path, "--regions", tmp_path / "x.geojson", "--out", out, "--patch-mpp", "0.998"]
+    assert main([*map(str, words), "--size", "100"]) == 0
+    records = load_data(out).records
+    assert {record.labels for record in records} == {(0, 1), (1, 0), (1, 1)}
+    slide = open_slide(path)
+    for record in records:
+        x, y = (int(part) for part in record.path.stem.split("_")[1:])
+        reduced = Image.fromarray(slide.read(0, x, y, 200, 200)).resize((100, 100), Image.Resampling.BOX)
+        patch = read_image(record.path).astype(float)
+        assert np.abs(patch - np.asarray(reduced)).mean() < 6  # another filter, the same place
+    slide.close()
 
 
 def test_regions_that_cannot_be_used(slides: Path, tile: Run, tmp_path: Path) -> None:

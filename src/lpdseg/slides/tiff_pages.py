@@ -32,8 +32,8 @@ def level_pages(path: Path, tiff: Any) -> list[Any]:
     finest = [page for page in pages if page.imagewidth * page.imagelength == largest]
     if len(finest) > 1:
         raise SlideError(
-            f"{path} holds {len(finest)} images of {finest[0].imagewidth} x {finest[0].imagelength} pixels, such as "
-            "a stack or single channels; save one RGB image"
+            f"{path} holds {len(finest)} images of {finest[0].imagewidth} x {finest[0].imagelength} pixels "
+            "(a stack, or single channels); save one RGB image"
         )
     full = finest[0]
     check_page(path, full)

@@ -228,3 +228,15 @@ def test_a_spoilt_tile_is_told_by_its_place_and_the_others_are_read(
     assert (slide.read(0, 0, 0, 64, 64) == IMAGE[:64, :64]).all()
     assert (slide.read(1, 0, 0, 64, 64) == LEVELS[1][:64, :64]).all()
     assert silent()
+
+
+@pytest.mark.parametrize("kept", [0, 0.5, 0.9])
+def test_a_jpeg_tile_without_its_end_is_not_filled_with_grey(kept: float, tmp_path: Path, opened: Opening) -> None:
+    path = write_pyramid(tmp_path / "a.tif", LEVELS, compression="jpeg")
+    with tifffile.TiffFile(path) as tiff:
+        start, count = tiff.pages[0].dataoffsets[6], tiff.pages[0].databytecounts[6]
+    data = bytearray(path.read_bytes())
+    data[start + int(kept * count) : start + count] = bytes(count - int(kept * count))
+    path.write_bytes(bytes(data))
+    with pytest.raises(SlideError, match="cannot be read at level 0"):
+        opened(path).read(0, 64, 64, 10, 10)

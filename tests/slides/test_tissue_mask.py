@@ -96,9 +96,19 @@ def test_green_and_blue_ink_is_no_tissue(colour: tuple[int, int, int]) -> None:
 
 def test_ink_that_encloses_glass_does_not_make_it_a_hole() -> None:
     image = glass()
-    disk(image, 400, 400, 45, (40, 160, 80))
-    disk(image, 400, 400, 30, (243, 242, 245))
+    disk(image, 400, 400, 75, (40, 160, 80))
+    disk(image, 400, 400, 40, (243, 242, 245))
     assert found_in(image).share == 0
+
+
+@pytest.mark.parametrize("colour", [(40, 160, 80), (10, 10, 10)])
+def test_a_little_ink_or_pigment_on_tissue_is_tissue(colour: tuple[int, int, int]) -> None:
+    image = glass()
+    disk(image, 400, 400, 200, PINK)
+    disk(image, 400, 400, 30, colour)
+    disk(image, 590, 400, 30, colour)
+    mask = found_in(image)
+    assert at(mask, 400, 400) and at(mask, 590, 400)
 
 
 @given(

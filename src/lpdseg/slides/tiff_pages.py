@@ -6,7 +6,8 @@ from typing import Any
 from lpdseg.slides.slide import SlideError
 
 _RGB, _YCBCR = 2, 6
-_JPEG = 7
+JPEG = 7
+"""The tag Compression of tiles and strips that are JPEGs."""
 _OLD_APERIO_YCBCR = 33003
 _REDUCED = 1
 """NewSubfileType of a smaller copy; 9 is a macro image, and 4 a mask."""
@@ -53,7 +54,7 @@ def check_page(path: Path, page: Any) -> None:
     kind = f"{page.samplesperpixel} channel{'s' * (page.samplesperpixel != 1)} of {page.bitspersample} bits"
     if page.samplesperpixel != 3 or page.bitspersample != 8 or page.imagedepth != 1:
         raise SlideError(f"{path} has {kind}; save it as 8-bit RGB without alpha")
-    if page.photometric != _RGB and not (page.photometric == _YCBCR and page.compression == _JPEG):
+    if page.photometric != _RGB and not (page.photometric == _YCBCR and page.compression == JPEG):
         colours = getattr(page.photometric, "name", page.photometric)
         raise SlideError(f"{path} has the colour model {colours}; save it as 8-bit RGB")
     known = page.compression == 1 or page.compression in TIFF.DECOMPRESSORS

@@ -55,8 +55,10 @@ def test_other_modes(mode: str, tmp_path: Path) -> None:
 def test_several_images(tmp_path: Path) -> None:
     image = Image.fromarray(IMAGE)
     image.save(tmp_path / "a.tif", save_all=True, append_images=[image])
+    assert open_image(tmp_path / "a.tif") is None  # perhaps a pyramid
+    image.save(tmp_path / "a.png", save_all=True, append_images=[image.rotate(180)])
     with pytest.raises(SlideError, match="holds several images"):
-        open_image(tmp_path / "a.tif")
+        open_image(tmp_path / "a.png")
 
 
 def test_too_large_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,14 @@ def test_a_file_that_cannot_be_opened(kind: str, tmp_path: Path, silent: Callabl
     assert silent()
 
 
+def test_what_one_reader_finds_damaged_the_next_does_not_open(tmp_path: Path, silent: Callable[[], bool]) -> None:
+    path = write_svs(tmp_path / "a.svs", LEVELS)
+    path.write_bytes(path.read_bytes()[:-100])  # within the last tile, of the last level
+    with pytest.raises(SlideError, match=r"a\.svs cannot be opened as a slide \(.*\); copy or export it again"):
+        open_slide(path)
+    assert silent()
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = write_svs(tmp_path / "a.svs", LEVELS)

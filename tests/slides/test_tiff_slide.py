@@ -217,6 +217,17 @@ def test_a_file_that_was_cut_off(kept: float, tmp_path: Path, silent: Callable[[
     assert silent()
 
 
+@pytest.mark.parametrize("bigtiff", [True, False])
+def test_a_file_that_lost_its_last_pages(bigtiff: bool, tmp_path: Path, silent: Callable[[], bool]) -> None:
+    path = write_pyramid(tmp_path / "a.tif", LEVELS, bigtiff=bigtiff)
+    with tifffile.TiffFile(path) as tiff:
+        end = tiff.pages[2].offset
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(SlideError, match=rf"a\.tif ends before its last image, after {end} bytes; copy it again"):
+        open_tiff(path)
+    assert silent()
+
+
 def test_a_spoilt_tile_is_told_by_its_place_and_the_others_are_read(
     tmp_path: Path, silent: Callable[[], bool], opened: Opening
 ) -> None:

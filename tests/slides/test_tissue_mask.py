@@ -142,10 +142,10 @@ def test_bands_give_the_same_and_bound_what_is_read(monkeypatch: pytest.MonkeyPa
     image = glass()
     disk(image, 400, 400, 200, PINK)
     one = found_in(image)
-    monkeypatch.setattr("lpdseg.slides.tissue_mask._BAND", 7)
+    monkeypatch.setattr("lpdseg.slides.tissue_mask._BAND", 64)
     slide = ArraySlide([image])
     assert (find_tissue(AtMpp(slide, MPP, 2.0)).found == one.found).all()
-    assert max(height for *_, height in slide.asked) <= 7 * 4 + 2 * 10
+    assert max(height for *_, height in slide.asked) <= 64 * 4 + 2 * 10
 
 
 def test_the_coarsest_level_that_fits_is_read(tmp_path: Path) -> None:

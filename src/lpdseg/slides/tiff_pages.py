@@ -1,5 +1,6 @@
 """Which pages of a TIFF are the levels of a slide, and which of them can be read."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def level_pages(path: Path, tiff: Any) -> list[Any]:
     `check_page` refuses.
     """
     pages = [page.aspage() for page in tiff.pages]
-    if not pages:
-        raise SlideError(f"{path} holds no image; copy or export it again")
+    if not pages or _next_page(tiff, pages[-1]) >= tiff.filehandle.size:
+        raise SlideError(f"{path} ends before its last image, after {tiff.filehandle.size} bytes; copy it again")
     largest = max(page.imagewidth * page.imagelength for page in pages)
     finest = [page for page in pages if page.imagewidth * page.imagelength == largest]
     if len(finest) > 1:
@@ -83,6 +84,15 @@ def segment_size(page: Any) -> tuple[int, int]:
     if page.is_tiled:
         return int(page.tilelength), int(page.tilewidth)
     return int(min(page.rowsperstrip, page.imagelength)), int(page.imagewidth)
+
+
+def _next_page(tiff: Any, page: Any) -> int:
+    """Where the page after this one starts, or 0; tifffile only logs that a file has no such place."""
+    layout, file = tiff.tiff, tiff.filehandle
+    file.seek(page.offset)
+    (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+    file.seek(page.offset + layout.tagnosize + tags * layout.tagsize)
+    return int(struct.unpack(layout.offsetformat, file.read(layout.offsetsize))[0])
 
 
 def is_plain(page: Any) -> bool:

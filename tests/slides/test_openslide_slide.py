@@ -1,6 +1,7 @@
 """Scanners' formats through OpenSlide: pixels, levels, metadata, and damage that does not spread."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lpdseg.errors import SettingsError
 from lpdseg.slides.openslide_slide import OpenSlideSlide, open_with_openslide
 from lpdseg.slides.slide import Bounds, Level, Mpp, Slide, SlideError
 from lpdseg.slides.tiff_slide import open_tiff
@@ -89,6 +91,13 @@ def test_a_spoilt_tile_is_told_by_its_place_and_the_others_are_read(
     assert silent()
 
 
+def test_openslide_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_svs(tmp_path / "a.svs", LEVELS)
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    with pytest.raises(SettingsError, match=r"cannot be loaded; .*pip install 'lpdseg\[slides\]'"):
+        open_with_openslide(path)
+
+
 def fake(properties: dict[str, str], rgba: tuple[int, int, int, int]) -> OpenSlideSlide:
     """A slide of 40 x 30 pixels in one colour."""
     handle = SimpleNamespace(
@@ -119,6 +128,7 @@ def test_what_was_not_scanned_has_the_background_colour() -> None:
         (("5", "6", "36", "10"), None),
         (("-1", "6", "20", "10"), None),
         (("x", "6", "20", "10"), None),
+        (("nan", "6", "20", "10"), None),
     ],
 )
 def test_bounds(values: tuple[str, ...], bounds: Bounds | None) -> None:

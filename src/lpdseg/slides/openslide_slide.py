@@ -93,11 +93,10 @@ class OpenSlideSlide:
             self._handle.close()
             self._handle = _opened(self.path)
             raise damaged(self.path, level, x, y, width, height, error) from error
+        if image.getchannel("A").getextrema() == (255, 255):
+            return np.array(image.convert("RGB"))
         rgba = np.asarray(image)
-        opaque = rgba[..., 3:]
-        if opaque.min() == 255:
-            return np.ascontiguousarray(rgba[..., :3])
-        share = opaque.astype(np.float32) / 255
+        share = rgba[..., 3:].astype(np.float32) / 255
         blended: UInt8[np.ndarray, "h w 3"] = (
             (rgba[..., :3] * share + self._background * (1 - share)).round().astype(np.uint8)
         )

@@ -19,6 +19,7 @@ from lpdseg.errors import OutputError, SettingsError
 from lpdseg.export.geojson import write_geojson
 from lpdseg.export.tracing import trace_regions
 from lpdseg.slides.label_map import LabelMap
+from lpdseg.slides.regions import read_regions
 from lpdseg.tissue import TissueClasses
 
 CLASSES = TissueClasses(("tumour", "stroma"), colours=((255, 0, 0), (0, 200, 0)), indices=(3, 9), background=1)
@@ -146,6 +147,17 @@ def test_properties_are_what_qupath_reads(tmp_path: Path) -> None:
         "isLocked": False,
         "measurements": {"Area mm^2": 0.25**2 / 1e6},
     }
+
+
+def test_regions_that_were_written_can_be_read(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).integers(0, 3, (9, 9), np.uint8).repeat(4, 0).repeat(4, 1)
+    write_geojson(label_map(mask, (2.0, 2.0)), tmp_path / "x.geojson.gz", offset=(10.0, 20.0), tile=7)
+    file = read_regions(tmp_path / "x.geojson.gz", CLASSES.names).moved(10.0, 20.0)
+    for c, name in enumerate(CLASSES.names):
+        shapes = [region.geometry for region in file.regions if region.name == name]
+        drawn = rasterize(shapes, mask.shape, transform=Affine.scale(2.0), dtype="uint8")
+        np.testing.assert_array_equal(drawn == 1, mask == c)
+        assert {region.colour for region in file.regions if region.name == name} == {CLASSES.colours[c]}
 
 
 def test_small_regions_are_left_out_and_counted(tmp_path: Path) -> None:

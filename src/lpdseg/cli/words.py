@@ -74,3 +74,10 @@ class OnError(StrEnum):
 
     stop = "stop"
     skip = "skip"
+
+
+class Origin(StrEnum):
+    """Where the coordinates of regions count from."""
+
+    bounds = "bounds"
+    slide = "slide"

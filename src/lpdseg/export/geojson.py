@@ -19,6 +19,8 @@ from lpdseg.slides.label_map import LabelMap
 
 _DECIMALS = 6  # of a pixel of level 0: finer than the distance of any point from a line that it does not lie on
 
+_LEVEL = 6  # of gzip: 9 takes ten times as long for 5 % less
+
 
 @dataclass(frozen=True)
 class GeoJsonSummary:
@@ -125,7 +127,7 @@ def _opened(path: Path, compress: bool) -> Iterator[TextIO]:
         return
     with (
         path.open("wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        gzip.GzipFile("", "wb", _LEVEL, fileobj=raw, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8") as file,
     ):
         yield file

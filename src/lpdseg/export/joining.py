@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 
 
 @dataclass(frozen=True)
-class Region:
+class TracedRegion:
     """A connected region: pixels of one class that touch along their sides.
 
     - `index`: of its class.
@@ -35,7 +35,7 @@ class _Open:
 
 
 @dataclass
-class Regions:
+class OpenRegions:
     """The regions that are still open, and those that are whole and wait to be taken."""
 
     _parent: dict[int, int] = field(default_factory=dict)
@@ -81,15 +81,17 @@ class Regions:
         renumbered: Int[np.ndarray, " W"] = np.array(roots, np.int64)[places]
         return renumbered
 
-    def take_closed(self) -> Iterator[Region]:
+    def take_closed(self) -> Iterator[TracedRegion]:
         """Gives the closed regions and forgets them."""
         import shapely
 
         closed, self._closed = self._closed, []
         for region in closed:
-            whole = region.polygons[0] if len(region.polygons) == 1 else shapely.union_all(region.polygons)
-            # Where parts met, points were left on straight lines.
-            yield Region(region.index, region.pixels, shapely.simplify(whole, 0))
+            whole = region.polygons[0]
+            if len(region.polygons) > 1:
+                # Where parts met, points are left on straight lines.
+                whole = shapely.simplify(shapely.union_all(region.polygons), 0)
+            yield TracedRegion(region.index, region.pixels, whole)
 
     def _find(self, number: int) -> int:
         root = number

@@ -28,7 +28,11 @@ _SUPPORT = 2.0
 """Pixels of the grid to each side that a pixel is made from: the reach of the bicubic filter."""
 
 _MOST = 4096
-"""Pixels of a level along a side that are read at once."""
+"""Pixels of a level along a side that are read at once, but for what the filter reaches."""
+
+_BLOCK = 64
+"""Side in pixels of the grid of the blocks that are resampled whole, at multiples of it. A pixel so has the same
+neighbours and the same arithmetic in every rectangle."""
 
 
 class AtMpp:
@@ -65,11 +69,12 @@ class AtMpp:
         self._factor = tuple(
             _rounded(scale / down) for scale, down in zip(self.scale, downsample, strict=True)
         )  # pixels of the level per pixel of the grid
+        self._block = tuple(max(min(_BLOCK, int(_MOST / factor)), 1) for factor in self._factor)
 
     def read(self, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """RGB of a rectangle in pixels of the grid; what lies outside the slide is white.
 
-        The same pixel is the same in every rectangle, but for one grey level of rounding.
+        A pixel is the same in every rectangle.
 
         **Raises:** `SlideError` where the file is damaged there.
         """
@@ -78,31 +83,52 @@ class AtMpp:
     def _inside(self, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         if self._factor == (1.0, 1.0):
             return self.slide.read(self.level, x, y, width, height)
-        side_x, side_y = (max(int(_MOST / factor), 1) for factor in self._factor)
-        if width <= side_x and height <= side_y:
-            return self._resampled(x, y, width, height)
         pixels = np.empty((height, width, 3), np.uint8)
-        for top in range(0, height, side_y):
-            for left in range(0, width, side_x):
-                w, h = min(side_x, width - left), min(side_y, height - top)
-                pixels[top : top + h, left : left + w] = self._resampled(x + left, y + top, w, h)
+        side_x, side_y = self._block
+        end_x, end_y = -(-(x + width) // side_x) * side_x, -(-(y + height) // side_y) * side_y
+        step_x, step_y = (
+            max(int(_MOST / factor) // side, 1) * side
+            for factor, side in zip(self._factor, self._block, strict=True)
+        )
+        for top in range(y // side_y * side_y, end_y, step_y):
+            for left in range(x // side_x * side_x, end_x, step_x):
+                piece = self._resampled(left, top, min(step_x, end_x - left), min(step_y, end_y - top))
+                rows = slice(max(top, y), min(top + piece.shape[0], y + height))
+                columns = slice(max(left, x), min(left + piece.shape[1], x + width))
+                pixels[_moved(rows, y), _moved(columns, x)] = piece[_moved(rows, top), _moved(columns, left)]
         return pixels
 
     def _resampled(self, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
-        """Reads more of the level than the box, so that the filter finds its neighbours, and resizes the box."""
-        left, right = self._box(0, x, width)
-        top, bottom = self._box(1, y, height)
-        margin = [math.ceil(_SUPPORT * max(factor, 1.0)) + 1 for factor in self._factor]
-        first_x, first_y = math.floor(left) - margin[0], math.floor(top) - margin[1]
-        last_x, last_y = math.ceil(right) + margin[0], math.ceil(bottom) + margin[1]
-        source = self.slide.read(self.level, first_x, first_y, last_x - first_x, last_y - first_y)
-        box = (left - first_x, top - first_y, right - first_x, bottom - first_y)
-        resized = Image.fromarray(source).resize((width, height), Image.Resampling.BICUBIC, box)
-        return np.array(resized)
+        """Whole blocks of the grid, from one rectangle of the level."""
+        source_x, source_y = self._source(0, x, width), self._source(1, y, height)
+        source = self.slide.read(
+            self.level,
+            source_x.start,
+            source_y.start,
+            source_x.stop - source_x.start,
+            source_y.stop - source_y.start,
+        )
+        pixels = np.empty((height, width, 3), np.uint8)
+        side_x, side_y = self._block
+        for top in range(0, height, side_y):
+            for left in range(0, width, side_x):
+                columns, rows = self._source(0, x + left, side_x), self._source(1, y + top, side_y)
+                box = (
+                    (x + left) * self._factor[0] - columns.start,
+                    (y + top) * self._factor[1] - rows.start,
+                    (x + left + side_x) * self._factor[0] - columns.start,
+                    (y + top + side_y) * self._factor[1] - rows.start,
+                )
+                block = Image.fromarray(source[_moved(rows, source_y.start), _moved(columns, source_x.start)])
+                resized = block.resize((side_x, side_y), Image.Resampling.BICUBIC, box)
+                pixels[top : top + side_y, left : left + side_x] = np.asarray(resized)
+        return pixels
 
-    def _box(self, axis: int, start: int, length: int) -> tuple[float, float]:
-        """First and last edge of grid pixels, in pixels of the level."""
-        return start * self._factor[axis], (start + length) * self._factor[axis]
+    def _source(self, axis: int, start: int, length: int) -> slice:
+        """Pixels of the level that grid pixels are made from, with all that the filter reaches."""
+        factor = self._factor[axis]
+        margin = math.ceil(_SUPPORT * max(factor, 1.0)) + 1
+        return slice(math.floor(start * factor) - margin, math.ceil((start + length) * factor) + margin)
 
     def _pick_level(self) -> int:
         levels = self.slide.facts.levels
@@ -117,6 +143,11 @@ class AtMpp:
 def _cells(length: int, scale: float) -> int:
     """Grid pixels that cover `length` pixels of level 0; the last is not begun for an error of arithmetic."""
     return max(math.ceil(length / scale - _SLIVER), 1)
+
+
+def _moved(part: slice, by: int) -> slice:
+    """A slice as seen from `by`."""
+    return slice(part.start - by, part.stop - by)
 
 
 def _rounded(factor: float) -> float:

@@ -45,14 +45,16 @@ class ImageSlide:
 
 
 def open_image(path: Path) -> ImageSlide | None:
-    """The image, or None where the file is no PNG, JPEG or TIFF.
+    """The image, or None where the file is no PNG, JPEG or TIFF of one page.
 
-    **Raises:** `SlideError` for an image that is damaged, not 8-bit RGB, of many pages, or above `MAX_PIXELS`.
+    **Raises:** `SlideError` for an image that is damaged, not 8-bit RGB, of many frames, or above `MAX_PIXELS`.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # size is checked here, and damage raises
             with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
+                if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+                    return None
                 _check(path, image)
                 return ImageSlide(path, np.array(image))
     except SlideError:
@@ -70,7 +72,7 @@ def _check(path: Path, image: Image.Image) -> None:
     if width * height > MAX_PIXELS:
         raise _too_large(path, f"{width} x {height}")
     if getattr(image, "n_frames", 1) > 1:
-        raise SlideError(f"{path} holds several images; save one, or a pyramid as TIFF")
+        raise SlideError(f"{path} holds several images; save one")
     mode = pixel_mode(image)
     if mode != "RGB":
         raise SlideError(f"{path} has mode {mode}; save it as 8-bit RGB without alpha")

@@ -37,12 +37,12 @@ def find_slides(inputs: Sequence[str | Path]) -> list[SlideFile]:
     by_path: dict[Path, SlideFile] = {}
     for source in inputs:
         for slide in _named_by(source):
-            key = Path(os.path.normpath(slide.path.absolute()))  # links stay: their names may be the ones wanted
+            key = Path(os.path.normpath(slide.path.absolute()))  # links keep their names
             other = by_path.get(key, slide)
             if slide.mpp is not None and other.mpp is not None and slide.mpp != other.mpp:
                 raise SlideError(
-                    f"{slide.path} is listed with {_shown(other.mpp)} and with {_shown(slide.mpp)} microns per pixel; "
-                    "keep one"
+                    f"{slide.path} is listed with {_shown(other.mpp)} and with {_shown(slide.mpp)} microns per "
+                    "pixel; keep one"
                 )
             by_path[key] = slide if other.mpp is None else other
     slides = sorted(by_path.values(), key=lambda slide: slide.path)

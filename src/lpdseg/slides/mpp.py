@@ -64,4 +64,5 @@ def _fault(mpp: Mpp) -> str | None:
 
 
 def _shown(mpp: Mpp) -> str:
-    return f"{mpp.x:.6g}" if mpp.x == mpp.y else f"{mpp.x:.6g} x {mpp.y:.6g}"
+    x, y = f"{mpp.x:.6g}", f"{mpp.y:.6g}"
+    return x if x == y else f"{x} x {y}"

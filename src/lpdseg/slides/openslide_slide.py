@@ -3,12 +3,14 @@
 Files that OpenSlide knows only as generic tiled TIFF are left to `tiff_slide`, which also knows sub-IFDs and OME.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from lpdseg.errors import SettingsError
 from lpdseg.slides.levels import trusted_levels
 from lpdseg.slides.rectangle import WHITE, damaged, on_white
 from lpdseg.slides.resolution import mpp_of_resolution
@@ -31,7 +33,8 @@ class OpenSlideSlide:
     def __init__(self, path: Path, handle: Any) -> None:
         self.path = path
         self._handle = handle
-        levels = trusted_levels(handle.level_dimensions, handle.level_downsamples)
+        self._factors = tuple(handle.level_downsamples)
+        levels = trusted_levels(handle.level_dimensions, self._factors)
         self._indices = tuple(index for index, _ in levels)
         properties = dict(handle.properties)
         self._background = _colour(properties.get("openslide.background-color"))
@@ -64,7 +67,7 @@ class OpenSlideSlide:
         grid.
         """
         found = self.facts.levels[level]
-        factor = self._handle.level_downsamples[self._indices[level]]
+        factor = self._factors[self._indices[level]]
         if abs(factor - round(factor)) * max(found.width, found.height) <= _EXACT * factor:
             return self._rectangle(level, x, y, width, height)
         pixels = np.empty((height, width, 3), np.uint8)
@@ -82,7 +85,7 @@ class OpenSlideSlide:
         import openslide
 
         index = self._indices[level]
-        factor = self._handle.level_downsamples[index]
+        factor = self._factors[index]
         try:
             image = self._handle.read_region((round(x * factor), round(y * factor)), index, (width, height))
         except openslide.OpenSlideError as error:
@@ -90,11 +93,10 @@ class OpenSlideSlide:
             self._handle.close()
             self._handle = _opened(self.path)
             raise damaged(self.path, level, x, y, width, height, error) from error
+        if image.getchannel("A").getextrema() == (255, 255):
+            return np.array(image.convert("RGB"))
         rgba = np.asarray(image)
-        opaque = rgba[..., 3:]
-        if opaque.min() == 255:
-            return np.ascontiguousarray(rgba[..., :3])
-        share = opaque.astype(np.float32) / 255
+        share = rgba[..., 3:].astype(np.float32) / 255
         blended: UInt8[np.ndarray, "h w 3"] = (
             (rgba[..., :3] * share + self._background * (1 - share)).round().astype(np.uint8)
         )
@@ -104,10 +106,15 @@ class OpenSlideSlide:
 def open_with_openslide(path: Path) -> OpenSlideSlide | None:
     """The slide, or None where no scanner's format is recognised.
 
-    **Raises:** `SlideError` for a file of a known format that is damaged.
+    **Raises:** `SlideError` for a file of a known format that is damaged; `SettingsError` where OpenSlide's own
+    library is missing.
     """
-    import openslide
-
+    try:
+        import openslide
+    except (ImportError, OSError) as error:
+        raise SettingsError(
+            "OpenSlide's library cannot be loaded; it comes with the extra 'slides': pip install 'lpdseg[slides]'"
+        ) from error
     if openslide.OpenSlide.detect_format(path) in (None, "generic-tiff"):
         return None
     handle = _opened(path)
@@ -143,9 +150,10 @@ def _mpp(properties: dict[str, str]) -> Mpp | None:
 
 def _bounds(properties: dict[str, str], size: tuple[int, int]) -> Bounds | None:
     values = [_number(properties.get(f"openslide.bounds-{key}")) for key in ("x", "y", "width", "height")]
-    if any(value is None for value in values):
+    told = [int(value) for value in values if value is not None and math.isfinite(value)]
+    if len(told) != len(values):
         return None
-    x, y, width, height = (int(value) for value in values if value is not None)
+    x, y, width, height = told
     if x < 0 or y < 0 or width < 1 or height < 1 or x + width > size[0] or y + height > size[1]:
         return None  # bounds that reach beyond the slide are no bounds of it
     return None if (width, height) == size else Bounds(x, y, width, height)

@@ -14,27 +14,27 @@ __all__ = ["SlideFile", "find_slides", "open_slide", "slide_suffixes"]
 def open_slide(path: Path) -> Slide:
     """Opens a slide with the first reader that knows its format: OpenSlide, then tifffile, then Pillow.
 
-    A reader that knows the format but finds the file damaged leaves it to the next, which may read what the first
-    does not support; where none can, the first one's error is raised.
+    A file that a reader knows but finds damaged is refused, even if the next one would read what is left of it. A
+    reader whose library is not installed is passed over.
 
     **Raises:** `SlideError` for a file that is missing, empty, damaged, of no known format, or not allowed to be
     read; `SettingsError` that names the extra where only a library that is not installed could read it.
     """
     _check_file(path)
-    first: LpdsegError | None = None
+    missing: LpdsegError | None = None
     for reader in READERS:
         if path.suffix.lower() not in reader.suffixes:
             continue
         try:
             needed("slides", *reader.modules)
-            slide = reader.open(path)
         except LpdsegError as error:
-            first = first or error
-        else:
-            if slide is not None:
-                return slide
-    if first is not None:
-        raise first
+            missing = missing or error
+            continue
+        slide = reader.open(path)
+        if slide is not None:
+            return slide
+    if missing is not None:
+        raise missing
     if path.suffix.lower() in slide_suffixes():
         raise SlideError(f"{path} is no slide in spite of its name; copy or export it again")
     raise SlideError(f"{path} is no slide by its name; slides end in {', '.join(slide_suffixes())}")

@@ -1,12 +1,14 @@
 """Which pages of a TIFF are the levels of a slide, and which of them can be read."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
 from lpdseg.slides.slide import SlideError
 
 _RGB, _YCBCR = 2, 6
-_JPEG = 7
+JPEG = 7
+"""The tag Compression of tiles and strips that are JPEGs."""
 _OLD_APERIO_YCBCR = 33003
 _REDUCED = 1
 """NewSubfileType of a smaller copy; 9 is a macro image, and 4 a mask."""
@@ -26,14 +28,14 @@ def level_pages(path: Path, tiff: Any) -> list[Any]:
     `check_page` refuses.
     """
     pages = [page.aspage() for page in tiff.pages]
-    if not pages:
-        raise SlideError(f"{path} holds no image; copy or export it again")
+    if not pages or _next_page(tiff, pages[-1]) >= tiff.filehandle.size:
+        raise SlideError(f"{path} ends before its last image, after {tiff.filehandle.size} bytes; copy it again")
     largest = max(page.imagewidth * page.imagelength for page in pages)
     finest = [page for page in pages if page.imagewidth * page.imagelength == largest]
     if len(finest) > 1:
         raise SlideError(
-            f"{path} holds {len(finest)} images of {finest[0].imagewidth} x {finest[0].imagelength} pixels, such as "
-            "a stack or single channels; save one RGB image"
+            f"{path} holds {len(finest)} images of {finest[0].imagewidth} x {finest[0].imagelength} pixels "
+            "(a stack, or single channels); save one RGB image"
         )
     full = finest[0]
     check_page(path, full)
@@ -53,7 +55,7 @@ def check_page(path: Path, page: Any) -> None:
     kind = f"{page.samplesperpixel} channel{'s' * (page.samplesperpixel != 1)} of {page.bitspersample} bits"
     if page.samplesperpixel != 3 or page.bitspersample != 8 or page.imagedepth != 1:
         raise SlideError(f"{path} has {kind}; save it as 8-bit RGB without alpha")
-    if page.photometric != _RGB and not (page.photometric == _YCBCR and page.compression == _JPEG):
+    if page.photometric != _RGB and not (page.photometric == _YCBCR and page.compression == JPEG):
         colours = getattr(page.photometric, "name", page.photometric)
         raise SlideError(f"{path} has the colour model {colours}; save it as 8-bit RGB")
     known = page.compression == 1 or page.compression in TIFF.DECOMPRESSORS
@@ -82,6 +84,15 @@ def segment_size(page: Any) -> tuple[int, int]:
     if page.is_tiled:
         return int(page.tilelength), int(page.tilewidth)
     return int(min(page.rowsperstrip, page.imagelength)), int(page.imagewidth)
+
+
+def _next_page(tiff: Any, page: Any) -> int:
+    """Where the page after this one starts, or 0; tifffile only logs that a file has no such place."""
+    layout, file = tiff.tiff, tiff.filehandle
+    file.seek(page.offset)
+    (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+    file.seek(page.offset + layout.tagnosize + tags * layout.tagsize)
+    return int(struct.unpack(layout.offsetformat, file.read(layout.offsetsize))[0])
 
 
 def is_plain(page: Any) -> bool:

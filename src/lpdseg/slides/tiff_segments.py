@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lpdseg.slides.rectangle import WHITE
-from lpdseg.slides.tiff_pages import is_plain, segment_size
+from lpdseg.slides.tiff_pages import JPEG, is_plain, segment_size
 
 _KEPT_BYTES = 1 << 26
 """Decoded segments that are kept for the next rectangle."""
+
+_END_OF_JPEG = b"\xff\xd9"
 
 
 class Segments:
@@ -66,6 +68,8 @@ class Segments:
             file = self._page.parent.filehandle
             file.seek(self._page.dataoffsets[number])
             data = file.read(count)
+            if self._page.compression == JPEG and _END_OF_JPEG not in data:
+                raise ValueError("premature end of JPEG data")  # which libjpeg fills with grey
         options = {} if self._page.jpegtables is None else {"jpegtables": self._page.jpegtables}
         decoded = self._decode(data, number, **options)[0]
         segment = None if decoded is None else decoded[0]

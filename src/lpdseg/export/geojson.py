@@ -13,8 +13,8 @@ import numpy as np
 
 from lpdseg.errors import SettingsError
 from lpdseg.export.tracing import TILE, Simplified, trace_regions
+from lpdseg.extras import needed
 from lpdseg.files import replacing
-from lpdseg.model.device import needed
 from lpdseg.slides.label_map import LabelMap
 
 _DECIMALS = 6  # of a pixel of level 0: finer than the distance of any point from a line that it does not lie on

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from lpdseg.export.bands import label_bands
+from lpdseg.extras import needed
 from lpdseg.files import replacing
-from lpdseg.model.device import needed
 from lpdseg.slides.label_map import LabelMap
 from lpdseg.tissue import IGNORE, TissueClasses
 

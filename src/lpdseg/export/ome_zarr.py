@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float16, UInt8
 
 from lpdseg.errors import OutputError
+from lpdseg.extras import needed
 from lpdseg.files import replacing_folder
-from lpdseg.model.device import needed
 from lpdseg.tissue import Colour
 
 CHUNK = 512

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lpdseg.errors import LpdsegError
-from lpdseg.model.device import needed
+from lpdseg.extras import needed
 from lpdseg.slides.formats import READERS, slide_suffixes
 from lpdseg.slides.inputs import SlideFile, find_slides
 from lpdseg.slides.slide import Slide, SlideError

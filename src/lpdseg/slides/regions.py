@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lpdseg.errors import DataError
-from lpdseg.model.device import needed
+from lpdseg.extras import needed
 from lpdseg.tissue import Colour
 
 REGION_SUFFIXES = (".geojson", ".json", ".geojson.gz", ".json.gz")

@@ -101,7 +101,9 @@ def find_tissue(view: AtMpp, mpp: float = 8.0) -> TissueMask:
     foreign = _without_small(foreign, _STROKE / area)
     found = stained & ~ndimage.binary_dilation(foreign, _EIGHT, iterations=_EDGE)
     found = _without_small(found, _SPECK / area)
-    found = ~_without_small(~found, _HOLE / area, keep=foreign)
+    margin = np.ones_like(found)  # glass that reaches it is not enclosed
+    margin[1:-1, 1:-1] = False
+    found = ~_without_small(~found, _HOLE / area, keep=foreign | margin)
     ratio = low.wanted / view.wanted
     return TissueMask(found, (ratio, ratio))
 

@@ -17,7 +17,7 @@ from lpdseg.export.slides.result import SlideResult
 from lpdseg.export.slides.shard import take_shard
 from lpdseg.export.slides.summary import summary_path, write_summary
 from lpdseg.export.slides.wanted import Wanted, check_figures, resolve_windows
-from lpdseg.model.device import needed
+from lpdseg.extras import needed
 from lpdseg.model.runtime import Backend
 from lpdseg.quiet import quiet
 from lpdseg.segment.bundle import load_segmenter, trained_on, weights_digest

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lpdseg.errors import LpdsegError, SettingsError
-from lpdseg.model.device import needed
+from lpdseg.extras import needed
 from lpdseg.segment.segmenter import Segmenter
 from lpdseg.segment.slides.engine import Job, Strip
 from lpdseg.segment.slides.plan import Segment

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lpdseg.model.device import needed
+from lpdseg.extras import needed
 
 _TILE = 1024
 

@@ -27,7 +27,7 @@ def segment_slides(run: Path, inputs: Sequence[Path], out: Path, *, shard: str |
 
     def left() -> str:
         whole = sum(result.status != "failed" for result in finished)
-        return f"{whole} slides are finished in {out}; run the same command again, and it goes on from there"
+        return f"slides finished in {out}: {whole}; run the same command again, and it goes on from there"
 
     with told_what_is_left(left), slide_stages() as (progress, ended):
 

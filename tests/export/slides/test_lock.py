@@ -21,9 +21,11 @@ def test_one_process_at_a_time_and_none_after_it_was_killed(tmp_path: Path) -> N
     path = tmp_path / "work" / "a.lock"
     holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(OutputError, match=r"another process is segmenting this slide .*a\.lock is locked"):
-        with only_one(path):
-            pass
+    with (
+        pytest.raises(OutputError, match=r"another process is segmenting this slide .*a\.lock is locked"),
+        only_one(path),
+    ):
+        pass
     holder.kill()
     holder.wait()
     holder.stdout.close()
@@ -34,6 +36,5 @@ def test_one_process_at_a_time_and_none_after_it_was_killed(tmp_path: Path) -> N
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("in the way")
-    with pytest.raises(OutputError, match=r"cannot write .*a\.lock"):
-        with only_one(tmp_path / "work" / "a.lock"):
-            pass
+    with pytest.raises(OutputError, match=r"cannot write .*a\.lock"), only_one(tmp_path / "work" / "a.lock"):
+        pass

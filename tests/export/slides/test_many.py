@@ -262,7 +262,9 @@ def test_a_process_that_is_killed_leaves_nothing_half_written(
             program.send_signal(signal.SIGKILL)
         assert (out / ".work" / "b").is_dir()
         assert json.loads((out / "states" / "b.json").read_text())["status"] == "running"
-        whole = {name: held for name, held in files(out).items() if not any(p[0] == "." for p in name.split("/")[:2])}
+        whole = {
+            name: held for name, held in files(out).items() if not any(p[0] == "." for p in name.split("/")[:2])
+        }
         new = {name for name in whole if name not in first}
         assert stage == "writing" or not new
         assert all(name.startswith("probabilities/b.ome.zarr/") and whole[name] == plain[name] for name in new)

@@ -10,7 +10,11 @@ from lpdseg.slides.readers import SlideFile
 def test_a_table_speaks_for_slides_by_name(tmp_path: Path) -> None:
     table = tmp_path / "mpp.csv"
     table.write_text("slide,mpp\nb.svs,0.25\nold/a,0.5\nelsewhere.svs,3\nc.svs,\n")
-    slides = [SlideFile(Path("x/a.svs"), None), SlideFile(Path("y/b.svs"), (1.0, 1.0)), SlideFile(Path("c.svs"), None)]
+    slides = [
+        SlideFile(Path("x/a.svs"), None),
+        SlideFile(Path("y/b.svs"), (1.0, 1.0)),
+        SlideFile(Path("c.svs"), None),
+    ]
     assert [slide.mpp for slide in with_table(slides, table)] == [(0.5, 0.5), (1.0, 1.0), None]
     assert with_table(slides, None) == slides
 

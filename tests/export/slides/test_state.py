@@ -1,4 +1,4 @@
-"""Whether outputs are still true: the slide, the settings and the content of every file must be those of the state."""
+"""Whether outputs are still true: slide, settings and the content of every file must be those of the state."""
 
 import os
 from pathlib import Path

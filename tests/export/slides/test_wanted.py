@@ -19,7 +19,7 @@ def test_windows_are_the_patches_of_the_run_unless_asked_otherwise() -> None:
 def test_what_a_run_does_not_say_must_be_told() -> None:
     with pytest.raises(SettingsError, match=r"runs/x does not say at how many microns .* --model-mpp 0\.5"):
         resolve_windows(RUN, TrainedOn(None, (224, 224)), None, None, None)
-    with pytest.raises(SettingsError, match="runs/x does not say how large its patches were.* --window 224"):
+    with pytest.raises(SettingsError, match=r"runs/x does not say how large its patches were.* --window 224"):
         resolve_windows(RUN, TrainedOn(0.5, None), None, None, None)
 
 

@@ -1,4 +1,4 @@
-"""The engine of many machines: the bits of one machine, also where nodes are lost, and faults told in a sentence."""
+"""The engine of many machines: the bits of one, also where workers and nodes are lost; faults in a sentence."""
 
 import os
 from collections.abc import Iterator
@@ -57,9 +57,15 @@ def test_a_cluster_without_gpus_says_so(cluster: Any, small_run: Path) -> None:
 
 
 def test_a_run_that_a_node_cannot_read_is_told(cluster: Any, tmp_path: Path) -> None:
-    with RayEngine(partial(load_segmenter, tmp_path / "none"), address=cluster.address, workers=1) as engine:
-        with pytest.raises(SettingsError, match=r"cannot load the model: .*none is no folder.* every node can read"):
-            next(engine.strips(job_of(DrawnSource(DrawnView((40, 40), 0)))))
+    load, told = (
+        partial(load_segmenter, tmp_path / "none"),
+        r"cannot load the model: .*none is no folder.* every node",
+    )
+    with (
+        RayEngine(load, address=cluster.address, workers=1) as engine,
+        pytest.raises(SettingsError, match=told),
+    ):
+        next(engine.strips(job_of(DrawnSource(DrawnView((40, 40), 0)))))
 
 
 def test_a_cluster_gives_the_bits_of_one_machine_whatever_is_lost(cluster: Any, small_run: Path) -> None:

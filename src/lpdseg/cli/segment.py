@@ -7,7 +7,7 @@ import typer
 
 from lpdseg.cli import slide_options as slides
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import Checkpoint, Engine, OnError, OpenGate, Refinement, Runtime
+from lpdseg.cli.words import Checkpoint, Engine, OnError, OpenGate, Origin, Refinement, Runtime
 from lpdseg.errors import SettingsError
 
 
@@ -56,6 +56,7 @@ def segment(
     overlap: slides.Overlap = None,
     simplify: slides.Simplify = None,
     min_area: slides.MinArea = None,
+    origin: slides.OriginChoice = None,
     workers: slides.Workers = None,
     shard: slides.Shard = None,
     redo: slides.Redo = False,
@@ -94,6 +95,7 @@ def segment(
             refine=None if refine is None else refine.value,
             simplify_um=simplify or 0.0,
             minimum_um2=min_area or 0.0,
+            from_bounds=origin is not Origin.slide,
             skip_bad=on_error is OnError.skip,
             redo=redo,
             engine="local" if engine is None else engine.value,
@@ -108,8 +110,8 @@ def segment(
     slides.refuse_for_patches(
         {
             "--mpp": mpp, "--mpp-table": mpp_table, "--model-mpp": model_mpp, "--window": window,
-            "--overlap": overlap, "--simplify": simplify, "--min-area": min_area, "--workers": workers,
-            "--shard": shard, "--redo": redo, "--engine": engine, "--address": address,
+            "--overlap": overlap, "--simplify": simplify, "--min-area": min_area, "--origin": origin,
+            "--workers": workers, "--shard": shard, "--redo": redo, "--engine": engine, "--address": address,
         }
     )  # fmt: skip
     slides.refuse_slides_without_to(inputs, IMAGE_SUFFIXES)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lpdseg.cli.words import Engine
+from lpdseg.cli.words import Engine, Origin
 from lpdseg.errors import SettingsError
 
 _PANEL = "Whole slides"
@@ -57,6 +57,15 @@ MinArea = Annotated[
     float | None,
     typer.Option(
         "--min-area", metavar="SQ_MICRONS", help="Smaller regions are left out of geojson.", rich_help_panel=_PANEL
+    ),
+]
+OriginChoice = Annotated[
+    Origin | None,
+    typer.Option(
+        "--origin",
+        help="Where geojson counts from: the corner of the scanned part of a slide, as in QuPath (bounds, the "
+        "default), or of the whole (slide). Only some scanners, such as MIRAX, make a difference.",
+        rich_help_panel=_PANEL,
     ),
 ]
 Workers = Annotated[

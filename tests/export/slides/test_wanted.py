@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from lpdseg.errors import SettingsError
-from lpdseg.export.slides.wanted import check_figures, resolve_windows
+from lpdseg.export.slides.wanted import Wanted, check_figures, resolve_windows
 from lpdseg.segment.bundle import TrainedOn
+from lpdseg.slides.slide import Bounds
 
 RUN = Path("runs/x")
 
@@ -37,3 +38,11 @@ def test_figures_that_cannot_be_meant() -> None:
     for simplify, area in ((-1.0, 0.0), (0.0, float("inf")), (float("nan"), 0.0)):
         with pytest.raises(SettingsError, match="must be 0 or more"):
             check_figures(simplify, area)
+
+
+def test_annotations_count_from_where_qupath_counts() -> None:
+    wanted, bounds = Wanted(("geojson", "csv"), 0.5, 224, 112, 16), Bounds(300, 40, 5000, 6000)
+    assert wanted.options(bounds)["geojson"]["offset"] == [300, 40] and wanted.options(bounds)["csv"] == {}
+    assert wanted.options(None)["geojson"]["offset"] == [0, 0]
+    whole = Wanted(("geojson",), 0.5, 224, 112, 16, from_bounds=False)
+    assert whole.options(bounds)["geojson"]["offset"] == [0, 0]

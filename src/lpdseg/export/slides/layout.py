@@ -12,17 +12,18 @@ WORK = ".work"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of output: its folder, and how its files end."""
+    """One kind of output: its folder, how its files end, and the modules that write it."""
 
     folder: str
     suffix: str
+    modules: tuple[str, ...] = ()
 
 
 KINDS: dict[str, Kind] = {
-    "geojson": Kind("geojson", ".geojson"),
-    "geojson.gz": Kind("geojson", ".geojson.gz"),
-    "ome-tiff": Kind("masks", ".ome.tif"),
-    "zarr": Kind("probabilities", ".ome.zarr"),
+    "geojson": Kind("geojson", ".geojson", ("rasterio", "shapely")),
+    "geojson.gz": Kind("geojson", ".geojson.gz", ("rasterio", "shapely")),
+    "ome-tiff": Kind("masks", ".ome.tif", ("tifffile", "imagecodecs")),
+    "zarr": Kind("probabilities", ".ome.zarr", ("zarr", "numcodecs")),
     "png": Kind("overlays", ".png"),
     "csv": Kind("areas", ".csv"),
 }

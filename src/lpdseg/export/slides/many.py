@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
-from lpdseg.export.slides.layout import WORK, parse_kinds
+from lpdseg.export.slides.layout import KINDS, WORK, parse_kinds
 from lpdseg.export.slides.mpp_table import with_table
 from lpdseg.export.slides.one import Stage, Work, do_slide
 from lpdseg.export.slides.result import SlideResult
@@ -50,6 +50,7 @@ def segment_slides(
     refine: str | None = None,
     simplify_um: float = 0.0,
     minimum_um2: float = 0.0,
+    from_bounds: bool = True,
     skip_bad: bool = False,
     shard: tuple[int, int] | None = None,
     redo: bool = False,
@@ -84,6 +85,8 @@ def segment_slides(
     - `overlap`: share of a window's side that neighbours share, in 0..0.9; 0.5 by default.
     - `gate`, `refine`: instead of the run's own. The gate acts on each window, as it was calibrated on patches.
     - `simplify_um`, `minimum_um2`: of GeoJSON, see `write_geojson`.
+    - `from_bounds`: coordinates of GeoJSON count from the corner of the part of a slide that was scanned, as in
+      QuPath, which crops slides to it; otherwise from the corner of level 0.
     - `skip_bad`: go on after a slide that fails; else its error is raised.
     - `shard`: (i, n): do every n-th slide from the i-th on, as one of n jobs.
     - `redo`: do slides whose outputs are there as well.
@@ -100,8 +103,8 @@ def segment_slides(
     one fails and `skip_bad` is not set.
     """
     run, out = Path(run), Path(out)
-    needed("slides", "zarr")
     kinds = parse_kinds(to)
+    needed("slides", "zarr", *(module for kind in kinds for module in KINDS[kind].modules))
     check_figures(simplify_um, minimum_um2)
     slides = take_shard(with_table(find_slides(inputs), mpp_table), shard)
     seen = resolve_windows(run, trained_on(run, checkpoint), model_mpp, window, overlap)
@@ -120,9 +123,10 @@ def segment_slides(
             made = _cluster(load, address, workers, device) if engine == "ray" else _local(segmenter, workers)
             return stack.enter_context(made)
 
+        at_once = batch or segmenter.settings.batch
         work = Work(
             out,
-            Wanted(kinds, *seen, batch or segmenter.settings.batch, simplify_um, minimum_um2),
+            Wanted(kinds, *seen, at_once, simplify_um, minimum_um2, from_bounds),
             segmenter,
             weights_digest(run, checkpoint),
             started,
@@ -131,7 +135,7 @@ def segment_slides(
             {
                 "run": str(run),
                 "checkpoint": checkpoint,
-                "computed": {"engine": engine, "backend": backend, "device": device, "batch": batch},
+                "computed": {"engine": engine, "backend": backend, "device": device, "batch": at_once},
                 "versions": versions() | _library_versions(),
             },
         )

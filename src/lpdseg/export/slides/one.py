@@ -78,8 +78,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     with only_one(work.out / WORK / f"{stem}.lock"), ExitStack() as stack:
         slide = stack.enter_context(closing(open_slide(file.path)))
         mpp = resolve_mpp(file.path, slide.facts, work.mpp_flag, file.mpp)
-        bounds = slide.facts.bounds
-        options = work.wanted.options((0, 0) if bounds is None else (bounds.x, bounds.y))
+        options = work.wanted.options(slide.facts.bounds)
         settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, mpp)}
         known, before = identity(file.path), read_state(work.out, stem)
         if not work.redo and is_finished(before, work.out, stem, known, settings, options):

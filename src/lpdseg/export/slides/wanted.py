@@ -8,7 +8,7 @@ from typing import Any
 from lpdseg.errors import SettingsError
 from lpdseg.segment.bundle import TrainedOn
 from lpdseg.segment.segmenter import Segmenter
-from lpdseg.slides.slide import Mpp
+from lpdseg.slides.slide import Bounds, Mpp
 
 DEFAULT_OVERLAP = 0.5
 """Share of a window that neighbours share. At a half no window's edge counts anywhere; at a quarter it takes 2.25
@@ -27,6 +27,7 @@ class Wanted:
     - `window`, `overlap`: in pixels.
     - `batch`: windows that are computed at once.
     - `simplify_um`, `minimum_um2`: of GeoJSON, see `write_geojson`.
+    - `from_bounds`: coordinates of GeoJSON count from the corner of what was scanned, and not of level 0.
     """
 
     kinds: tuple[str, ...]
@@ -36,10 +37,12 @@ class Wanted:
     batch: int
     simplify_um: float = 0.0
     minimum_um2: float = 0.0
+    from_bounds: bool = True
 
-    def options(self, offset: tuple[int, int]) -> dict[str, dict[str, Any]]:
-        """For each kind what it alone depends on; `offset` is the corner of the slide's bounds."""
-        geojson = {"simplify_um": self.simplify_um, "minimum_um2": self.minimum_um2, "offset": list(offset)}
+    def options(self, bounds: Bounds | None) -> dict[str, dict[str, Any]]:
+        """For each kind what it alone depends on; `bounds` are those of the slide."""
+        offset = [bounds.x, bounds.y] if self.from_bounds and bounds is not None else [0, 0]
+        geojson = {"simplify_um": self.simplify_um, "minimum_um2": self.minimum_um2, "offset": offset}
         return {kind: geojson if kind.startswith("geojson") else {} for kind in self.kinds}
 
     def settings(self, segmenter: Segmenter, weights: str, mpp: Mpp) -> dict[str, Any]:

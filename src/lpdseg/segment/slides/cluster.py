@@ -7,25 +7,18 @@ batches as on one machine.
 
 import logging
 import os
-import threading
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import torch
-
 from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.extras import needed
 from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segment.slides.cluster_worker import ClusterWorker
 from lpdseg.segment.slides.engine import Job, Strip
 from lpdseg.segment.slides.plan import Segment
-from lpdseg.segment.slides.reading import OpenView
-from lpdseg.segment.slides.view import Source
-from lpdseg.segment.slides.window_model import WindowModel
 from lpdseg.slides.slide import SlideError
 
 _PER_WORKER = 2
@@ -45,45 +38,6 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
-
-
-class ClusterWorker:
-    """What runs on a node: a model, and an open slide. Two threads call it: one reads while the other computes."""
-
-    def __init__(self, build: Callable[[], Segmenter], threads: int) -> None:
-        self._build, self._threads = build, threads
-        self._view = OpenView()
-        self._model: WindowModel | None = None
-        self._reading, self._computing = threading.Lock(), threading.Lock()
-        self._free_since = 0.0
-
-    def start(self) -> LpdsegError | None:
-        """Loads the model, and tells what stood in the way."""
-        with self._computing:
-            torch.set_num_threads(self._threads)
-            try:
-                self._model = WindowModel(self._build())
-            except LpdsegError as error:
-                return error
-        return None
-
-    def strip(self, source: Source, segment: Segment, window: int, weights: np.ndarray) -> Strip | LpdsegError:
-        """The strip of a segment, or why there is none."""
-        assert self._model is not None
-        began = time.monotonic()
-        try:
-            with self._reading:
-                pixels = self._view.windows(source, segment, window)
-            waited = max(0.0, time.monotonic() - max(began, self._free_since))
-            with self._computing:
-                computing = time.monotonic()
-                torch.set_num_threads(self._threads)  # each thread has a number of its own
-                offsets = tuple(x - segment.lefts[0] for x in segment.lefts)
-                values = self._model.strip(pixels, offsets, weights)
-                self._free_since = time.monotonic()
-            return Strip(segment, values, waited, waited + self._free_since - computing)
-        except LpdsegError as error:
-            return error
 
 
 @dataclass(eq=False)
@@ -158,7 +112,7 @@ class RayEngine:
     ) -> None:
         self._leave()
 
-    def strips(self, job: Job) -> Iterator[Strip]:
+    def strips(self, job: Job) -> Generator[Strip, None, None]:
         """See `Engine`."""
         state = _Progress(deque(job.segments))
         weights = self._ray.put(job.weights)

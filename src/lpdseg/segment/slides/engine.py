@@ -4,7 +4,8 @@ n channels; a strip spans W pixels of a row of windows, each w x w pixels.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, runtime_checkable
@@ -57,8 +58,8 @@ class Strip:
 class Engine(Protocol):
     """Computes the segments of one slide after another."""
 
-    def strips(self, job: Job) -> Iterator[Strip]:
-        """The strip of each segment, in the order of the segments.
+    def strips(self, job: Job) -> Generator[Strip, None, None]:
+        """The strip of each segment, in the order of the segments. Close it before the next slide.
 
         **Raises:** `DataError` where the slide cannot be read, or a window does not fit in memory.
         """
@@ -82,19 +83,19 @@ class LocalEngine:
     def __init__(self, segmenter: Segmenter, readers: int) -> None:
         self._model, self._readers = WindowModel(segmenter), Readers(readers)
 
-    def strips(self, job: Job) -> Iterator[Strip]:
+    def strips(self, job: Job) -> Generator[Strip, None, None]:
         """See `Engine`. Strips are computed while whoever takes them is busy with the ones before."""
         return ahead(self._strips(job), _STRIPS_AHEAD)
 
-    def _strips(self, job: Job) -> Iterator[Strip]:
-        windows = self._readers.read(job.source, job.segments, job.window)
-        for segment in job.segments:
-            began = time.monotonic()
-            pixels = next(windows)
-            waited = time.monotonic() - began
-            offsets = tuple(x - segment.lefts[0] for x in segment.lefts)
-            values = self._model.strip(pixels, offsets, job.weights)
-            yield Strip(segment, values, waited, time.monotonic() - began)
+    def _strips(self, job: Job) -> Generator[Strip, None, None]:
+        with closing(self._readers.read(job.source, job.segments, job.window)) as windows:
+            for segment in job.segments:
+                began = time.monotonic()
+                pixels = next(windows)
+                waited = time.monotonic() - began
+                offsets = tuple(x - segment.lefts[0] for x in segment.lefts)
+                values = self._model.strip(pixels, offsets, job.weights)
+                yield Strip(segment, values, waited, time.monotonic() - began)
 
     def __enter__(self) -> "LocalEngine":
         self._readers.__enter__()

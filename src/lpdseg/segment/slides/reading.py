@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -70,15 +70,17 @@ class Readers:
 
     def read(
         self, source: Source, segments: Sequence[Segment], window: int
-    ) -> Iterator[UInt8[np.ndarray, "B w w 3"]]:
+    ) -> Generator[UInt8[np.ndarray, "B w w 3"], None, None]:
         """The windows of each segment, in order. At most `2 * processes + 1` segments are in memory at once.
 
         **Raises:** `SlideError` where the slide cannot be read, or a reader process has ended.
         """
         if self.processes == 0:
-            for segment in segments:
-                yield self._here.windows(source, segment, window)
-            self._here.close()
+            try:
+                for segment in segments:
+                    yield self._here.windows(source, segment, window)
+            finally:
+                self._here.close()
             return
         waiting: deque[Future[np.ndarray]] = deque()
         left = iter(segments)

@@ -4,6 +4,7 @@ n channels; bands of h rows; W is the slide's width.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -66,13 +67,15 @@ def stream_labels(
             if progress is not None:
                 progress(pace)
 
-    for band in Blender(size, classes + background, job.weights).bands(counted(engine.strips(job))):
-        found = band_labels(band, classes)
-        if tissue is not None:
-            found[~tissue_rows(tissue, band.y, *found.shape)] = classes
-        labels.append(found)
-        if store is not None:
-            store.write_rows(band.y, band_probabilities(band, background))
+    blender = Blender(size, classes + background, job.weights)
+    with closing(engine.strips(job)) as strips:  # nothing is computed any more once a slide has failed
+        for band in blender.bands(counted(strips)):
+            found = band_labels(band, classes)
+            if tissue is not None:
+                found[~tissue_rows(tissue, band.y, *found.shape)] = classes
+            labels.append(found)
+            if store is not None:
+                store.write_rows(band.y, band_probabilities(band, background))
     return meter.pace()
 
 

@@ -47,7 +47,7 @@ class WindowModel:
         first = 0
         while first < len(pixels):
             some = pixels[first : first + (self.most or len(pixels))]
-            found = if_it_fits(self._probabilities, some)
+            found = if_it_fits(self.probabilities, some)
             if found is None:
                 if len(some) == 1:
                     raise DataError(
@@ -65,7 +65,8 @@ class WindowModel:
         strip: Float32[np.ndarray, "n w W"] = total.cpu().numpy()
         return strip
 
-    def _probabilities(self, pixels: UInt8[np.ndarray, "B w w 3"]) -> Float[torch.Tensor, "B n w w"]:
+    def probabilities(self, pixels: UInt8[np.ndarray, "B w w 3"]) -> Float[torch.Tensor, "B n w w"]:
+        """Class probabilities of windows, all at once, on the segmenter's device."""
         images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
         with torch.inference_mode():
             return self.segmenter.decide(self.segmenter.observe(images), images).probabilities.float()

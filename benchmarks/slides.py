@@ -9,6 +9,7 @@ memory (VmHWM) is read from Linux; the same process then gives the model alone w
 import argparse
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -33,6 +34,14 @@ from slide_drawing import MPP, draw_slide
 
 SIDE, BATCH, BARE_BATCHES = 224, 16, 12
 KINDS = "geojson,ome-tiff,zarr,csv"
+_MEASURE = """
+import json, sys, slides
+from pathlib import Path
+folder, slide, overlap, workers = sys.argv[1:]
+print(json.dumps(slides.measure(Path(folder), Path(slide), float(overlap), int(workers))))
+"""
+"""Not this file itself, which its readers would import, and PyTorch with it; those of the command line do not."""
+
 TITLES = (
     "side, px", "windows", "windows/s", "model alone", "lost", "waiting", "tissue + files, s", "peak, MiB",
     "of a reader, MiB", "outputs, MiB",
@@ -46,13 +55,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/slides"))
     parser.add_argument("--out", type=Path, help="also write the table there, as Markdown")
-    parser.add_argument(
-        "--measure", type=Path, help=argparse.SUPPRESS
-    )  # a slide: what the processes are called with
     options = parser.parse_args()
-    if options.measure is not None:
-        print(json.dumps(measure(options.folder, options.measure, options.overlap, options.workers)))
-        return
     run = tiny_run(options.folder)
     lines = ["| " + " | ".join(TITLES) + " |", "|" + "---:|" * len(TITLES)]
     print("\n".join(lines), flush=True)
@@ -82,18 +85,15 @@ def tiny_run(folder: Path) -> Path:
 
 
 def in_a_process(slide: Path, options: argparse.Namespace) -> dict[str, float]:
-    words = [
-        "--measure",
-        slide,
-        "--folder",
-        options.folder,
-        "--overlap",
-        options.overlap,
-        "--workers",
-        options.workers,
-    ]
-    command = [sys.executable, __file__, *map(str, words)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    words = [str(word) for word in (options.folder, slide, options.overlap, options.workers)]
+    places = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE, *words],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -120,8 +120,9 @@ def segment_slides(
 
         @cache
         def started() -> Engine:
-            made = _cluster(load, address, workers, device) if engine == "ray" else _local(segmenter, workers)
-            return stack.enter_context(made)
+            if engine == "ray":
+                return stack.enter_context(_cluster(load, address, workers, device, backend))
+            return stack.enter_context(_local(segmenter, workers))
 
         at_once = batch or segmenter.settings.batch
         work = Work(
@@ -176,10 +177,13 @@ def _local(segmenter: Segmenter, workers: int | None) -> Engine:
     return LocalEngine(segmenter, min(_MOST_READERS, max(1, cores // 2)) if workers is None else workers)
 
 
-def _cluster(load: Callable[..., Segmenter], address: str | None, workers: int | None, device: str) -> Engine:
+def _cluster(
+    load: Callable[..., Segmenter], address: str | None, workers: int | None, device: str, backend: Backend
+) -> Engine:
     if device not in ("auto", "cpu", "cuda"):
         raise SettingsError(f"workers of a cluster choose their own device, not {device}; use auto, cpu or cuda")
-    gpu = None if device == "auto" else device == "cuda"
+    on_processor = device == "cpu" or backend != "torch"
+    gpu = False if on_processor else True if device == "cuda" else None
     return RayEngine(partial(load, device=device), address=address, workers=workers, gpu=gpu)
 
 

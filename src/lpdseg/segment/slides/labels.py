@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lpdseg.extras import needed
+from lpdseg.segment.slides.rows import RowBlocks
 
 _TILE = 1024
 
@@ -40,16 +41,11 @@ class LabelFile:
             dtype="uint8",
             fill_value=background,
         )
-        self._rows = np.full((min(_TILE, height), width), background, np.uint8)
-        self._first, self._held, self._height = 0, 0, height
+        self._blocks = RowBlocks(self._write, _TILE, height)
 
     def append(self, labels: UInt8[np.ndarray, "h W"]) -> None:
         """The next rows."""
-        while len(labels):
-            some = labels[: len(self._rows) - self._held]
-            self._rows[self._held : self._held + len(some)] = some
-            self._held += len(some)
-            labels = labels[len(some) :]
-            if self._held == len(self._rows) or self._first + self._held == self._height:
-                self.array[self._first : self._first + self._held] = self._rows[: self._held]
-                self._first, self._held = self._first + self._held, 0
+        self._blocks.append(labels)
+
+    def _write(self, top: int, labels: UInt8[np.ndarray, "h W"]) -> None:
+        self.array[top : top + len(labels)] = labels

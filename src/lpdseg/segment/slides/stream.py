@@ -16,7 +16,11 @@ from lpdseg.segment.slides.blend import Band, Blender, column_blocks
 from lpdseg.segment.slides.engine import Engine, Job, Strip
 from lpdseg.segment.slides.labels import LabelFile
 from lpdseg.segment.slides.meter import Meter, Pace
+from lpdseg.segment.slides.rows import RowBlocks
 from lpdseg.slides.tissue_mask import TissueMask
+
+_STORED_ROWS = 512
+"""As high as the chunks of `lpdseg.export.ome_zarr`, so that none is written twice."""
 
 
 @runtime_checkable
@@ -67,6 +71,7 @@ def stream_labels(
             if progress is not None:
                 progress(pace)
 
+    kept = None if store is None else RowBlocks(store.write_rows, _STORED_ROWS, size[1])
     blender = Blender(size, classes + background, job.weights)
     with closing(engine.strips(job)) as strips:  # nothing is computed any more once a slide has failed
         for band in blender.bands(counted(strips)):
@@ -74,8 +79,8 @@ def stream_labels(
             if tissue is not None:
                 found[~tissue_rows(tissue, band.y, *found.shape)] = classes
             labels.append(found)
-            if store is not None:
-                store.write_rows(band.y, band_probabilities(band, background))
+            if kept is not None:
+                kept.append(band_probabilities(band, background))
     return meter.pace()
 
 

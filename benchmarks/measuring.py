@@ -55,12 +55,17 @@ def peak_above(call: Call) -> float:
     """MiB by which this process grew beyond what it held before the call, at the worst moment; once per process."""
     before = _status("VmRSS")
     call()
-    return _status("VmHWM") - before  # getrusage would begin with the peak of the process that started this one
+    return peak() - before
 
 
-def _status(name: str) -> float:
-    """A line of Linux's account of this process, in MiB."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+def peak(process: int | str = "self") -> float:
+    """MiB of a process at its largest; getrusage would begin with the peak of the process that started it."""
+    return _status("VmHWM", process)
+
+
+def _status(name: str, process: int | str = "self") -> float:
+    """A line of Linux's account of a process, in MiB."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 

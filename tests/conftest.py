@@ -51,6 +51,7 @@ install_import_hook(
         "lpdseg.maps",
         "lpdseg.model",
         "lpdseg.segment",
+        "lpdseg.slides",
         "lpdseg.training.optimiser",
         "lpdseg.training.task",
         "lpdseg.training.teacher",

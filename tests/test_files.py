@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lpdseg.errors import OutputError
-from lpdseg.files import replacing, write_json, write_text
+from lpdseg.files import replacing, replacing_folder, write_json, write_text
 
 
 def names_in(folder: Path) -> list[str]:
@@ -68,3 +68,19 @@ def test_json_is_readable_and_refuses_nan(tmp_path: Path) -> None:
     assert "größe" in path.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, float("nan"))
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "x"
+    for number in ("1", "2"):
+        with replacing_folder(path) as temporary:
+            assert (temporary.parent, list(temporary.iterdir())) == (path.parent, [])
+            (temporary / number).write_text("")
+    with pytest.raises(ZeroDivisionError), replacing_folder(path) as temporary:
+        (temporary / "3").write_text("")
+        raise ZeroDivisionError
+    assert names_in(path) == ["2"] and names_in(path.parent) == ["x"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write .*x: .*"), replacing_folder(tmp_path / "file" / "x"):
+        pass
+    assert names_in(tmp_path) == ["a", "file"]

@@ -15,6 +15,8 @@ from lpdseg.evaluate.confusion import Background
 from lpdseg.evaluate.protocol import Record
 from lpdseg.evaluate.split import observe_split, read_labelled, score_split
 from lpdseg.export.patches import Exported, export_patches
+from lpdseg.export.slides.many import segment_slides
+from lpdseg.export.slides.result import SlideResult
 from lpdseg.model.graph import GraphFacts, write_graph
 from lpdseg.model.runtime import Backend, OnnxNetwork, difference
 from lpdseg.quiet import quiet
@@ -34,6 +36,7 @@ from lpdseg.training.record import versions
 __all__ = [
     "Exported",
     "Quantised",
+    "SlideResult",
     "Told",
     "TrainResult",
     "evaluate",
@@ -43,6 +46,7 @@ __all__ = [
     "load_for_prototypes",
     "segment",
     "segment_files",
+    "segment_slides",
     "train",
 ]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,22 +27,54 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        _share_like_a_new_file(temporary)
+        _share_like_new(temporary, 0o666)
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {path}: {reason}; free space or choose another folder") from error
+        raise _refused(path, error) from error
     finally:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
 
-def _share_like_a_new_file(path: Path) -> None:
-    """`mkstemp` makes files that only their owner may read; give the usual rights of a new file instead."""
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty temporary folder beside `path`; when the block ends well it becomes `path`.
+
+    A folder that `path` was before is removed then. When the block fails the temporary folder is removed and `path`
+    stays as it was. Parents are made.
+
+    **Raises:** `OutputError` where the operating system refuses (full disk, no permission).
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        yield temporary
+        _share_like_new(temporary, 0o777)
+        # A folder that is not empty cannot be replaced in one step.
+        before = temporary.with_suffix(".old")
+        if path.exists():
+            path.rename(before)
+        temporary.rename(path)
+        shutil.rmtree(before, ignore_errors=True)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    reason = error.strerror or str(error)
+    return OutputError(f"cannot write {path}: {reason}; free space or choose another folder")
+
+
+def _share_like_new(path: Path, rights: int) -> None:
+    """`mkstemp` and `mkdtemp` make what only its owner may read; give the usual rights instead."""
     mask = os.umask(0)
     os.umask(mask)
-    path.chmod(0o666 & ~mask)
+    path.chmod(rights & ~mask)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """`lpdseg doctor` and `lpdseg licenses`."""
 
 import json
+import re
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -55,6 +56,31 @@ def test_doctor_names_what_is_missing_too_old_or_broken(
     assert "cpu" not in findings and "x" not in findings
     assert main(["doctor"]) == 1
     assert "3 needed parts are missing." in capsys.readouterr().out
+
+
+def test_doctor_tells_whether_slides_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def findings() -> dict[str, dict[str, str]]:
+        main(["doctor", "--json"])
+        found = json.loads(capsys.readouterr().out)["findings"]
+        return {entry["part"]: entry for entry in found if entry["part"].startswith("slides: ")}
+
+    here = findings()
+    assert len(here) == 4 and all(entry["state"] == "ok" for entry in here.values())
+    assert re.fullmatch(r"[0-9.]+ loads", here["slides: openslide-python"]["value"])
+    load = machine.import_module
+
+    def broken(name: str) -> object:
+        if name == "openslide":
+            raise ModuleNotFoundError("Couldn't locate OpenSlide shared library.")
+        return load(name)
+
+    monkeypatch.setattr(machine, "import_module", broken)
+    told = findings()["slides: openslide-python"]
+    assert told["state"] == "missing" and "shared library" in told["value"] and "lpdseg[slides]" in told["advice"]
+    monkeypatch.setattr(machine, "_installed", lambda name: False)
+    assert findings() == {}
 
 
 def test_licences_name_every_encoder(capsys: pytest.CaptureFixture[str]) -> None:

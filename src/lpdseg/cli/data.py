@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.cli.tile import tile
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def data() -> None:
-    """Check a data set, or generate one."""
+    """Check a data set, cut one out of slides, or generate one."""
 
 
 @app.command()
@@ -92,3 +93,6 @@ def synth(
         )
     counts = ", ".join(f"{len(manifest.split(split))} {split}" for split in manifest.splits)
     typer.echo(f"{counts} patches of {size} px at {mpp} microns per pixel, in {out}")
+
+
+app.command()(tile)

@@ -19,6 +19,14 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)")
 _NATIVE = {"torch": "torch", "transformers": "transformers", "tensorboard": "torch.utils.tensorboard"}
 """Parts that may be installed and yet fail to load."""
 
+_SLIDES = (
+    ("openslide-python", "openslide", "__library_version__"),
+    ("imagecodecs", "imagecodecs", "__version__"),
+    ("rasterio", "rasterio", "__version__"),
+    ("shapely", "shapely", "__version__"),
+)
+"""Native libraries for slides: package, module, and where that tells its version."""
+
 _GIB = 2**30
 
 
@@ -42,7 +50,7 @@ def examine() -> list[Finding]:
     ]
     if all(finding.state == "ok" for finding in findings if finding.part == "torch"):
         findings += _devices()
-    return [*findings, _memory(), _disk(), *_hub(), *_extras()]
+    return [*findings, _memory(), _disk(), *_hub(), *_extras(), *_slides()]
 
 
 def _packages() -> Iterator[Finding]:
@@ -131,6 +139,21 @@ def _extras() -> Iterator[Finding]:
             yield Finding(f"extra {extra}", "optional", f"not installed: {', '.join(lacking)}", advice)
         else:
             yield Finding(f"extra {extra}", "ok", "installed")
+
+
+def _slides() -> Iterator[Finding]:
+    """Whether the libraries that read and write slides load: installed is not enough, for they are native code."""
+    for name, module, told in _SLIDES:
+        if not _installed(name):
+            continue  # already told as an extra that is missing
+        try:
+            loaded = import_module(module)
+        except Exception as error:  # a broken build may raise anything
+            fault = (str(error).splitlines() or [type(error).__name__])[0]
+            advice = "install it again: pip install --force-reinstall 'lpdseg[slides]'"
+            yield Finding(f"slides: {name}", "missing", f"cannot be loaded ({fault})", advice)
+        else:
+            yield Finding(f"slides: {name}", "ok", f"{getattr(loaded, told)} loads")
 
 
 def _requirements(extra: str | None) -> Iterator[tuple[str, str | None]]:

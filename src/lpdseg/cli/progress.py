@@ -2,9 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from lpdseg.durations import duration
+
+if TYPE_CHECKING:
+    from lpdseg.export.slides.many import SlideProgress
+    from lpdseg.export.slides.result import SlideResult
+    from lpdseg.segment.slides.meter import Pace
 
 
 @contextmanager
@@ -32,3 +42,40 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield tell
+
+
+@contextmanager
+def slide_stages() -> "Iterator[tuple[SlideProgress, Callable[[SlideResult], None]]]":
+    """A bar for the slide at hand, with its windows per second and the share of waiting for pixels, and a line for
+    each slide that has ended. Both are given as functions to call.
+
+    Where standard error is no terminal, as in the log of a job, only the lines are shown.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, pace="")
+
+        def tell(number: int, of: int, path: Path, stage: str, pace: "Pace | None") -> None:
+            what = f"{number}/{of} {escape(path.name)}: {stage}"
+            if pace is None:
+                bar.update(task, description=what, pace="")
+            else:
+                bar.update(task, description=what, completed=pace.done, total=pace.total, pace=_shown(pace))
+
+        def ended(result: "SlideResult") -> None:
+            after = f" in {duration(result.seconds)}" if result.status == "segmented" else ""
+            note = f": {result.sentence}" if result.sentence else ""
+            console.print(f"{escape(result.path.name)} {result.status}{after}{escape(note)}", highlight=False)
+
+        yield tell, ended
+
+
+def _shown(pace: "Pace") -> str:
+    left = "" if pace.left is None else f", {duration(pace.left)} left"
+    return f"{pace.rate:.1f} windows/s{left}, {pace.waiting:.0%} waiting for pixels"

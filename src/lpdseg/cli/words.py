@@ -64,8 +64,22 @@ class Source(StrEnum):
     head = "head"
 
 
+class Engine(StrEnum):
+    """Who computes slides: this machine, or a Ray cluster."""
+
+    local = "local"
+    ray = "ray"
+
+
 class OnError(StrEnum):
-    """What to do with an image that cannot be read."""
+    """What to do with an image or slide that cannot be read."""
 
     stop = "stop"
     skip = "skip"
+
+
+class Origin(StrEnum):
+    """Where the coordinates of regions count from."""
+
+    bounds = "bounds"
+    slide = "slide"

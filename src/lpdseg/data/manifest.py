@@ -71,7 +71,7 @@ def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manif
 
     **Raises:** `DataError` that names the file and the line, for anything missing, repeated or out of range.
     """
-    rows = _rows(csv_path)
+    rows = csv_rows(csv_path)
     _, header = next(rows, (1, []))
     for column in ("path", "split"):
         if column not in header:
@@ -96,7 +96,7 @@ def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manif
     return Manifest(classes, sorted_records(records), csv_path)
 
 
-def _rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and stripped cells of the lines that are not blank."""
     try:
         # Spreadsheets put a byte-order mark in front; utf-8-sig drops it.

@@ -133,8 +133,10 @@ def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[Image.Image,
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path} has {width} x {height} pixels; cut it into patches")
             if getattr(image, "n_frames", 1) > 1:
-                raise DataError(f"{path} holds several images; save one per file")
-            yield image, ImageHeader((height, width), _mode(image))
+                raise DataError(
+                    f"{path} holds several images; save one per file (for a whole slide see segment --to)"
+                )
+            yield image, ImageHeader((height, width), pixel_mode(image))
     except DataError:
         raise
     except FileNotFoundError as error:
@@ -147,7 +149,7 @@ def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[Image.Image,
         raise DataError(f"{path} cannot be decoded ({error}); replace the damaged file") from error
 
 
-def _mode(image: Image.Image) -> str:
+def pixel_mode(image: Image.Image) -> str:
     """Pillow's mode, with the bit depth where that differs from what the mode promises.
 
     Pillow opens 16-bit RGB as 8-bit, and stretches 2- and 4-bit grey to 0..255: both change values silently,

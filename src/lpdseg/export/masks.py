@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from lpdseg.export.legend import legend
 from lpdseg.files import replacing
 from lpdseg.insight.pictures import class_palette, overlay
 from lpdseg.segment.segmenter import Segmentation
 from lpdseg.tissue import TissueClasses
 
-_LEGEND_PIXELS = 11
-_LEGEND_GAP = 4
 _SMALLEST_SIDE = 320
 """Overlays of smaller images are enlarged by a whole factor, so that outlines and legend can be read."""
 
@@ -69,10 +68,12 @@ def overlay_picture(
     tinted = overlay(large, index, classes, opacity=0.3)
     edge = outlines(index)
     tinted[edge] = class_palette(classes)[index[edge]]
-    legend = _legend(area_shares(mask, classes), classes, width)
-    sheet = Image.new("RGB", (max(width, legend.width), height + legend.height), "white")
+    colours = (*classes.colours, classes.background_colour)
+    shares = zip(area_shares(mask, classes).items(), colours, strict=False)
+    strip = legend([(f"{name} {share:.0%}", colour) for (name, share), colour in shares], width)
+    sheet = Image.new("RGB", (max(width, strip.width), height + strip.height), "white")
     sheet.paste(Image.fromarray(tinted))
-    sheet.paste(legend, (0, height))
+    sheet.paste(strip, (0, height))
     return sheet
 
 
@@ -91,28 +92,3 @@ def area_shares(mask: UInt8[np.ndarray, "H W"], classes: TissueClasses) -> dict[
     """The share of the image's pixels that each class has, background included, in 0..1."""
     counts = np.bincount(classes.to_internal()[mask].ravel(), minlength=256)
     return {name: float(counts[c] / mask.size) for c, name in enumerate(classes.channel_names)}
-
-
-def _legend(shares: dict[str, float], classes: TissueClasses, width: int) -> Image.Image:
-    """Colour, name and area share of every class, in as many rows as the width asks for."""
-    font = ImageFont.load_default(_LEGEND_PIXELS)
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    texts = [f"{name} {share:.0%}" for name, share in shares.items()]
-    box, row = _LEGEND_PIXELS, _LEGEND_PIXELS + 2 * _LEGEND_GAP
-    sizes = [box + _LEGEND_GAP + round(pen.textlength(text, font)) + 3 * _LEGEND_GAP for text in texts]
-    places: list[tuple[int, int]] = []
-    x, y = _LEGEND_GAP, 0
-    for size in sizes:
-        if x > _LEGEND_GAP and x + size > width:
-            x, y = _LEGEND_GAP, y + row
-        places.append((x, y))
-        x += size
-    right = max(place[0] + size for place, size in zip(places, sizes, strict=True))
-    legend = Image.new("RGB", (max(width, right), y + row), "white")
-    pen = ImageDraw.Draw(legend)
-    for index, ((left, top), text) in enumerate(zip(places, texts, strict=True)):
-        colour = tuple(class_palette(classes)[index].tolist())
-        pen.rectangle((left, top + _LEGEND_GAP, left + box, top + _LEGEND_GAP + box), colour, "gray")
-        middle = top + row // 2
-        pen.text((left + box + _LEGEND_GAP, middle), text, "black", font, anchor="lm")
-    return legend

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 Background = Literal["power", "glass", "none"]
 
-_GLASS_DENSITY = 0.06
+GLASS_DENSITY = 0.06
 """Mean optical density (base 10) of a pixel that is as likely glass as tissue: 87 % transmitted, or 222 of 255, the
 usual threshold for white in H&E."""
 
@@ -49,4 +49,4 @@ def glass_share(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
     """A soft step in [0, 1] on the mean optical density, averaged over 13 x 13 pixels: 1 is glass, 0 tissue."""
     density = -images.clamp(min=1 / 255).log10().mean(1, keepdim=True)
     padded = F.pad(density, [_WINDOW // 2] * 4, mode="replicate")
-    return torch.sigmoid((_GLASS_DENSITY - F.avg_pool2d(padded, _WINDOW, stride=1)) / _STEP)
+    return torch.sigmoid((GLASS_DENSITY - F.avg_pool2d(padded, _WINDOW, stride=1)) / _STEP)

@@ -1,7 +1,5 @@
 """Where tensors live: the one place that chooses a device and says what it can do."""
 
-from importlib.util import find_spec
-
 import torch
 
 from lpdseg.errors import SettingsError
@@ -26,18 +24,6 @@ def pick_device(name: str = "auto") -> torch.device:
     if missing:
         raise SettingsError(f"this machine has no device {name!r}; use --device cpu, or run `lpdseg doctor`")
     return device
-
-
-def needed(extra: str, *modules: str) -> None:
-    """Makes sure that the modules of an extra of the package are there.
-
-    **Raises:** `SettingsError` that names the extra.
-    """
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        raise SettingsError(
-            f"{missing[0]} is not installed; it comes with the extra {extra!r}: pip install 'lpdseg[{extra}]'"
-        )
 
 
 def bfloat16_pays(device: torch.device) -> bool:

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.errors import SettingsError
+from lpdseg.extras import needed
 from lpdseg.files import replacing
-from lpdseg.model.device import needed
 from lpdseg.model.network import Network, Wanted
 
 KEY = "lpdseg"

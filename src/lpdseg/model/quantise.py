@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from lpdseg.extras import needed
 from lpdseg.files import replacing
-from lpdseg.model.device import needed
 
 _KINDS = ["Conv", "MatMul", "Gemm"]
 """Operators in integers. Cosines are an Einsum and stay in float32, as do normalisations and softmaxes."""

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.extras import needed
 from lpdseg.maps.merge import ImageMerge, Merge
-from lpdseg.model.device import needed
 from lpdseg.model.graph import KEY, GraphFacts
 from lpdseg.model.network import Network, Reading, Wanted
 

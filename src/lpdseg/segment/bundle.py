@@ -1,5 +1,6 @@
 """From a run's folder to a segmenter: architecture, classes, thresholds and weights in one place."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,28 @@ from lpdseg.segment.segmenter import Calibration, Segmenter
 from lpdseg.settings import Settings, change_section, parse_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.checkpoint import read_state, read_tensors
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The patches that a run has learnt from, as far as it knows.
+
+    - `mpp`: microns per pixel; None where the data did not say.
+    - `patch`: (H, W) in pixels; None in runs that were made before it was kept.
+    """
+
+    mpp: float | None
+    patch: tuple[int, int] | None
+
+
+def trained_on(run: Path, checkpoint: str = "best") -> TrainedOn:
+    """What a run's patches were like.
+
+    **Raises:** `CheckpointError` where there is no such checkpoint.
+    """
+    state = read_state(run, checkpoint)
+    mpp, patch = state.get("mpp"), state.get("patch")
+    return TrainedOn(None if mpp is None else float(mpp), None if patch is None else (int(patch[0]), int(patch[1])))
 
 
 def model_tensors(tensors: dict[str, Tensor], part: str = "model") -> dict[str, Tensor]:

@@ -10,11 +10,11 @@ from pathlib import Path, PurePath
 from typing import NoReturn
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from lpdseg.data.patches import IMAGE_SUFFIXES, read_image
 from lpdseg.errors import DataError
+from lpdseg.segment.memory import if_it_fits
 from lpdseg.segment.segmenter import Segmentation, Segmenter
 
 
@@ -130,7 +130,7 @@ def _segment_some(
     first = 0
     while first < len(waiting):
         some = waiting[first : first + most]
-        results = _try(segmenter, np.stack([image for _, image in some]))
+        results = if_it_fits(segmenter.segment_batch, np.stack([image for _, image in some]))
         if results is not None:
             first += len(some)
             yield from zip((path for path, _ in some), results, strict=True)
@@ -146,22 +146,3 @@ def _segment_some(
                 )
             )
     return most
-
-
-def _try(segmenter: Segmenter, images: UInt8[np.ndarray, "B H W 3"]) -> list[Segmentation] | None:
-    """None where the batch does not fit in memory."""
-    try:
-        return segmenter.segment_batch(images)
-    except (RuntimeError, MemoryError) as error:
-        if not _out_of_memory(error):
-            raise
-    # Outside the handler, since the error's traceback holds on to the tensors.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; on the CPU PyTorch tells only by its words."""
-    told = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return told or "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -126,6 +126,7 @@ class _Trainer:
         self.validation: Validation | None = None
         in_first_process(fabric, self._read_validation)
         self.saved_at: int | None = None  # the step whose weights this process has written
+        self.patch: list[int] | None = None  # (H, W) in pixels of what the network learns from
         self.step = 0
         self.seconds = 0.0  # of earlier calls that this one resumes
         self.began = time.monotonic()
@@ -146,6 +147,7 @@ class _Trainer:
     def fit(self, training: TrainingBatches) -> TrainResult:
         """Runs the steps that are left."""
         self.began = time.monotonic()
+        self.patch = list(training.patches.plain(0).shape[:2])
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
         batches = self.fabric.setup_dataloaders(self._loader(training), use_distributed_sampler=False)
         if self.step == 0:
@@ -316,6 +318,7 @@ class _Trainer:
             "settings": self.settings.model_dump(mode="json"),
             "data": self.described["fingerprint"],
             "mpp": mpps[len(mpps) // 2] if mpps else None,
+            "patch": self.patch,
         }
         tensors = pack_optimiser(self.optimiser) if with_optimiser else None
         weights = None if self.saved_at == self.step else self.task.trained_state()

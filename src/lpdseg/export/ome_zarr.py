@@ -1,0 +1,176 @@
+"""Class probabilities of a slide, too large for memory: an OME-Zarr folder that is filled as the segmentation goes.
+
+n channels; H x W pixels of the grid; h rows of a band.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float16, UInt8
+
+from lpdseg.errors import OutputError
+from lpdseg.extras import needed
+from lpdseg.files import replacing_folder
+from lpdseg.tissue import Colour
+
+CHUNK = 512
+"""Side of a chunk in pixels, and the longest side of the last level. A chunk holds one channel."""
+
+
+@contextmanager
+def probability_store(
+    path: Path,
+    size: tuple[int, int],
+    *,
+    channels: Sequence[str],
+    colours: Sequence[Colour],
+    mpp: tuple[float, float],
+    scale: tuple[float, float],
+) -> Iterator["ProbabilityStore"]:
+    """Opens an OME-Zarr image with a channel per class, to be written in bands, as `uint8`: value / 255 is the
+    probability.
+
+    It grows under a temporary name beside `path`. When the block ends well it is finished and gets its name, and an
+    older store of that name is removed; after an error it is gone.
+
+    Version 0.4 of OME-Zarr on version 2 of Zarr: Bio-Formats, and QuPath with it, reads no newer one yet, and
+    napari reads both. Bio-Formats knows it by a name that ends in `.zarr`, as in `SLIDE.ome.zarr`. Chunks are
+    compressed with Blosc; chunks that are 0 everywhere, such as glass, are not on disk.
+
+    ```python
+    with probability_store(path, size, channels=names, colours=colours, mpp=mpp, scale=scale) as store:
+        for top, probabilities in bands:
+            store.write_rows(top, probabilities)
+    ```
+
+    **Arguments:**
+
+    - `size`: (W, H) of the grid.
+    - `channels`: a name for each of the n channels, such as `classes.channel_names`.
+    - `colours`: RGB in 0..255 of each channel.
+    - `mpp`: (x, y) microns per pixel of the grid.
+    - `scale`: (x, y) pixels of level 0 per pixel of the grid; for the record.
+
+    **Raises:** `OutputError` where `path` is something else than such a store, or cannot be written;
+    `SettingsError` where the extra `slides` is missing.
+    """
+    needed("slides", "zarr")
+    if path.exists() and not (path / ".zattrs").is_file():
+        raise OutputError(f"{path} exists and is no OME-Zarr folder; remove it or choose another name")
+    with replacing_folder(path) as folder:
+        store = ProbabilityStore(folder, size, len(channels))
+        yield store
+        store.finish(_described(path.name.split(".")[0], channels, colours, mpp, scale, store.levels))
+
+
+class ProbabilityStore:
+    """The arrays of an OME-Zarr image; see `probability_store`.
+
+    **Arguments:**
+
+    - `folder`: an empty folder.
+    - `size`: (W, H) of the finest level.
+    - `channels`: n.
+    """
+
+    def __init__(self, folder: Path, size: tuple[int, int], channels: int) -> None:
+        import zarr
+
+        self._group = zarr.create_group(store=str(folder), zarr_format=2)
+        self._arrays: list[Any] = []
+        width, height = size
+        while not self._arrays or max(self._arrays[-1].shape[1:]) > CHUNK:
+            self._arrays.append(_array(self._group, str(len(self._arrays)), (channels, height, width)))
+            width, height = -(-width // 2), -(-height // 2)
+
+    @property
+    def levels(self) -> int:
+        """How many levels there are; each halves the one before and rounds up."""
+        return len(self._arrays)
+
+    def write_rows(
+        self, top: int, probabilities: UInt8[np.ndarray, "n h W"] | Float16[np.ndarray, "n h W"]
+    ) -> None:
+        """Writes rows `top` to `top + h` of the finest level; bands may come in any order. What is never written
+        is 0.
+
+        **Arguments:**
+
+        - `probabilities`: 0..255 as uint8, or 0..1 as float16.
+        """
+        values = probabilities
+        if values.dtype != np.uint8:
+            values = np.rint(np.clip(values.astype(np.float32), 0, 1) * 255).astype(np.uint8)
+        self._arrays[0][:, top : top + values.shape[1], :] = values
+
+    def finish(self, attributes: dict[str, Any]) -> None:
+        """Makes the smaller levels, and writes the metadata."""
+        for finer, coarser in zip(self._arrays, self._arrays[1:], strict=False):
+            for top in range(0, coarser.shape[1], CHUNK):
+                coarser[:, top : top + CHUNK, :] = halved_mean(finer[:, 2 * top : 2 * (top + CHUNK), :])
+        self._group.attrs.put(attributes)
+
+
+def halved_mean(values: UInt8[np.ndarray, "n H W"]) -> UInt8[np.ndarray, "n h w"]:
+    """The mean of each four pixels, rounded half up. Where a side is odd, the last row or column counts twice."""
+    even = np.pad(values, [(0, 0), *((0, side % 2) for side in values.shape[1:])], mode="edge").astype(np.uint16)
+    rows = even[:, ::2] + even[:, 1::2]
+    mean: UInt8[np.ndarray, "n h w"] = ((rows[:, :, ::2] + rows[:, :, 1::2] + 2) // 4).astype(np.uint8)
+    return mean
+
+
+def _array(group: Any, name: str, shape: tuple[int, int, int]) -> Any:
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=(1, CHUNK, CHUNK),
+        dtype="u1",
+        compressors={"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 1},
+        fill_value=0,
+        chunk_key_encoding={"name": "v2", "separator": "/"},
+    )
+
+
+def _described(
+    name: str,
+    channels: Sequence[str],
+    colours: Sequence[Colour],
+    mpp: tuple[float, float],
+    scale: tuple[float, float],
+    levels: int,
+) -> dict[str, Any]:
+    """The metadata of OME-Zarr 0.4, and what the values mean."""
+    window = {"start": 0, "end": 255, "min": 0, "max": 255}
+    return {
+        "multiscales": [
+            {
+                "version": "0.4",
+                "name": name,
+                "type": "mean",
+                "axes": [
+                    {"name": "c", "type": "channel"},
+                    {"name": "y", "type": "space", "unit": "micrometer"},
+                    {"name": "x", "type": "space", "unit": "micrometer"},
+                ],
+                "datasets": [
+                    {
+                        "path": str(level),
+                        "coordinateTransformations": [
+                            {"type": "scale", "scale": [1.0, mpp[1] * 2**level, mpp[0] * 2**level]}
+                        ],
+                    }
+                    for level in range(levels)
+                ],
+            }
+        ],
+        "omero": {
+            "channels": [
+                {"label": label, "color": "{:02X}{:02X}{:02X}".format(*colour), "active": True, "window": window}
+                for label, colour in zip(channels, colours, strict=True)
+            ]
+        },
+        "lpdseg": {"probability": "value / 255", "level0_per_pixel": list(scale)},
+    }

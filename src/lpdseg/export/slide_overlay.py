@@ -1,0 +1,133 @@
+"""A slide under its mask as one small picture, to look at first.
+
+H x W pixels of the grid; h x w of the picture.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from lpdseg.export.areas import class_areas
+from lpdseg.export.legend import legend
+from lpdseg.export.masks import outlines
+from lpdseg.export.view import View
+from lpdseg.files import replacing
+from lpdseg.insight.pictures import class_palette, overlay
+from lpdseg.slides.label_map import LabelMap
+
+_ROWS = 256
+"""Rows of the view or grid that are read at once, or what one row of the picture needs."""
+
+_FINER = 4
+"""Labels per pixel of the picture, to each side, among which the commonest is sought."""
+
+
+def write_slide_overlay(view: View, label_map: LabelMap, path: Path, longest: int = 2048) -> None:
+    """Writes a PNG of the slide, tinted and outlined where the mask has a class, with a scale bar, and below it
+    each class with its colour, its area and its share of the tissue. Background keeps the colours of the slide.
+
+    **Arguments:**
+
+    - `view`: the slide at any resolution. A view of about the picture's resolution is read fastest, since slides
+      hold smaller levels.
+    - `longest`: the longer side of the picture in pixels; slides that are smaller are not enlarged.
+
+    Both are read in bands, so that memory holds the picture and a band.
+
+    **Raises:** `SlideError` where the slide is damaged; `OutputError` where the file cannot be written.
+    """
+    classes = label_map.classes
+    # Pixels of level 0 per pixel of the picture.
+    step = max(max(label_map.slide_size) / longest, *label_map.scale)
+    width, height = (max(round(side / step), 1) for side in label_map.slide_size)
+    picture = np.concatenate(list(_thumbnail(view, step, width, height)))
+    index = np.concatenate(list(_small_mask(label_map, step, width, height)))
+    tinted = overlay(picture, index, classes, opacity=0.35)
+    edge = outlines(index) & (index < len(classes))
+    tinted[edge] = class_palette(classes)[index[edge]]
+    letters = max(round(max(width, height) / 64), 11)
+    sheet = Image.fromarray(tinted)
+    _scale_bar(sheet, step * label_map.mpp[0] / label_map.scale[0], letters)
+    strip = legend(
+        [
+            # Pillow's own font has no superscripts and no Greek letters.
+            (f"{area.name}: {_shown(area.mm2)} sq mm, {area.percent:.0f} %", colour)
+            for area, colour in zip(class_areas(label_map), classes.colours, strict=True)
+        ],
+        width,
+        letters,
+    )
+    whole = Image.new("RGB", (max(width, strip.width), height + strip.height), "white")
+    whole.paste(sheet)
+    whole.paste(strip, (0, height))
+    with replacing(path) as temporary:
+        whole.save(temporary, format="PNG")
+
+
+def _thumbnail(view: View, step: float, width: int, height: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Bands of the slide's picture: each pixel is the mean of what it covers."""
+    across, down = (step / scale for scale in view.scale)
+    for top, bottom in _bands(height, down):
+        first, last = math.floor(top * down), math.ceil(bottom * down)
+        band = Image.fromarray(view.read(0, first, math.ceil(width * across), last - first))
+        box = (0.0, top * down - first, width * across, bottom * down - first)
+        yield np.asarray(band.resize((width, bottom - top), Image.Resampling.BOX, box))
+
+
+def _small_mask(label_map: LabelMap, step: float, width: int, height: int) -> Iterator[UInt8[np.ndarray, "h w"]]:
+    """Bands of the mask: each pixel has the commonest of up to 4 x 4 labels that it covers."""
+    columns, rows = label_map.size
+    across, down = (step / scale for scale in label_map.scale)
+    x = _sampled(across, 0, width, columns)
+    for top, bottom in _bands(height, down):
+        y = _sampled(down, top, bottom, rows)
+        labels = np.asarray(label_map.labels[y[0] : y[-1] + 1, 0:columns], np.uint8)[y - y[0]][:, x]
+        samples = labels.reshape(bottom - top, _FINER, width, _FINER)
+        counts = [(samples == c).sum((1, 3)) for c in range(len(label_map.classes) + 1)]
+        yield np.argmax(counts, 0).astype(np.uint8)
+
+
+def _sampled(step: float, first: int, last: int, length: int) -> np.ndarray:
+    """The pixels of the grid at the middles of the quarters of the picture's pixels `first` to `last`."""
+    middles = (np.arange(first * _FINER, last * _FINER) + 0.5) * (step / _FINER)
+    return np.minimum(middles.astype(np.int64), length - 1)
+
+
+def _bands(height: int, step: float) -> Iterator[tuple[int, int]]:
+    """First row of the picture, and the one after the last."""
+    rows = max(int(_ROWS / step), 1)
+    for top in range(0, height, rows):
+        yield top, min(top + rows, height)
+
+
+def _scale_bar(picture: Image.Image, mpp: float, letters: int) -> None:
+    """Draws a bar of a round length, at most a fifth of the width, into the lower left corner."""
+    longest = picture.width / 5 * mpp
+    power = 10 ** math.floor(math.log10(longest))
+    microns = max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
+    text = f"{microns / 1000:g} mm"
+    length, thick, margin = round(microns / mpp), max(letters // 5, 2), letters
+    pen = ImageDraw.Draw(picture)
+    bottom = picture.height - margin
+    font = ImageFont.load_default(letters)
+    around = (
+        margin // 2,
+        bottom - thick - round(1.6 * letters),
+        margin + length + margin // 2,
+        bottom + margin // 2,
+    )
+    right = max(around[2], margin + round(pen.textlength(text, font)) + margin // 2)
+    pen.rectangle((around[0], around[1], right, around[3]), "white")
+    pen.rectangle((margin, bottom - thick, margin + length, bottom), "black")
+    pen.text((margin, bottom - thick - letters // 4), text, "black", font, anchor="ls")
+
+
+def _shown(mm2: float) -> str:
+    """Three significant digits, without an exponent."""
+    if mm2 == 0:
+        return "0"
+    return f"{mm2:.{max(2 - math.floor(math.log10(mm2)), 0)}f}"

@@ -1,0 +1,37 @@
+"""How a slide ended."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lpdseg.export.areas import ClassArea
+from lpdseg.slides.slide import Mpp
+
+
+@dataclass(frozen=True)
+class SlideResult:
+    """How a slide ended.
+
+    - `path`: the slide.
+    - `status`: `segmented`; `kept` where its outputs were there already and still true; `failed`.
+    - `sentence`: why it failed, or what is worth knowing.
+    - `mpp`: of its level 0; None where it failed before that was known.
+    - `areas`: of the classes.
+    - `tissue`: share of the slide that is tissue, in 0..1.
+    - `windows`: computed in this run or, where kept, in the one that made the outputs.
+    - `rate`: windows per second of that run; `waiting`: share of its time that the model waited for pixels.
+    - `seconds`: spent on the slide in this run.
+    - `outputs`: files by kind.
+    """
+
+    path: Path
+    status: Literal["segmented", "kept", "failed"]
+    sentence: str = ""
+    mpp: Mpp | None = None
+    areas: tuple[ClassArea, ...] = ()
+    tissue: float = 0.0
+    windows: int = 0
+    rate: float = 0.0
+    waiting: float = 0.0
+    seconds: float = 0.0
+    outputs: dict[str, Path] = field(default_factory=dict)

@@ -1,0 +1,54 @@
+"""One table of all slides of a run."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from lpdseg.export.slides.result import SlideResult
+from lpdseg.files import write_text
+
+
+def summary_path(out: Path, shard: tuple[int, int] | None) -> Path:
+    """`summary.csv`, or a name of its own for each shard: jobs of an array write at the same time."""
+    return out / ("summary.csv" if shard is None else f"summary-{shard[0]}-of-{shard[1]}.csv")
+
+
+def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[str]) -> None:
+    """Writes a CSV with one row per slide.
+
+    Its columns: `slide`; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`; `tissue_share`, of
+    the slide, in 0..1; `mm2_CLASS` and `percent_CLASS` of the tissue for each class; `windows`,
+    `windows_per_second`, `waiting_share`, `seconds`; and `note`. Cells of a slide that failed are empty.
+
+    **Arguments:**
+
+    - `names`: of the classes.
+
+    **Raises:** `OutputError`.
+    """
+    columns = [
+        "slide", "status", "mpp_x", "mpp_y", "mpp_source", "tissue_share",
+        *(f"mm2_{name}" for name in names), *(f"percent_{name}" for name in names),
+        "windows", "windows_per_second", "waiting_share", "seconds", "note",
+    ]  # fmt: skip
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_row(result) for result in results)
+    write_text(path, text.getvalue())
+
+
+def _row(result: SlideResult) -> dict[str, object]:
+    row: dict[str, object] = {"slide": str(result.path), "status": result.status, "note": result.sentence}
+    if result.status == "failed" or result.mpp is None:
+        return row
+    mpp = result.mpp
+    return (
+        row
+        | {"mpp_x": mpp.x, "mpp_y": mpp.y, "mpp_source": mpp.source, "tissue_share": round(result.tissue, 6)}
+        | {f"mm2_{area.name}": round(area.mm2, 6) for area in result.areas}
+        | {f"percent_{area.name}": round(area.percent, 4) for area in result.areas}
+        | {"windows": result.windows, "windows_per_second": result.rate, "waiting_share": result.waiting}
+        | {"seconds": round(result.seconds, 1)}
+    )

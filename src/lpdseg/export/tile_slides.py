@@ -1,0 +1,191 @@
+"""Slides with regions → a data set to train on."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lpdseg.data.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from lpdseg.data.records import Manifest, PatchRecord, sorted_records
+from lpdseg.errors import DataError
+from lpdseg.export.tiles import FOLDER, Cut, write_tiles
+from lpdseg.slides.at_mpp import AtMpp
+from lpdseg.slides.mpp import resolve_mpp, warn_if_far
+from lpdseg.slides.readers import SlideFile, open_slide
+from lpdseg.slides.regions import REGION_SUFFIXES, RegionFile, read_regions
+from lpdseg.slides.tissue_mask import find_tissue
+from lpdseg.tissue import Colour, TissueClasses
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """What `tile_slides` wrote.
+
+    - `records`: the new patches.
+    - `classes`: of the data set.
+    - `notes`: sentences that a person should read.
+    """
+
+    records: tuple[PatchRecord, ...]
+    classes: TissueClasses
+    notes: tuple[str, ...]
+
+
+def find_region_files(slides: Sequence[SlideFile], source: Path) -> tuple[dict[Path, Path], list[Path]]:
+    """The file of regions of each slide, and the slides that have none.
+
+    **Arguments:**
+
+    - `source`: the file of the only slide, or a folder with STEM.geojson (or .json, .geojson.gz, .json.gz) for
+      slides of that stem.
+
+    **Raises:** `DataError` where it does not exist, is one file for several slides, or has two files for a slide or
+    none for any.
+    """
+    if source.is_file():
+        if len(slides) > 1:
+            raise DataError(f"{source} holds the regions of one slide, and there are {len(slides)}; give a folder")
+        return {slide.path: source for slide in slides}, []
+    if not source.is_dir():
+        raise DataError(f"{source} does not exist; give a GeoJSON file, or a folder with one per slide")
+    found: dict[Path, Path] = {}
+    for slide in slides:
+        there = [path for suffix in REGION_SUFFIXES if (path := source / (slide.path.stem + suffix)).is_file()]
+        if len(there) > 1:
+            raise DataError(f"{there[0]} and {there[1]} both hold the regions of {slide.path}; keep one")
+        found |= dict.fromkeys([slide.path], there[0]) if there else {}
+    if not found:
+        raise DataError(f"{source} holds no regions for any slide, such as {slides[0].path.stem}.geojson")
+    return found, [slide.path for slide in slides if slide.path not in found]
+
+
+def tile_slides(
+    slides: Sequence[SlideFile],
+    regions: Path,
+    out: Path,
+    cut: Cut,
+    *,
+    patch_mpp: float,
+    split: str,
+    slide_mpp: float | None = None,
+    classes: TissueClasses | None = None,
+    patients: Mapping[str, str] | None = None,
+    from_bounds: bool = True,
+    skip_glass: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tiled:
+    """Cuts patches from slides, and writes or extends the data set in `out`: `manifest.csv`, `classes.yaml` and a
+    folder of PNGs per slide. Slides that are in it already are cut again. See `write_tiles`.
+
+    All files of regions are read before anything is written, and the manifest is whole after each slide.
+
+    **Arguments:**
+
+    - `regions`: see `find_region_files`.
+    - `patch_mpp`: microns per pixel of the patches.
+    - `split`: `train`, `valid` or `test`.
+    - `slide_mpp`: microns per pixel of level 0, where the slides do not tell.
+    - `classes`: by default those of the data set in `out`; in a new one, those of the regions in sorted order.
+    - `patients`: by the stem of the slide; by default the stem.
+    - `from_bounds`: regions count from the corner of the part of a slide that was scanned, as in QuPath, which
+      crops slides to it; otherwise from the corner of level 0. The same for slides without such bounds.
+    - `skip_glass`: pass over patches without tissue.
+    - `progress`: called with (done, total) after each slide.
+
+    **Raises:** `DataError` for regions that cannot be used or fit no slide, no patch at all, and a data set of
+    other classes or microns per pixel; `SlideError`; `OutputError`.
+    """
+    paths, without = find_region_files(slides, regions)
+    before = read_manifest(out / MANIFEST_FILE) if (out / MANIFEST_FILE).exists() else None
+    classes = classes or (before.classes if before else None)
+    files = {slide: read_regions(path, classes.names if classes else None) for slide, path in paths.items()}
+    classes = classes or _classes_of(list(files.values()), regions)
+    if before is not None:
+        _check_same(before, classes, patch_mpp)
+    notes = [f"{path} has no regions in {regions} and was passed over" for path in without]
+    records: list[PatchRecord] = []
+    chosen = [slide for slide in slides if slide.path in files]
+    for done, slide_file in enumerate(chosen, 1):
+        file, stem = files[slide_file.path], slide_file.path.stem
+        notes += _notes_on(file)
+        slide = open_slide(slide_file.path)
+        try:
+            mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp)
+            notes += filter(None, [warn_if_far(slide_file.path, mpp, patch_mpp)])
+            bounds = slide.facts.bounds
+            if bounds is not None and from_bounds and (bounds.x or bounds.y):
+                file = file.moved(float(bounds.x), float(bounds.y))
+                notes.append(
+                    f"{slide_file.path} was scanned from ({bounds.x}, {bounds.y}) on; its regions count from "
+                    "there, as in QuPath (--origin slide: from the corner of the slide)"
+                )
+            view = AtMpp(slide, mpp, patch_mpp)
+            new = write_tiles(
+                view,
+                file.regions,
+                out,
+                cut,
+                classes=classes,
+                name=stem,
+                patient=(patients or {}).get(stem, stem),
+                split=split,
+                tissue=find_tissue(view) if skip_glass else None,
+            )
+        finally:
+            slide.close()
+        if not new:
+            notes.append(f"{slide_file.path}: no patch of {cut.side} px lies within its regions")
+        records += new
+        before = _extended(before, new, classes, out, stem)
+        if progress is not None:
+            progress(done, len(chosen))
+    if not records:
+        raise DataError(
+            f"no patch of {cut.side} px at {patch_mpp:g} microns per pixel lies within the regions in {regions}; "
+            "choose a smaller side or smaller minimum shares"
+        )
+    return Tiled(tuple(records), classes, tuple(notes))
+
+
+def _extended(
+    before: Manifest | None, new: Sequence[PatchRecord], classes: TissueClasses, out: Path, stem: str
+) -> Manifest | None:
+    """Writes the manifest with new patches in the place of those that the slide had."""
+    folder = Path(os.path.normpath(out / FOLDER / stem))
+    kept = [] if before is None else [record for record in before.records if record.path.parent != folder]
+    path = out / MANIFEST_FILE
+    if not kept and not new:
+        path.unlink(missing_ok=True)
+        return None
+    manifest = Manifest(classes, sorted_records([*kept, *new]), path)
+    write_manifest(manifest, path)
+    return manifest
+
+
+def _classes_of(files: Sequence[RegionFile], source: Path) -> TissueClasses:
+    """Classes named by regions, in sorted order, in the colours of QuPath where every class has one."""
+    colours: dict[str, Colour | None] = {}
+    for region in sorted((region for file in files for region in file.regions), key=lambda region: region.name):
+        colours[region.name] = colours.get(region.name) or region.colour
+    if not colours:
+        raise DataError(f"{source} holds no region with a class; classify the annotations in QuPath")
+    told = tuple(colour for colour in colours.values() if colour is not None)
+    return TissueClasses(tuple(colours), told if len(told) == len(colours) else ())
+
+
+def _check_same(before: Manifest, classes: TissueClasses, mpp: float) -> None:
+    if before.classes.names != classes.names:
+        raise DataError(
+            f"{before.source} has the classes {', '.join(before.classes.names)}, not {', '.join(classes.names)}; "
+            "write to another folder"
+        )
+    other = {record.mpp for record in before.records} - {mpp}
+    if other:
+        raise DataError(
+            f"{before.source} has patches of {other.pop()} microns per pixel, not {mpp:g}; write to another folder"
+        )
+
+
+def _notes_on(file: RegionFile) -> list[str]:
+    passed = [(file.without_class, "features without a class"), (file.without_area, "points and lines")]
+    return [f"{file.path}: passed over {kind} ({count})" for count, kind in passed if count]

@@ -1,0 +1,68 @@
+"""Microns per pixel of level 0: who is believed, and what is refused."""
+
+import math
+from pathlib import Path
+
+from lpdseg.slides.slide import Mpp, SlideError, SlideFacts
+
+_FINEST, _COARSEST = 0.05, 20.0
+"""Microns per pixel. Oil immersion gives about 0.1; beyond 20 no tissue can be told from another."""
+
+_APART = 1.05
+"""How many times as wide as high a pixel may be, or the other way round."""
+
+_FAR = 1.1
+"""How many times coarser than the model a slide may be without a word."""
+
+
+def resolve_mpp(path: Path, facts: SlideFacts, flag: float | None, table: tuple[float, float] | None) -> Mpp:
+    """The microns per pixel of level 0, from the first that says something: flag, table, the slide's metadata.
+
+    **Arguments:**
+
+    - `path`: the slide, for the error.
+    - `facts`: what the slide says of itself.
+    - `flag`: the value of `--mpp`, for both directions.
+    - `table`: (x, y) of the slide's line in a table.
+
+    **Raises:** `SlideError` where none says anything, and for a figure outside 0.05 to 20 or with x and y more than
+    5 % apart, wherever it is from: a figure that must be wrong is not passed over for the next.
+    """
+    if flag is not None:
+        mpp: Mpp | None = Mpp(flag, flag, "--mpp")
+    elif table is not None:
+        mpp = Mpp(*table, "the table of slides")
+    else:
+        mpp = facts.mpp
+    if mpp is None:
+        raise SlideError(f"{path} does not say how many microns a pixel is; pass --mpp, for instance --mpp 0.25")
+    fault = _fault(mpp)
+    if fault is not None:
+        remedy = "pass another" if flag is not None else "pass the true figure with --mpp"
+        raise SlideError(f"{path}: {_shown(mpp)} microns per pixel, from {mpp.source}, {fault}; {remedy}")
+    return mpp
+
+
+def warn_if_far(path: Path, mpp: Mpp, wanted: float) -> str | None:
+    """A sentence where a slide is more than 10 % coarser than the model's `wanted` microns per pixel, so that it is
+    enlarged; None where it is as fine. A finer slide is reduced to what the model was trained on.
+    """
+    if max(mpp.x, mpp.y) <= wanted * _FAR:
+        return None
+    return (
+        f"{path} has {_shown(mpp)} microns per pixel and the model was trained at {wanted:g}; it is enlarged, and "
+        "details that the model looks for may be missing"
+    )
+
+
+def _fault(mpp: Mpp) -> str | None:
+    if not all(math.isfinite(value) and _FINEST <= value <= _COARSEST for value in (mpp.x, mpp.y)):
+        return f"cannot be right for a slide ({_FINEST:g} to {_COARSEST:g})"
+    if max(mpp.x, mpp.y) > _APART * min(mpp.x, mpp.y):
+        return "cannot be right: the pixels of a slide are as wide as high, to 5 %"
+    return None
+
+
+def _shown(mpp: Mpp) -> str:
+    x, y = f"{mpp.x:.6g}", f"{mpp.y:.6g}"
+    return x if x == y else f"{x} x {y}"

@@ -1,0 +1,53 @@
+"""Opening slides, whatever their format, and finding them on disk."""
+
+from pathlib import Path
+
+from lpdseg.errors import LpdsegError
+from lpdseg.extras import needed
+from lpdseg.slides.formats import READERS, slide_suffixes
+from lpdseg.slides.inputs import SlideFile, find_slides
+from lpdseg.slides.slide import Slide, SlideError
+
+__all__ = ["SlideFile", "find_slides", "open_slide", "slide_suffixes"]
+
+
+def open_slide(path: Path) -> Slide:
+    """Opens a slide with the first reader that knows its format: OpenSlide, then tifffile, then Pillow.
+
+    A file that a reader knows but finds damaged is refused, even if the next one would read what is left of it. A
+    reader whose library is not installed is passed over.
+
+    **Raises:** `SlideError` for a file that is missing, empty, damaged, of no known format, or not allowed to be
+    read; `SettingsError` that names the extra where only a library that is not installed could read it.
+    """
+    _check_file(path)
+    missing: LpdsegError | None = None
+    for reader in READERS:
+        if path.suffix.lower() not in reader.suffixes:
+            continue
+        try:
+            needed("slides", *reader.modules)
+        except LpdsegError as error:
+            missing = missing or error
+            continue
+        slide = reader.open(path)
+        if slide is not None:
+            return slide
+    if missing is not None:
+        raise missing
+    if path.suffix.lower() in slide_suffixes():
+        raise SlideError(f"{path} is no slide in spite of its name; copy or export it again")
+    raise SlideError(f"{path} is no slide by its name; slides end in {', '.join(slide_suffixes())}")
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise SlideError(f"{path} is a folder; give a slide")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise SlideError(f"{path} is empty; copy it again")
+    except FileNotFoundError as error:
+        raise SlideError(f"{path} does not exist; check the path") from error
+    except OSError as error:
+        raise SlideError(f"{path} cannot be read ({error.strerror}); change its rights or leave it out") from error

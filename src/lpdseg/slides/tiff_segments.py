@@ -1,0 +1,86 @@
+"""Rectangles of one page of a TIFF, of which only the tiles or strips that they touch are decoded."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lpdseg.slides.rectangle import WHITE
+from lpdseg.slides.tiff_pages import JPEG, is_plain, segment_size
+
+_KEPT_BYTES = 1 << 26
+"""Decoded segments that are kept for the next rectangle."""
+
+_END_OF_JPEG = b"\xff\xd9"
+
+
+class Segments:
+    """The tiles or strips of a page of H x W pixels, 8-bit RGB.
+
+    **Arguments:**
+
+    - `page`: tifffile's page, checked by `check_page`.
+    """
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self._rows, self._columns = segment_size(page)
+        self._across = -(-page.imagewidth // self._columns)
+        self._down = -(-page.imagelength // self._rows)
+        self._planes = 3 if page.planarconfig == 2 else 1
+        self._decode = page.decode
+        self._kept: OrderedDict[int, UInt8[np.ndarray, "rows columns samples"] | None] = OrderedDict()
+        self._most = max(_KEPT_BYTES // (self._rows * self._columns * (3 // self._planes)), self._planes)
+        self._mapped = page.asarray(out="memmap") if is_plain(page) else None
+
+    def read(self, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
+        """RGB of a rectangle inside the page. Tiles that the writer left out are white.
+
+        Damaged bytes raise whatever the decoder raises.
+        """
+        if self._mapped is not None:
+            return self._from_map(self._mapped, x, y, width, height)
+        pixels = np.empty((height, width, 3), np.uint8)
+        for row in range(y // self._rows, -(-(y + height) // self._rows)):
+            for column in range(x // self._columns, -(-(x + width) // self._columns)):
+                top, left = row * self._rows, column * self._columns
+                first_y, first_x = max(top, y), max(left, x)
+                last_y, last_x = min(top + self._rows, y + height), min(left + self._columns, x + width)
+                target = pixels[first_y - y : last_y - y, first_x - x : last_x - x]
+                for plane in range(self._planes):
+                    segment = self._segment((plane * self._down + row) * self._across + column)
+                    channels = slice(plane, plane + 1) if self._planes > 1 else slice(None)
+                    target[..., channels] = (
+                        WHITE
+                        if segment is None
+                        else segment[first_y - top : last_y - top, first_x - left : last_x - left]
+                    )
+        return pixels
+
+    def _segment(self, number: int) -> UInt8[np.ndarray, "rows columns samples"] | None:
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        count = self._page.databytecounts[number]
+        data = None
+        if count:
+            file = self._page.parent.filehandle
+            file.seek(self._page.dataoffsets[number])
+            data = file.read(count)
+            if self._page.compression == JPEG and _END_OF_JPEG not in data:
+                raise ValueError("premature end of JPEG data")  # which libjpeg fills with grey
+        options = {} if self._page.jpegtables is None else {"jpegtables": self._page.jpegtables}
+        decoded = self._decode(data, number, **options)[0]
+        segment = None if decoded is None else decoded[0]
+        self._kept[number] = segment
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return segment
+
+    def _from_map(
+        self, mapped: Any, x: int, y: int, width: int, height: int
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        if self._planes > 1:
+            return np.ascontiguousarray(mapped[:, y : y + height, x : x + width].transpose(1, 2, 0))
+        return np.array(mapped[y : y + height, x : x + width])

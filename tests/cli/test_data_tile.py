@@ -1,0 +1,197 @@
+"""`lpdseg data tile`: from slides and regions to a data set that can be trained on."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from shapely.geometry import box, mapping
+
+from lpdseg.cli.main import main
+from lpdseg.data.check import check_data
+from lpdseg.data.importers import load_data
+from lpdseg.data.patches import read_image
+from lpdseg.export import tile_slides
+from lpdseg.slides.readers import open_slide
+from lpdseg.slides.slide import Bounds
+
+Run = Callable[..., str]
+
+
+def write_regions(path: Path, *regions: tuple[str | None, tuple[float, float, float, float]]) -> None:
+    colours = {"TUM": [200, 0, 0], "STR": [0, 200, 0]}
+    features = [
+        {
+            "type": "Feature",
+            "geometry": mapping(box(*corners)),
+            "properties": {"classification": name and {"name": name, "color": colours.get(name, [9, 9, 9])}},
+        }
+        for name, corners in regions
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    """Two slides of 160 x 96 px, left half tumour and right half stroma, and a third without regions."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    for name in ("s1", "s2", "s3"):
+        Image.fromarray(rng.integers(0, 256, (96, 160, 3), np.uint8)).save(folder / f"{name}.png")
+    (tmp_path / "regions").mkdir()
+    for name in ("s1", "s2"):
+        write_regions(
+            tmp_path / "regions" / f"{name}.geojson", ("TUM", (0, 0, 80, 96)), ("STR", (80, 0, 160, 96)),
+            (None, (0, 0, 9, 9)),
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def tile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command; gives what it says on standard output, or with `code` not 0 the one line of its error."""
+
+    def run(*arguments: object, code: int = 0) -> str:
+        out = ["--out", tmp_path / "out", "--mpp", "0.5", "--size", "32"]
+        regions = [] if "--regions" in arguments else ["--regions", tmp_path / "regions"]
+        assert main(["data", "tile", *map(str, [*arguments, *regions, *out])]) == code
+        shown = capsys.readouterr()
+        if code:
+            assert shown.err.startswith("lpdseg: ") and shown.err.count("\n") == 1, shown.err
+            return shown.err
+        run.notes = shown.err  # type: ignore[attr-defined]
+        return shown.out
+
+    return run
+
+
+def test_two_calls_make_one_data_set_that_passes_the_check(slides: Path, tile: Run, tmp_path: Path) -> None:
+    told = tile(slides / "s1.png", slides / "s3.png")
+    assert told == f"15 train patches of 32 px in {tmp_path / 'out'} (9 STR, 9 TUM)\n"
+    notes: str = tile.notes  # type: ignore[attr-defined]
+    assert f"{slides / 's3.png'} has no regions" in notes
+    assert "s1.geojson: passed over features without a class (1)" in notes
+    table = tmp_path / "table.csv"
+    table.write_text(f"slide,patient\n{slides / 's2.png'},p2\n")
+    assert "15 valid patches" in tile(table, "--split", "valid")
+    manifest = load_data(tmp_path / "out")
+    assert manifest.classes.names == ("STR", "TUM") and manifest.classes.colours == ((0, 200, 0), (200, 0, 0))
+    assert {(record.split, record.patient, record.mpp) for record in manifest.records} == {
+        ("train", "s1", 0.5),
+        ("valid", "p2", 0.5),
+    }
+    first = manifest.split("train")[0]
+    assert first.path == tmp_path / "out" / "patches" / "s1" / "s1_0_0.png" and first.labels == (0, 1)
+    assert read_image(first.path).shape == (32, 32, 3)
+    report = check_data(manifest, workers=1)
+    assert report.ok and report.patches == {"train": 15, "valid": 15} and report.alone == (6, 6)
+
+
+def test_cutting_a_slide_again_replaces_its_patches(slides: Path, tile: Run, tmp_path: Path) -> None:
+    tile(slides / "s1.png", slides / "s2.png")
+    tile(slides / "s2.png", "--stride", "64", "--split", "test")
+    splits = [(record.split, record.patient) for record in load_data(tmp_path / "out").records]
+    assert splits == [("train", "s1")] * 15 + [("test", "s2")] * 6
+
+
+def test_the_resolution_of_patches_is_the_one_asked_for(slides: Path, tile: Run, tmp_path: Path) -> None:
+    assert "2 train patches" in tile(slides / "s1.png", "--patch-mpp", "1.0")
+    records = load_data(tmp_path / "out").records
+    assert [(record.path.name, record.mpp) for record in records] == [("s1_0_0.png", 1.0), ("s1_64_0.png", 1.0)]
+
+
+def test_glass_is_left_out_where_asked(slides: Path, tile: Run, tmp_path: Path) -> None:
+    white = np.full((512, 800, 3), 255, np.uint8)
+    white[:, :160] = 120
+    Image.fromarray(white).save(slides / "s1.png")
+    write_regions(tmp_path / "regions" / "s1.geojson", ("TUM", (0, 0, 800, 512)), ("STR", (0, 0, 800, 512)))
+    assert "400 train patches" in tile(slides / "s1.png")
+    # Tissue ends at 160; a patch beside it still touches it.
+    assert "96 train patches" in tile(slides / "s1.png", "--skip-glass")
+
+
+def test_regions_count_from_the_scanned_part_as_in_qupath(
+    slides: Path, tile: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_bounds(path: Path) -> Any:
+        slide = open_slide(path)
+        object.__setattr__(slide.facts, "bounds", Bounds(64, 32, 96, 64))
+        return slide
+
+    monkeypatch.setattr(tile_slides, "open_slide", with_bounds)
+    write_regions(tmp_path / "regions" / "s1.geojson", ("TUM", (0, 0, 32, 32)), ("STR", (0, 0, 32, 32)))
+    tile(slides / "s1.png")
+    assert "was scanned from (64, 32) on" in tile.notes  # type: ignore[attr-defined]
+    assert [record.path.name for record in load_data(tmp_path / "out").records] == ["s1_64_32.png"]
+    tile(slides / "s1.png", "--origin", "slide")
+    assert [record.path.name for record in load_data(tmp_path / "out").records] == ["s1_0_0.png"]
+
+
+@pytest.mark.skipif("LPDSEG_DATA" not in os.environ, reason="LPDSEG_DATA does not name the folder of real slides")
+def test_a_real_slide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(os.environ["LPDSEG_DATA"], "slides", "cmu-1-small-region.svs")
+    write_regions(tmp_path / "x.geojson", ("TUM", (600, 600, 1500, 1500)), ("STR", (600, 1500, 1500, 2900)))
+    out = tmp_path / "out"
+    words = ["data", "tile", path, "--regions", tmp_path / "x.geojson", "--out", out, "--patch-mpp", "0.998"]
+    assert main([*map(str, words), "--size", "100"]) == 0
+    records = load_data(out).records
+    assert {record.labels for record in records} == {(0, 1), (1, 0), (1, 1)}
+    slide = open_slide(path)
+    for record in records:
+        x, y = (int(part) for part in record.path.stem.split("_")[1:])
+        reduced = Image.fromarray(slide.read(0, x, y, 200, 200)).resize((100, 100), Image.Resampling.BOX)
+        patch = read_image(record.path).astype(float)
+        assert np.abs(patch - np.asarray(reduced)).mean() < 6  # another filter, the same place
+    slide.close()
+
+
+def test_regions_that_cannot_be_used(slides: Path, tile: Run, tmp_path: Path) -> None:
+    s1 = slides / "s1.png"
+    file = tmp_path / "x.geojson"
+    assert "does not exist" in tile(s1, "--regions", file, code=1)
+    write_regions(file, ("TUM", (1000, 0, 2000, 96)))
+    assert "none of the 1 regions of s1 lies on the slide" in tile(s1, "--regions", file, code=1)
+    assert "holds the regions of one slide, and there are 2" in tile(
+        s1, slides / "s2.png", "--regions", file, code=1
+    )
+    assert "has the class 'TUM', but the classes are A, B" in tile(
+        s1, "--regions", file, "--classes", "A,B", code=1
+    )
+    write_regions(file, (None, (0, 0, 96, 96)))
+    assert "no region with a class" in tile(s1, "--regions", file, code=1)
+    write_regions(file, ("TUM", (0, 0, 20, 96)))
+    assert "no patch of 32 px" in tile(s1, "--regions", file, code=1)
+    assert "holds no regions for any slide, such as s3.geojson" in tile(slides / "s3.png", code=1)
+    (tmp_path / "regions" / "s1.json").write_text("[]")
+    assert "both hold the regions of" in tile(s1, code=1)
+    assert not (tmp_path / "out").exists() or not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+
+
+def test_a_data_set_of_other_classes_or_resolution(slides: Path, tile: Run, tmp_path: Path) -> None:
+    tile(slides / "s1.png")
+    before = (tmp_path / "out" / "manifest.csv").read_text()
+    write_regions(tmp_path / "regions" / "s2.geojson", ("NEC", (0, 0, 80, 96)))
+    assert "has the class 'NEC', but the classes are STR, TUM" in tile(slides / "s2.png", code=1)
+    assert "has the classes STR, TUM, not NEC, STR" in tile(slides / "s2.png", "--classes", "NEC,STR", code=1)
+    assert "patches of 0.5 microns per pixel, not 1" in tile(slides / "s1.png", "--patch-mpp", "1", code=1)
+    assert (tmp_path / "out" / "manifest.csv").read_text() == before
+
+
+def test_slides_and_options_that_cannot_be_used(slides: Path, tile: Run, tmp_path: Path) -> None:
+    assert "does not exist" in tile(slides / "none.png", code=1)
+    assert "minimum_share is a share" in tile(slides / "s1.png", "--share", "0", code=2)
+    assert "use a positive number" in tile(slides / "s1.png", "--patch-mpp", "0", code=2)
+    (tmp_path / "out").write_text("")
+    assert "cannot write" in tile(slides / "s1.png", code=1)
+
+
+def test_help_needs_no_image_library() -> None:
+    code = "import sys, lpdseg.cli.tile; sys.exit(any(name in sys.modules for name in ('PIL', 'numpy', 'shapely')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,164 @@
+"""Regions as QuPath exports them, in all its ways, and what is wrong with a file in one sentence."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import mapping
+
+from lpdseg.errors import DataError
+from lpdseg.slides.regions import read_regions
+
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]}
+BOW_TIE = {"type": "Polygon", "coordinates": [[[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]]}
+TUMOUR = {"name": "tumour", "color": [200, 0, 0]}
+
+
+def feature(geometry: Any = SQUARE, classification: Any = TUMOUR) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "id": "7b5f0e1c-3b1c-4f0a-9c3e-0d8f4f9d2a10",
+        "geometry": geometry,
+        "properties": {"objectType": "annotation", "classification": classification},
+    }
+
+
+def collection(*features: Any) -> dict[str, Any]:
+    return {"type": "FeatureCollection", "features": list(features)}
+
+
+def write(folder: Path, value: Any, name: str = "x.geojson") -> Path:
+    path = folder / name
+    text = json.dumps(value).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.geojson", "x.json", "x.geojson.gz"])
+@pytest.mark.parametrize("value", [collection(feature()), [feature()], feature()])
+def test_collections_lists_and_single_features(value: Any, name: str, tmp_path: Path) -> None:
+    file = read_regions(write(tmp_path, value, name))
+    (region,) = file.regions
+    assert (region.name, region.colour, region.geometry.area) == ("tumour", (200, 0, 0), 100)
+    assert (file.without_class, file.without_area) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("classification", "name", "colour"),
+    [
+        ({"name": "Tumor", "colorRGB": -3670016}, "Tumor", (200, 0, 0)),
+        ({"names": ["Tumor", "Positive"], "color": [1, 2, 3]}, "Tumor: Positive", (1, 2, 3)),
+        ({"name": "Tumor", "color": [1, 2, 3, 128]}, "Tumor", (1, 2, 3)),
+        ({"name": "Tumor", "color": "red"}, "Tumor", None),
+        ("Tumor", "Tumor", None),
+    ],
+)
+def test_classes_of_all_versions(classification: Any, name: str, colour: Any, tmp_path: Path) -> None:
+    (region,) = read_regions(write(tmp_path, feature(classification=classification))).regions
+    assert (region.name, region.colour) == (name, colour)
+
+
+def test_what_has_no_class_or_no_area_is_counted(tmp_path: Path) -> None:
+    point = {"type": "Point", "coordinates": [1, 2]}
+    plain = {"type": "Feature", "geometry": SQUARE, "properties": None}
+    value = collection(
+        feature(), feature(classification=None), feature(classification={}), plain, feature(point), feature(None)
+    )
+    file = read_regions(write(tmp_path, value))
+    assert (len(file.regions), file.without_class, file.without_area) == (1, 3, 2)
+
+
+def test_a_crossed_outline_is_repaired(tmp_path: Path) -> None:
+    (region,) = read_regions(write(tmp_path, feature(BOW_TIE))).regions
+    assert region.geometry.is_valid and region.geometry.area == pytest.approx(50)
+
+
+@given(
+    holes=st.lists(st.integers(0, 8), unique=True),
+    shift=st.tuples(st.floats(-50, 50), st.floats(-50, 50)),
+)
+def test_shapes_come_back_and_move(
+    holes: list[int], shift: tuple[float, float], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    boxes = [
+        shapely.box(1 + 3 * (hole % 3), 1 + 3 * (hole // 3), 2 + 3 * (hole % 3), 2.5 + 3 * (hole // 3))
+        for hole in holes
+    ]
+    shape = shapely.box(0, 0, 12, 12) - shapely.union_all(boxes)
+    file = read_regions(write(tmp_path_factory.mktemp("regions"), feature(mapping(shape))))
+    assert file.regions[0].geometry.equals(shape)
+    moved = file.moved(*shift).regions[0].geometry
+    assert moved.area == pytest.approx(shape.area)
+    assert moved.bounds == pytest.approx((shift[0], shift[1], 12 + shift[0], 12 + shift[1]))
+
+
+def test_a_class_that_is_none_of_those_named(tmp_path: Path) -> None:
+    path = write(tmp_path, collection(feature(), feature(classification={"name": "Tumor*"})))
+    assert len(read_regions(path).regions) == 2
+    with pytest.raises(
+        DataError, match=r"x\.geojson, feature 2 has the class 'Tumor\*', but the classes are tumour, s"
+    ):
+        read_regions(path, ("tumour", "stroma"))
+
+
+@pytest.mark.parametrize(
+    ("geometry", "told"),
+    [
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "cannot be read"),
+        ({"type": "Polygon", "coordinates": [[["a", 0], [1, 1], [2, 2], [0, 0]]]}, "cannot be read"),
+        ({"type": "Polygon", "coordinates": [1, 2]}, "cannot be read"),
+        ({"type": "Polygon"}, "cannot be read"),
+        ({"type": "Polygon", "coordinates": []}, "encloses no area"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [5, 5], [9, 9], [0, 0]]]}, "encloses no area"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [float("nan"), 0], [1, 1], [0, 0]]]}, "encloses no area"),
+        ({"type": "GeometryCollection", "geometries": [SQUARE]}, "type 'GeometryCollection'"),
+        ([1, 2], "type None"),
+    ],
+)
+def test_outlines_that_cannot_be_used(geometry: Any, told: str, tmp_path: Path) -> None:
+    path = write(tmp_path, collection(feature(), feature(geometry)))
+    with pytest.raises(DataError, match=rf"x\.geojson, feature 2 \(tumour\) has .*{told}"):
+        read_regions(path)
+
+
+@pytest.mark.parametrize("value", [{"type": "Topology"}, 3, {"type": "FeatureCollection", "features": 3}])
+def test_json_of_another_kind(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no GeoJSON FeatureCollection"):
+        read_regions(write(tmp_path, value))
+
+
+@pytest.mark.parametrize("value", [[3], [{"type": "Feature", "properties": 3}]])
+def test_features_that_are_none(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="feature 1 is no GeoJSON feature"):
+        read_regions(write(tmp_path, value))
+
+
+@pytest.mark.parametrize("classification", [3, {"names": "Tumor"}, {"name": 3}, {"names": [None]}])
+def test_classifications_without_a_name(classification: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no name"):
+        read_regions(write(tmp_path, feature(classification=classification)))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    whole = write(tmp_path, collection(*[feature()] * 50), "x.geojson.gz")
+    whole.write_bytes(whole.read_bytes()[:-9])
+    with pytest.raises(DataError, match="is truncated or no gzip file"):
+        read_regions(whole)
+    whole.write_bytes(b"{}")
+    with pytest.raises(DataError, match="is truncated or no gzip file"):
+        read_regions(whole)
+    (tmp_path / "x.geojson").write_bytes(b'{"type": "FeatureColl')
+    with pytest.raises(DataError, match="is no JSON"):
+        read_regions(tmp_path / "x.geojson")
+    (tmp_path / "x.geojson").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="is no JSON"):
+        read_regions(tmp_path / "x.geojson")
+    with pytest.raises(DataError, match="does not exist"):
+        read_regions(tmp_path / "none.geojson")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_regions(tmp_path)

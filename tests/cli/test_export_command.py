@@ -84,6 +84,6 @@ def test_a_graph_needs_a_file_and_integers_a_whole_run(
 def test_a_missing_extra_is_named(
     small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpdseg.model.device.find_spec", lambda name: None)
+    monkeypatch.setattr("lpdseg.extras.find_spec", lambda name: None)
     assert main(["export", str(small_run), "--out", str(tmp_path / "model.onnx")]) == 2
     assert "pip install 'lpdseg[onnx]'" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     def missing(name: str, *more: Any) -> Any:
         return None if name in modules else find(name, *more)
 
-    monkeypatch.setattr("lpdseg.model.device.find_spec", missing)
+    monkeypatch.setattr("lpdseg.extras.find_spec", missing)
 
 
 def test_each_format_has_its_reader(tmp_path: Path) -> None:

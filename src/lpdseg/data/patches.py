@@ -133,7 +133,9 @@ def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[Image.Image,
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path} has {width} x {height} pixels; cut it into patches")
             if getattr(image, "n_frames", 1) > 1:
-                raise DataError(f"{path} holds several images; save one per file (for a whole slide see segment --to)")
+                raise DataError(
+                    f"{path} holds several images; save one per file (for a whole slide see segment --to)"
+                )
             yield image, ImageHeader((height, width), pixel_mode(image))
     except DataError:
         raise

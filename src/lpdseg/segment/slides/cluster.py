@@ -256,5 +256,5 @@ def _check_answers(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise SettingsError(
-            f"no Ray cluster answers at {address} ({error}); start one with `ray start --head`, or check the address"
+            f"no Ray cluster answers at {address} ({error}); start one with `ray start --head`, or check it"
         ) from error

@@ -49,7 +49,7 @@ def equal(found: list[Strip], wanted: list[Strip]) -> bool:
 
 def test_no_cluster_answers(small_run: Path) -> None:
     with (
-        pytest.raises(SettingsError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 .* ray start --head"),
+        pytest.raises(SettingsError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 .*ray start --head"),
         RayEngine(partial(load_segmenter, small_run), address="127.0.0.1:1"),
     ):
         pass

@@ -73,6 +73,13 @@ def _training(table: Table, rates: dict[str, float], rounds: int) -> dict[str, f
     times = take_turns(steps, rounds, list(steps))
     classify = {"classification loss only": cases.published_step(K, "none", "bf16-mixed")}
     times |= take_turns(classify, 5 * rounds, list(classify))
+    sampled = {
+        f"{judge}, bfloat16, one pair per image": cases.published_step(
+            K, name, "bf16-mixed", "loss.contrast.pairs_per_image=1"
+        )
+        for judge, name in (("ours", "swin"), ("ours, self", "self"))
+    }
+    sampled_times = take_turns(sampled, rounds, list(sampled))
 
     pairs = cases.active_pairs(cases.network(chosen), one)
     encoder, tower = cases.forward_work(cases.network(chosen).encoder), cases.forward_work(cases.swin_tower())
@@ -85,6 +92,10 @@ def _training(table: Table, rates: dict[str, float], rounds: int) -> dict[str, f
         reach = work / statistics.median(spent) / rates["bfloat16" if half else "float32"]
         gain = "" if name == "reference" or "only" in name else spread(ratios(times, "reference", name), 1, "x")
         table.row(name, spread(spent, 2, " s"), gain, f"{work:.0f}", f"{100 * reach:.0f} %")
+    middle = statistics.median(times["reference"])
+    for name, spent in sampled_times.items():
+        gain = spread([middle / one for one in spent], 1, "x")
+        table.row(f"{name}: unbiased, another sum", spread(spent, 2, " s"), gain)
     _unfrozen(table, rounds)
     return {
         "full_step": statistics.median(ratios(times, "reference", "ours, bfloat16")),

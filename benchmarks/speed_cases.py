@@ -112,10 +112,10 @@ def reference_step(built: LpdTask, chosen: Settings, one: dict[str, Tensor], fro
     return step
 
 
-def published_step(k: int, judge: str, precision: str) -> Callable[[], float]:
-    """`our_step` with the published recipe."""
+def published_step(k: int, judge: str, precision: str, *changes: str) -> Callable[[], float]:
+    """`our_step` with the published recipe, or with changes to it."""
     off = ["loss.contrast.weight=0", "loss.diversity.weight=0"] if judge == "none" else []
-    chosen = settings(k, *off)
+    chosen = settings(k, *off, *changes)
     return our_step(task(chosen, judge), chosen, precision, batch())
 
 

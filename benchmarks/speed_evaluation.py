@@ -1,5 +1,6 @@
 """The evaluation half of the speed benchmark: a split of generated patches, scored with the published six views."""
 
+import json
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -34,8 +35,18 @@ def measure(table: Table, rounds: int) -> dict[str, float]:
         )
         settings, published = _trained(data, Path(folder) / "paper", "paper", "loss.contrast.weight=0")
         _, default = _trained(data, Path(folder) / "default", "bcss")
+        _loader(table, {name: Path(folder) / run for name, run in (("paper", "paper"), ("bcss", "default"))})
         batches = read_labelled(data.split("valid"), data.classes, published.settings.batch, "valid")
     return _evaluation(table, settings, published, batches, rounds) | _overhead(table, default, batches, 9 * rounds)
+
+
+def _loader(table: Table, runs: dict[str, Path]) -> None:
+    """What the training loop says of its loader: a thread makes batches beside the model, on the same cores."""
+    table.section(f"Waiting for batches of {BATCH} while training, {STEPS} steps, no loader processes")
+    for preset, run in runs.items():
+        told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        what = "preset paper without contrast" if preset == "paper" else f"preset {preset}, composites included"
+        table.row(what, f"{100 * told['loader_wait_share']:.1f} % of {told['seconds']:.0f} s")
 
 
 def _trained(data: Manifest, run: Path, preset: str, *changes: str) -> tuple[Settings, Segmenter]:
@@ -71,9 +82,9 @@ def _evaluation(
         return run
 
     fast = {
-        "six views, CRF, float32": _in(segmenter, autocast=False),
-        "six views, CRF, bfloat16": _in(segmenter, autocast=True),
-        "two views, no CRF, bfloat16": _in(
+        "six views, CRF, float32": in_precision(segmenter, autocast=False),
+        "six views, CRF, bfloat16": in_precision(segmenter, autocast=True),
+        "two views, no CRF, bfloat16": in_precision(
             segmenter.with_settings(views=("plain", "flip"), refine="none"), autocast=True
         ),
     }
@@ -126,7 +137,8 @@ def _overhead(table: Table, segmenter: Segmenter, batches: list[LabelledBatch], 
     return {"predict_overhead": statistics.median(overhead)}
 
 
-def _in(segmenter: Segmenter, autocast: bool) -> Segmenter:
+def in_precision(segmenter: Segmenter, autocast: bool) -> Segmenter:
+    """The same with its network in bfloat16, or in float32."""
     return Segmenter(
         segmenter.model,
         segmenter.classes,

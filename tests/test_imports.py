@@ -11,7 +11,7 @@ import lpdseg
 
 ROOT = Path(lpdseg.__file__).parent
 FLOORS = (
-    {"errors", "extras", "files", "tissue", "settings", "quiet", "durations"},
+    {"errors", "extras", "files", "tissue", "settings", "quiet", "durations", "ahead"},
     {"data", "model", "maps", "losses", "slides"},
     {"training", "segment", "evaluate", "baselines"},
     {"insight", "export"},

@@ -20,7 +20,9 @@ from lpdseg.export.slides.result import SlideResult
 from lpdseg.model.graph import GraphFacts, write_graph
 from lpdseg.model.runtime import Backend, OnnxNetwork, difference
 from lpdseg.quiet import quiet
+from lpdseg.segment.backends import int8_place
 from lpdseg.segment.bundle import load_prototypes, load_segmenter, weights_digest
+from lpdseg.segment.int8 import Quantised, quantise
 from lpdseg.segment.patches import find_images
 from lpdseg.segment.segmenter import Segmentation, Segmenter
 from lpdseg.settings import Gate, Settings, load_settings, parse_settings
@@ -33,11 +35,13 @@ from lpdseg.training.record import versions
 
 __all__ = [
     "Exported",
+    "Quantised",
     "SlideResult",
     "Told",
     "TrainResult",
     "evaluate",
     "export_graph",
+    "export_int8",
     "load",
     "load_for_prototypes",
     "segment",
@@ -265,6 +269,25 @@ def export_graph(
     segmenter = load(run, checkpoint, "cpu", **changes)
     facts = write_graph(segmenter.model, segmenter.wanted, Path(out))
     return facts, difference(segmenter.model, OnnxNetwork(Path(out)))
+
+
+def export_int8(
+    run: str | Path, data: str | Path | Manifest, out: str | Path | None = None, *, checkpoint: str = "best"
+) -> Quantised:
+    """Writes the network as an ONNX file in 8-bit integers, for the backends `onnx-int8` and `openvino-int8`.
+
+    **Arguments:**
+
+    - `data`: what the run was trained on: training patches give the ranges, validation masks the comparison.
+    - `out`: the file; None puts it where the backends look for it, in the run's folder.
+
+    **Raises:** as `export_graph`; `SettingsError` also where the integers cost more than 0.3 points of mIoU.
+    """
+    folder = Path(run)
+    segmenter = load(folder, checkpoint, "cpu")
+    weights = weights_digest(folder, checkpoint)
+    place = int8_place(segmenter, folder, weights) if out is None else Path(out)
+    return quantise(segmenter, same_classes(segmenter.classes, data, None), folder, weights, place)
 
 
 def _settings(

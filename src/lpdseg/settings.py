@@ -98,7 +98,7 @@ class ContrastSettings(_Section):
     map_weight: NonNegative = Field(5e-4, description="μ: weight of the mean map, inside the bracket of L_sim")
     negatives: Literal["other_classes", "published"] = "other_classes"
     fill: Literal["black", "white"] = Field("white", description="what masked-out tissue becomes; white is glass")
-    pairs_per_image: Count | None = Field(None, description="random active prototypes per image; none: all")
+    pairs_per_image: Count | None = Field(None, description="active prototypes drawn per image; none: all")
     size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
     chunk: Count = Field(4, description="pairs that are encoded at once; bounds the memory, changes rounding alone")
 
@@ -111,7 +111,10 @@ class DiversitySettings(_Section):
     space: Literal["projected", "raw"] = Field(
         "projected", description="which prototypes meet the features; raw needs model.prototype_dim of their width"
     )
-    pixels: Literal["class", "image"] = Field("class", description="Ω_c: of the pseudo mask of c, or of the image")
+    pixels: Literal["class", "image", "batch"] = Field(
+        "class",
+        description="Ω_c: of the pseudo mask of c, of the image, or of c in the batch",
+    )
 
 
 class PseudoSettings(_Section):

@@ -56,6 +56,31 @@ def test_masks_come_from_any_backend(small_run: Path, small_data: Path, tmp_path
     assert main(words) == 0
 
 
+def test_integers_come_from_training_patches_and_serve_a_backend(
+    small_run: Path,
+    small_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lpdseg.segment.int8._MOST_LOST", 100.0)
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    assert main(["export", str(run), "--int8", str(small_data)]) == 0
+    told = capsys.readouterr().out
+    assert "ranges of 12 training patches" in told and "in integers" in told
+    words = ["segment", str(run), str(small_data / "valid" / "img"), "--out", str(tmp_path / "masks")]
+    assert main([*words, "--backend", "onnx-int8"]) == 0
+
+
+def test_a_graph_needs_a_file_and_integers_a_whole_run(
+    small_run: Path, small_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(small_run)]) == 2
+    assert "--out FILE.onnx" in capsys.readouterr().err
+    assert main(["export", str(small_run), "--int8", str(small_data), "--source", "maps"]) == 2
+    assert "leave --source out" in capsys.readouterr().err
+
+
 def test_a_missing_extra_is_named(
     small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

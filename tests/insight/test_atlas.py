@@ -59,7 +59,8 @@ def use(name: str, patient: str, won: int, strength: float) -> PatchUse:
         np.full(1, np.nan),
         np.ones((1, 1)),
         np.zeros((16, 1), np.int64),
-        np.zeros(16, np.int64),
+        *[np.zeros(16, np.int64)] * 3,
+        np.zeros((1, 2), np.int64),
     )
 
 

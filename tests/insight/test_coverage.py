@@ -17,7 +17,7 @@ from lpdseg.insight.coverage import measure_coverage, pair_similarity
 from lpdseg.insight.evidence import prototype_angles, prototype_cosines
 from lpdseg.insight.subtypes import NO_SUBTYPE, read_subtypes
 from lpdseg.insight.survey import patch_use, sibling_similarity, survey_split
-from lpdseg.insight.usage import is_dead, mean_share, mutual_information, share_interval, usage
+from lpdseg.insight.usage import foregrounds, is_dead, mean_share, mutual_information, share_interval, usage
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Network, Reading
@@ -57,6 +57,15 @@ def test_usage_of_four_pixels() -> None:
     assert found.shrinkage == pytest.approx(1 / 3)
 
 
+def test_a_foreground_counts_from_the_prototypes_own_range_in_the_patch() -> None:
+    cosine = torch.tensor([[[-1.0, 0.0, 1.0, 0.9]], [[0.2, 0.3, 0.21, 0.26]], [[0.5, 0.5, 0.5, 0.5]]])
+    assert foregrounds(cosine)[:, 0].tolist() == [
+        [False, True, True, True],
+        [False, True, False, True],  # its range is narrow, and counts as much
+        [False] * 4,  # constant: nothing stands out
+    ]
+
+
 def test_a_class_alone_claims_everything_and_a_tie_between_classes_nothing() -> None:
     assert usage(torch.tensor([[-0.5, -1.0]]), torch.tensor([True])).claimed.all()
     tie = usage(torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([True, False]))
@@ -79,6 +88,8 @@ def test_one_patch_is_counted_as_a_loop_over_its_pixels_does(seed: int, counts: 
     sums = np.zeros(prototypes)
     pixels, claimed = np.zeros(classes, int), np.zeros(classes, int)
     face_won, face_claimed = np.zeros((len(SUBTYPES), prototypes), int), np.zeros(len(SUBTYPES), int)
+    face_covered, covered = np.zeros(len(SUBTYPES), int), np.zeros((classes, 2), int)
+    unit = [(one - one.min()) / (one.max() - one.min()) for one in cosine]
     for y in range(height):
         for x in range(width):
             c = int(truth[y, x])
@@ -95,6 +106,16 @@ def test_one_patch_is_counted_as_a_loop_over_its_pixels_does(seed: int, counts: 
             if faces[y, x] != NO_SUBTYPE:
                 face_won[faces[y, x], best] += 1
                 face_claimed[faces[y, x]] += mine
+    for c in range(classes):
+        for y in range(height if pixels[c] else 0):
+            for x in range(width):
+                if max(unit[j][y, x] for j in range(first[c], first[c + 1])) >= 0.5:
+                    covered[c] += (truth[y, x] == c, 1)
+                    if truth[y, x] == c and faces[y, x] != NO_SUBTYPE:
+                        face_covered[faces[y, x]] += 1
+    np.testing.assert_array_equal(found.covered, covered)
+    np.testing.assert_array_equal(found.subtype_covered, face_covered)
+    assert bool((found.subtype_alone <= found.subtype_covered).all())
     np.testing.assert_array_equal(found.won, won)
     np.testing.assert_array_equal(found.pixels, pixels)
     np.testing.assert_array_equal(found.claimed, claimed)

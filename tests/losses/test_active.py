@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,21 +38,35 @@ def test_equal_logits_leave_every_prototype_of_a_present_class_active() -> None:
 
 def test_all_active_pairs_are_drawn_when_there_is_no_limit() -> None:
     active = torch.tensor([[True, False, True], [False, False, False], [False, True, False]])
-    images, prototypes = draw_pairs(active, None)
-    assert list(zip(images.tolist(), prototypes.tolist(), strict=True)) == [(0, 0), (0, 2), (2, 1)]
+    pairs = draw_pairs(active, None)
+    assert list(zip(pairs.images.tolist(), pairs.prototypes.tolist(), strict=True)) == [(0, 0), (0, 2), (2, 1)]
+    assert pairs.weights.tolist() == [1, 1, 1]
 
 
 @given(st.integers(1, 6), st.integers(0, 10**6))
 def test_a_limit_holds_per_image_and_draws_only_active_prototypes(limit: int, seed: int) -> None:
     torch.manual_seed(seed)
     active = torch.rand(4, 5) < 0.5
-    images, prototypes = draw_pairs(active, limit)
-    assert bool(active[images, prototypes].all())
-    drawn = torch.bincount(images, minlength=4).tolist()
+    pairs = draw_pairs(active, limit)
+    assert bool(active[pairs.images, pairs.prototypes].all())
+    drawn = torch.bincount(pairs.images, minlength=4).tolist()
     assert drawn == [min(limit, int(row.sum())) for row in active]
+    stood_for = torch.bincount(pairs.images, pairs.weights, minlength=4)
+    torch.testing.assert_close(stood_for.float(), active.sum(1).float())
 
 
 def test_a_limit_draws_every_active_prototype_sooner_or_later() -> None:
     torch.manual_seed(0)
     active = torch.tensor([[True, False, True, True]])
-    assert {int(draw_pairs(active, 1)[1]) for _ in range(50)} == {0, 2, 3}
+    assert {int(draw_pairs(active, 1).prototypes) for _ in range(50)} == {0, 2, 3}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_weighted_sum_over_drawn_pairs_is_unbiased(limit: int) -> None:
+    torch.manual_seed(0)
+    active = torch.tensor([[True, False, True, True], [False, True, False, False]])
+    values = torch.tensor([[3.0, 50.0, -1.0, 2.0], [50.0, 7.0, 50.0, 50.0]])
+    drawn = [draw_pairs(active, limit) for _ in range(4000)]
+    sums = torch.stack([(pairs.weights * values[pairs.images, pairs.prototypes]).sum() for pairs in drawn])
+    exact = float(values[active].sum())
+    assert float(sums.mean()) == pytest.approx(exact, abs=max(4 * float(sums.std()) / 4000**0.5, 1e-4))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpdseg.losses.active import Pairs
 from lpdseg.losses.contrast import contrast_loss
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.released import released_contrast, released_diversity
@@ -103,7 +104,7 @@ def test_contrast_equals_the_loop(seed: int, size: int | None) -> None:
     terms = released_contrast(
         images,
         maps,
-        (torch.tensor([0, 0, 1]), torch.tensor([1, 2, 5])),
+        Pairs.alike(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 5])),
         prototypes,
         class_of(counts),
         encode,
@@ -136,7 +137,7 @@ def test_contrast_equals_the_loop(seed: int, size: int | None) -> None:
 def test_the_repaired_contrast_differs_where_the_map_is_no_share() -> None:
     torch.manual_seed(0)
     images, maps, prototypes = torch.rand(2, 3, 12, 12), 14 * torch.randn(2, 3, 4, 4), torch.randn(3, 6)
-    pairs, encode = (torch.tensor([0, 1]), torch.tensor([0, 2])), Encode()
+    pairs, encode = Pairs.alike(torch.tensor([0, 1]), torch.tensor([0, 2])), Encode()
     options = {"threshold": 0.5, "temperature": 0.2}
     released = released_contrast(images, maps, pairs, prototypes, torch.arange(3), encode, **options)
     ours = contrast_loss(
@@ -147,7 +148,7 @@ def test_the_repaired_contrast_differs_where_the_map_is_no_share() -> None:
 
 
 def test_no_active_prototype_is_no_loss() -> None:
-    none = (torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+    none = Pairs.alike(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     maps = torch.randn(2, 3, 4, 4, requires_grad=True)
     terms = released_contrast(
         torch.rand(2, 3, 8, 8),

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +16,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from lpdseg.ahead import ahead
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError, SettingsError, TrainingError
 from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import Engine
-from lpdseg.training.loop import train
+from lpdseg.training.loop import _on_one_thread, train
 from lpdseg.training.metrics import read_metrics
 from lpdseg.training.progress import Silent
 from lpdseg.training.task import LpdTask
@@ -307,3 +310,16 @@ def test_loader_processes_leave_a_signal_to_the_parent(data: Manifest, tmp_path:
     child.stdout.close()
     assert child.wait() == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+
+
+def test_batches_are_made_on_one_core_and_the_model_keeps_its_own() -> None:
+    def threads() -> Iterator[Any]:
+        yield {"threads": torch.tensor(torch.get_num_threads())}
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert [int(batch["threads"]) for batch in ahead(_on_one_thread(threads()), 2)] == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

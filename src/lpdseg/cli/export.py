@@ -11,21 +11,48 @@ from lpdseg.cli.words import Checkpoint, Source
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The graph, weights included.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.onnx", help="The graph, weights included. With --int8 by default where --backend looks."
+        ),
+    ] = None,
     source: Annotated[
         Source | None, typer.Option(help="Class maps, or the segmentation head's logits. Default: as the run's.")
+    ] = None,
+    int8: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA", help="In 8-bit integers, calibrated on the training patches of this data set."
+        ),
     ] = None,
     checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
 ) -> None:
     """Write the network as an ONNX graph for other programs: RGB in [0, 1] in, maps and logits out, any size.
 
-    `segment` and `evaluate` need no such file: they export by themselves for `--backend onnx` and `openvino`.
+    `segment` and `evaluate` need no such file for `--backend onnx` and `openvino`, which export by themselves. For
+    `--backend onnx-int8` and `openvino-int8` write it once, with --int8 and without --out.
     """
     from lpdseg import api
+    from lpdseg.errors import SettingsError
 
+    if int8 is None and out is None:
+        raise SettingsError("name the file to write with --out FILE.onnx")
+    if int8 is not None and source is not None:
+        raise SettingsError("--int8 exports what the run predicts with; leave --source out")
     with told_what_is_left(lambda: "nothing was written"):
-        changes = {} if source is None else {"source": source.value}
-        facts, apart = api.export_graph(run, out, checkpoint=checkpoint.value, **changes)
+        if int8 is not None:
+            made = api.export_int8(run, int8, out, checkpoint=checkpoint.value)
+        else:
+            assert out is not None
+            changes = {} if source is None else {"source": source.value}
+            facts, apart = api.export_graph(run, out, checkpoint=checkpoint.value, **changes)
+    if int8 is not None:
+        compared = "there are no validation masks to compare with"
+        if made.miou is not None:
+            compared = f"validation mIoU {made.miou[0]:.2f} in float32, {made.miou[1]:.2f} in integers"
+        typer.echo(f"{made.path}: 8-bit integers, ranges of {made.patches} training patches; {compared}.")
+        return
     typer.echo(
         f"{out}: images (B x 3 x H x W, RGB in [0, 1], H and W multiples of {facts.stride}) → "
         f"{', '.join(facts.outputs)}. Largest difference from PyTorch {apart:.1e}."

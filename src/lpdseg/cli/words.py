@@ -53,6 +53,8 @@ class Runtime(StrEnum):
     torch = "torch"
     onnx = "onnx"
     openvino = "openvino"
+    onnx_int8 = "onnx-int8"
+    openvino_int8 = "openvino-int8"
 
 
 class Source(StrEnum):

@@ -82,7 +82,7 @@ def random_regions(number: int, size: tuple[int, int], rng: np.random.Generator)
     fields = F.interpolate(
         torch.from_numpy(coarse.astype(np.float32))[None], size=size, mode="bicubic", align_corners=False
     )
-    owner: np.ndarray = fields[0].argmax(0).numpy()
+    owner: np.ndarray = fields[0].max(0).indices.numpy()  # argmax takes 25 times longer on CPUs
     return owner
 
 

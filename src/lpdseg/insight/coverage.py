@@ -51,6 +51,11 @@ def coverage_record(survey: Survey) -> dict[str, Any]:
 
     - `subtype_coverage`: the mean over sub-types (generated data only) of the share of their pixels that is
       claimed, with its interval over patients; `worst_subtype` is the least of them.
+    - `foreground_coverage`: the mean over sub-types of the share of their pixels that lies in the foreground of
+      some prototype of their class, as the contrast cuts foregrounds out (α = 0.5); `foreground_alone` is the same
+      of the prototype alone that wins most of the class in the patch.
+    - `foreground_precision`: the share of those foregrounds that is their class, mean over classes: foregrounds
+      that lie everywhere cover much and say little.
     - `mutual_information`: between winner and sub-type within a class, in bits, and `normalised_…` by the entropy
       of the sub-types; mean over the classes with at least two sub-types.
     - `dead_prototypes`: how many win less than 0.01 / k of their class's pixels, named in `dead`; `never_winning`
@@ -86,6 +91,7 @@ def coverage_record(survey: Survey) -> dict[str, Any]:
         "subtype_coverage": float(mean_share(part.sum(0), whole.sum(0))) if faces else None,
         "subtype_coverage_interval": share_interval(part, whole) if faces else None,
         "worst_subtype": None if worst is None else {key: worst[key] for key in ("name", "class", "claimed")},
+        **_foreground_figures(survey),
         "mutual_information": _mean(told),
         "normalised_mutual_information": _mean(certain),
         "dead_prototypes": len(dead),
@@ -115,6 +121,21 @@ def pair_similarity(survey: Survey, index: int) -> Float[np.ndarray, "k k"]:
     known = [values for values in known if not np.isnan(values).any()]
     mean: Float[np.ndarray, "k k"] = np.mean(known, 0) if known else np.full((len(own), len(own)), np.nan)
     return mean
+
+
+def _foreground_figures(survey: Survey) -> dict[str, float | None]:
+    whole = np.sum([patch.subtype_won.sum(1) for patch in survey.patches], 0)
+    union, alone = (
+        np.sum([getattr(patch, name) for patch in survey.patches], 0)
+        for name in ("subtype_covered", "subtype_alone")
+    )
+    inside, everything = np.sum([patch.covered for patch in survey.patches], 0).T
+    known = bool(whole.any())
+    return {
+        "foreground_coverage": float(mean_share(union, whole)) if known else None,
+        "foreground_alone": float(mean_share(alone, whole)) if known else None,
+        "foreground_precision": float(mean_share(inside, everything)) if everything.any() else None,
+    }
 
 
 def _class_record(survey: Survey, index: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lpdseg.evaluate.split import read_labelled
 from lpdseg.insight.evidence import prototype_maps, prototypes_of
 from lpdseg.insight.sample import draw, with_masks
 from lpdseg.insight.subtypes import read_subtypes
-from lpdseg.insight.usage import usage
+from lpdseg.insight.usage import foregrounds, usage
 from lpdseg.losses.diversity import jeffrey_similarity
 from lpdseg.model.prototypes import PrototypeBank
 from lpdseg.segment.segmenter import Segmenter
@@ -34,6 +34,9 @@ class PatchUse:
     - `similarity`: exp(-D_J) of siblings over the class's pixels, see `lpdseg.losses.diversity`; NaN between
       classes, and where the class has fewer than 2 pixels.
     - `subtype_won`, `subtype_claimed`: the same counts by sub-type of the pixel; zeros where none is known.
+    - `subtype_covered`, `subtype_alone`: those in the foreground of some prototype of their class, and in that of
+      the prototype alone that wins most of the class.
+    - `covered`: per class, its pixels in such foregrounds, and all pixels in them; zeros where the class is not.
     """
 
     record: PatchRecord
@@ -45,6 +48,9 @@ class PatchUse:
     similarity: Float[np.ndarray, "K K"]
     subtype_won: Int[np.ndarray, "S K"]
     subtype_claimed: Int[np.ndarray, " S"]
+    subtype_covered: Int[np.ndarray, " S"]
+    subtype_alone: Int[np.ndarray, " S"]
+    covered: Int[np.ndarray, "C 2"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,9 @@ def patch_use(
     won, strength = np.zeros(prototypes, np.int64), np.full(prototypes, np.nan)
     pixels, claimed = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
     shrinkage = np.full(classes, np.nan)
-    subtype_won, subtype_claimed = np.zeros((faces, prototypes), np.int64), np.zeros(faces, np.int64)
+    subtype_won, covered = np.zeros((faces, prototypes), np.int64), np.zeros((classes, 2), np.int64)
+    subtype_claimed, subtype_covered, subtype_alone = (np.zeros(faces, np.int64) for _ in range(3))
+    foreground = foregrounds(cosine)
     for index in sorted(set(np.unique(truth).tolist()) & set(range(classes))):
         inside, own = mask == index, class_of == index
         found = usage(cosine[:, inside], own)
@@ -146,6 +154,10 @@ def patch_use(
             faces, count
         )
         subtype_claimed += np.bincount(face[known & sure], minlength=faces)
+        union, most = foreground[own].any(0), foreground[own][int(wins.argmax())]
+        covered[index] = int(union[inside].sum()), int(union.sum())
+        subtype_covered += np.bincount(face[known & union[inside].cpu().numpy()], minlength=faces)
+        subtype_alone += np.bincount(face[known & most[inside].cpu().numpy()], minlength=faces)
     return PatchUse(
         record,
         won,
@@ -156,6 +168,9 @@ def patch_use(
         sibling_similarity(cosine, mask, bank, temperature).cpu().numpy(),
         subtype_won,
         subtype_claimed,
+        subtype_covered,
+        subtype_alone,
+        covered,
     )
 
 

@@ -1,6 +1,6 @@
 """How the prototypes of a class are used: pure functions of cosines, and of counts of won pixels.
 
-K prototypes in all, k of one class, P true pixels of that class in one patch, S sub-types.
+K prototypes in all, k of one class, P true pixels of that class in one patch, S sub-types; H x W pixels of a patch.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lpdseg.maps.normalise import unit_range
+
 _DEAD = 0.01
+
+_ALPHA = 0.5
+"""The contrast's α (method §2), at its published value for all runs that are compared."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,15 @@ def usage(cosine: Float[Tensor, "K P"], own: Bool[Tensor, " K"]) -> Usage:
     area = int(claimed.sum())
     alone = int((mine[int(winner.bincount(minlength=len(mine)).argmax())] > rival).sum())
     return Usage(winner, strength, claimed, 1 - alone / area if area else float("nan"))
+
+
+def foregrounds(cosine: Float[Tensor, "K H W"]) -> Bool[Tensor, "K H W"]:
+    """What each prototype takes for its foreground in a patch: M = [a ≥ α · max a], as in the contrast (method §2).
+
+    a is the prototype's map, min–max normalised over the patch; α is 0.5.
+    """
+    inside: Bool[Tensor, "K H W"] = unit_range(cosine) >= _ALPHA
+    return inside
 
 
 def is_dead(shares: Float[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:

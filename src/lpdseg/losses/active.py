@@ -3,6 +3,8 @@
 B images, C classes, k prototypes per class, K in all; N pairs of an image and a prototype.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -25,11 +27,35 @@ def active_prototypes(
     return (logits >= mean[:, class_of]) & (labels[:, class_of] > 0)
 
 
-def draw_pairs(active: Bool[Tensor, "B K"], per_image: int | None) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
-    """Active pairs (image, prototype): all of them, or at most `per_image` drawn at random from each image."""
-    if per_image is not None:
-        noise = torch.rand(active.shape, device=active.device).masked_fill(~active, -1.0)
-        chosen = noise.topk(min(per_image, active.shape[1]), dim=1)
-        active = torch.zeros_like(active).scatter_(1, chosen.indices, chosen.values >= 0)
-    images, prototypes = active.nonzero(as_tuple=True)
-    return images, prototypes
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of an image and a prototype; `weights` says for how many active pairs of its image each stands."""
+
+    images: Int[Tensor, " N"]
+    prototypes: Int[Tensor, " N"]
+    weights: Float[Tensor, " N"]
+
+    @classmethod
+    def alike(cls, images: Int[Tensor, " N"], prototypes: Int[Tensor, " N"]) -> "Pairs":
+        """Each stands for itself."""
+        return cls(images, prototypes, torch.ones(len(images), device=images.device))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def draw_pairs(active: Bool[Tensor, "B K"], per_image: int | None) -> Pairs:
+    """Active pairs: all of them, or at most `per_image` drawn at random from each image.
+
+    Of n active prototypes m are drawn without replacement, each of which then weighs n / m: the expectation of a
+    weighted sum over the pairs drawn is the sum over all active pairs, and the weights always add up to their
+    number. So the sampled contrast and its gradient are unbiased.
+    """
+    if per_image is None:
+        return Pairs.alike(*active.nonzero(as_tuple=True))
+    noise = torch.rand(active.shape, device=active.device).masked_fill(~active, -1.0)
+    chosen = noise.topk(min(per_image, active.shape[1]), dim=1)
+    drawn = torch.zeros_like(active).scatter_(1, chosen.indices, chosen.values >= 0)
+    images, prototypes = drawn.nonzero(as_tuple=True)
+    each = active.sum(1) / drawn.sum(1).clamp(min=1)
+    return Pairs(images, prototypes, each[images])

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from lpdseg.losses.active import Pairs
 from lpdseg.losses.chunks import PairSums, chunked_sums
 from lpdseg.losses.term import Term
 from lpdseg.maps.normalise import unit_range
@@ -44,7 +45,7 @@ class ContrastTerms:
 def contrast_loss(
     images: Float[Tensor, "B 3 H W"],
     maps: Float[Tensor, "B K h w"],
-    pairs: tuple[Int[Tensor, " N"], Int[Tensor, " N"]],
+    pairs: Pairs,
     prototypes: Float[Tensor, "K D"],
     class_of: Int[Tensor, " K"],
     encode: Callable[[Float[Tensor, "n 3 a b"], Float[Tensor, "n 1 a b"]], Float[Tensor, "n D"]],
@@ -71,42 +72,47 @@ def contrast_loss(
     - `size`: side at which the masked images are encoded; None keeps H x W.
     - `chunk`: pairs that are encoded at once; it bounds the memory and changes nothing but rounding.
     """
-    index, prototype = pairs
-    if index.numel() == 0:
+    if len(pairs) == 0:
         return ContrastTerms.nothing(maps)
-    soft = unit_range(maps[index, prototype])  # a in [0, 1], so its maximum is 1
+    soft = unit_range(maps[pairs.images, pairs.prototypes])  # a in [0, 1], so its maximum is 1
     sized = images if size is None else resize(images, size)
 
     def sums(own: Tensor, shared: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        shown = sized[index[part]]
+        shown = sized[pairs.images[part]]
         share = F.interpolate(own.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
         features = encode(
             torch.cat(split_image(shown, share, threshold, fill)), torch.cat(shown_shares(share, threshold))
         )
-        return pair_sums(features, prototype[part], shared, class_of, temperature, negatives)
+        own_pairs = pairs.prototypes[part], pairs.weights[part]
+        return pair_sums(features, *own_pairs, shared, class_of, temperature, negatives)
 
-    return over_pairs(sums, soft, prototypes, chunk)
+    return over_pairs(sums, soft, pairs.weights, prototypes, chunk)
 
 
 def over_pairs(
-    sums: PairSums, soft: Float[Tensor, "N h w"], prototypes: Float[Tensor, "K D"], chunk: int
+    sums: PairSums,
+    soft: Float[Tensor, "N h w"],
+    weights: Float[Tensor, " N"],
+    prototypes: Float[Tensor, "K D"],
+    chunk: int,
 ) -> ContrastTerms:
-    """The means over all pairs of what `sums` adds up over some, and the mean of their maps."""
-    count = torch.tensor(float(len(soft)), device=soft.device)
+    """The weighted means over all pairs of what `sums` adds up over some, and the mean of their maps."""
+    count = weights.sum()
     both, foreground, background = chunked_sums(sums, soft, prototypes, chunk)
-    map_mean = Term(soft.sum(), torch.tensor(float(soft.numel()), device=soft.device))
+    map_mean = Term((weights * soft.mean((1, 2))).sum(), count)
     return ContrastTerms(Term(both, count), Term(foreground, count), Term(background, count), map_mean)
 
 
 def pair_sums(
     features: Float[Tensor, "N2 D"],
     prototype: Int[Tensor, " N"],
+    weights: Float[Tensor, " N"],
     prototypes: Float[Tensor, "K D"],
     class_of: Int[Tensor, " K"],
     temperature: float,
     negatives: Negatives,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Σ L_FG and Σ L_BG from the embeddings of all foregrounds, followed by those of all backgrounds."""
+    """Weighted Σ L_FG and Σ L_BG from the embeddings of all foregrounds, followed by those of all backgrounds."""
     features = features.float()
     with torch.autocast(features.device.type, enabled=False):  # a product in half precision blurs the cosine
         logits = F.normalize(features, dim=1) @ F.normalize(prototypes.float(), dim=1).T / temperature
@@ -115,7 +121,7 @@ def pair_sums(
     fg_logits, bg_logits = logits.chunk(2)
     fg = _logsumexp(fg_logits, other | own) - fg_logits.gather(1, prototype.unsqueeze(1)).squeeze(1)
     bg = _logsumexp(bg_logits, other | own) - _logsumexp(bg_logits, other)
-    return fg.sum(), bg.sum()
+    return (weights * fg).sum(), (weights * bg).sum()
 
 
 def shown_shares(

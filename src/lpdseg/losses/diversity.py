@@ -18,6 +18,7 @@ def diversity_loss(
     slots: Int[Tensor, "C k"],
     real: Bool[Tensor, "C k"],
     temperature: float,
+    over_batch: bool = False,
 ) -> Term:
     """Mean over (image, class with |Ω_c| ≥ 2) of the mean over prototype pairs of exp(−D_J); in (0, 1].
 
@@ -30,7 +31,12 @@ def diversity_loss(
     - `pseudo_mask`: class index per pixel, C where the pixel belongs to none; only classes of the label. None takes
       every pixel of the image for Ω_c.
     - `temperature`: τ_v.
+    - `over_batch`: Ω_c is the class's pixels in all images of the batch at once: prototypes may then differ by the
+      images that they answer in, as sub-types do. Needs a pseudo mask.
     """
+    if pseudo_mask is not None and over_batch:
+        cosine, pseudo_mask = cosine.transpose(0, 1).flatten(1, 2).unsqueeze(0), pseudo_mask.flatten(0, 1)[None]
+        labels = labels.amax(0, keepdim=True)
     image, of_class = ((labels > 0) & (real.sum(1) >= 2)).nonzero(as_tuple=True)
     if pseudo_mask is None:
         inside = torch.ones_like(cosine[image, 0], dtype=torch.bool)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from lpdseg.losses.active import Pairs
 from lpdseg.losses.contrast import ContrastTerms, over_pairs, pair_sums, resize
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.term import Term
@@ -53,7 +54,7 @@ def released_diversity(
 def released_contrast(
     images: Float[Tensor, "B 3 H W"],
     maps: Float[Tensor, "B K h w"],
-    pairs: tuple[Int[Tensor, " N"], Int[Tensor, " N"]],
+    pairs: Pairs,
     prototypes: Float[Tensor, "K D"],
     class_of: Int[Tensor, " K"],
     encode: Callable[[Float[Tensor, "n 3 a b"]], Float[Tensor, "n D"]],
@@ -72,8 +73,8 @@ def released_contrast(
 
     Arguments are those of `lpdseg.losses.contrast.contrast_loss`.
     """
-    index, prototype = pairs
-    if index.numel() == 0:
+    index = pairs.images
+    if len(pairs) == 0:
         return ContrastTerms.nothing(maps)
     highest = maps.detach().amax((1, 2, 3))
     sized = images if size is None else resize(images, size)
@@ -83,6 +84,7 @@ def released_contrast(
         soft = F.interpolate(own.unsqueeze(1), size=shown.shape[-2:], mode="bilinear", align_corners=False)
         hard = (soft >= threshold * highest[index[part]].view(-1, 1, 1, 1)).to(soft.dtype)
         features = encode(torch.cat([hard * soft * shown, (1 - hard) * (1 - soft) * shown]))
-        return pair_sums(features, prototype[part], shared, class_of, temperature, "published")
+        own_pairs = pairs.prototypes[part], pairs.weights[part]
+        return pair_sums(features, *own_pairs, shared, class_of, temperature, "published")
 
-    return over_pairs(sums, maps[index, prototype], prototypes, chunk)
+    return over_pairs(sums, maps[index, pairs.prototypes], pairs.weights, prototypes, chunk)

@@ -3,6 +3,7 @@
 B images, H x W pixels, C classes.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import astuple
@@ -20,13 +21,18 @@ from lpdseg.maps.merge import ImageMerge, Merge
 from lpdseg.model.graph import KEY, GraphFacts
 from lpdseg.model.network import Network, Reading, Wanted
 
-Backend = Literal["torch", "onnx", "openvino"]
+Backend = Literal["torch", "onnx", "openvino", "onnx-int8", "openvino-int8"]
+
+INT8_KEY = "lpdseg_int8"
+"""Of the metadata of a graph in 8-bit integers: a JSON object with its `difference` from PyTorch and its mIoU."""
 
 
 class RuntimeNetwork(Network, ABC):
     """Answers the one question that the graph has built in."""
 
     facts: GraphFacts
+    known_difference: float = 0.0
+    """How far a graph in integers was from PyTorch when it was made; 0 in float."""
 
     @abstractmethod
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
@@ -107,7 +113,9 @@ class OnnxNetwork(RuntimeNetwork):
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no class
             raise CheckpointError(f"{path} cannot be read as an ONNX graph; remove it and run again") from error
-        self.facts = _facts(self._session.get_modelmeta().custom_metadata_map.get(KEY), path)
+        told = self._session.get_modelmeta().custom_metadata_map
+        self.facts = _facts(told.get(KEY), path)
+        self.known_difference = _known_difference(told.get(INT8_KEY))
 
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
         """See `RuntimeNetwork.run`."""
@@ -139,8 +147,12 @@ class OpenvinoNetwork(RuntimeNetwork):
             graph: Any = core.read_model(path)
         except RuntimeError as error:
             raise CheckpointError(f"{path} cannot be read as an ONNX graph; remove it and run again") from error
-        told = graph.get_rt_info(["framework", KEY]).astype(str) if graph.has_rt_info(["framework", KEY]) else None
-        self.facts = _facts(told, path)
+        found, made = (
+            graph.get_rt_info(["framework", key]).astype(str) if graph.has_rt_info(["framework", key]) else None
+            for key in (KEY, INT8_KEY)
+        )
+        self.facts = _facts(found, path)
+        self.known_difference = _known_difference(made)
         self._compiled: Any = core.compile_model(graph, "CPU", options)
 
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
@@ -162,6 +174,10 @@ def difference(network: Network, runtime: RuntimeNetwork) -> float:
 def _values(reading: Reading) -> list[Tensor]:
     dense = [] if reading.dense is None else [reading.dense]
     return [*reading.maps.values(), *reading.logits.values(), *dense]
+
+
+def _known_difference(text: str | None) -> float:
+    return 0.0 if text is None else float(json.loads(text)["difference"])
 
 
 def _facts(text: str | None, path: Path) -> GraphFacts:

@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lpdseg.ahead import ahead
 from lpdseg.baselines.table import METHODS
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
@@ -180,7 +182,7 @@ class _Trainer:
         module.train()
         validations = self._validation_steps()
         waited = saved = time.monotonic()
-        for batch in batches:
+        for batch in ahead(_on_one_thread(batches), 2):
             meter.wait(time.monotonic() - waited)
             meter.add(self._one_step(module, optimiser, batch))
             self.step += 1
@@ -372,3 +374,9 @@ class _Trainer:
             f"encoder {self.settings.model.encoder} from {start}; "
             f"{self._parameters() / 1e6:.1f} million parameters on {self.fabric.device}"
         )
+
+
+def _on_one_thread(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """For a thread of its own, whose number of cores this sets: the others belong to the model."""
+    torch.set_num_threads(1)
+    yield from batches

@@ -179,11 +179,12 @@ class LpdTask(Task):
         if settings.weight == 0:
             return 0.0
         mask = None
-        if settings.pixels == "class":
+        if settings.pixels != "image":
             mask = pseudo_mask(self.model.merge(output.maps.detach(), "softmax"), labels, self.power)
         cosine = output.cosine
         if settings.space == "raw":
             cosine = self.model.cosines[self.last](features, bank.weight)
-        term = diversity_loss(cosine, mask, labels, bank.slots, bank.real, settings.temperature)
+        over_batch = settings.pixels == "batch"
+        term = diversity_loss(cosine, mask, labels, bank.slots, bank.real, settings.temperature, over_batch)
         parts["diversity"] = global_mean(term)
         return settings.weight * parts["diversity"]

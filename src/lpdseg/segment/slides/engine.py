@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from lpdseg.ahead import ahead
 from lpdseg.segment.segmenter import Segmenter
-from lpdseg.segment.slides.ahead import ahead
 from lpdseg.segment.slides.plan import Segment
 from lpdseg.segment.slides.reading import Readers
 from lpdseg.segment.slides.view import Source

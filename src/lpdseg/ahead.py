@@ -1,4 +1,4 @@
-"""Making things ahead of whoever takes them."""
+"""Making things ahead of whoever takes them: batches while the model trains, pixels while it predicts."""
 
 import queue
 import threading
@@ -39,7 +39,7 @@ def ahead(items: Iterator[Item], most: int) -> Generator[Item, None, None]:
             if isinstance(items, Generator):
                 items.close()
 
-    thread = threading.Thread(target=make, daemon=True)
+    thread = threading.Thread(target=make, daemon=True, name="lpdseg-ahead")
     thread.start()
     try:
         while (item := ready.get()) is not None:

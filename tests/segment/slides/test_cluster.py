@@ -47,6 +47,15 @@ def equal(found: list[Strip], wanted: list[Strip]) -> bool:
     )
 
 
+def test_no_cluster_answers(small_run: Path) -> None:
+    with (
+        pytest.raises(SettingsError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 .*ray start --head"),
+        RayEngine(partial(load_segmenter, small_run), address="127.0.0.1:1"),
+    ):
+        pass
+    assert not ray.is_initialized()
+
+
 def test_a_cluster_without_gpus_says_so(cluster: Any, small_run: Path) -> None:
     with (
         pytest.raises(SettingsError, match="the Ray cluster has no GPU; use --device cpu"),

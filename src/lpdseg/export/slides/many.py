@@ -182,6 +182,10 @@ def _cluster(
 ) -> Engine:
     if device not in ("auto", "cpu", "cuda"):
         raise SettingsError(f"workers of a cluster choose their own device, not {device}; use auto, cpu or cuda")
+    if workers == 0:
+        raise SettingsError(
+            "a cluster needs at least one worker; leave --workers out for as many as it has room for"
+        )
     on_processor = device == "cpu" or backend != "torch"
     gpu = False if on_processor else True if device == "cuda" else None
     return RayEngine(partial(load, device=device), address=address, workers=workers, gpu=gpu)

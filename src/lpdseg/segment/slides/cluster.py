@@ -7,6 +7,7 @@ batches as on one machine.
 
 import logging
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -30,8 +31,10 @@ _AHEAD = 4
 _TRIES = 4
 """Workers that a segment, or a start, may cost before it is taken for the cause."""
 
-_ROOM_SECONDS = 120.0
+_ROOM_SECONDS = 300.0
 """How long a cluster may have no room for any worker."""
+
+_ANSWER_SECONDS = 10.0
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing about anybody's slides leaves the machine
@@ -129,6 +132,7 @@ class RayEngine:
                 self._ray.cancel(ref)
 
     def _connect(self) -> None:
+        _check_answers(self._address)
         options = {"include_dashboard": False} if self._address is None else {}
         try:
             self._ray.init(
@@ -238,3 +242,19 @@ class RayEngine:
     def _replace(self, slot: _Slot) -> None:
         """A worker that is lost; the new one waits for room without holding up the others."""
         self._slots[self._slots.index(slot)] = self._start()
+
+
+def _check_answers(address: str | None) -> None:
+    """Fails within seconds where nothing listens at HOST:PORT: Ray would try for minutes.
+
+    **Raises:** `SettingsError`.
+    """
+    host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not (colon and port.isdigit()):
+        return  # a name that Ray looks up itself, such as `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"no Ray cluster answers at {address} ({error}); start one with `ray start --head`, or check it"
+        ) from error

@@ -101,6 +101,20 @@ def test_cutting_a_slide_again_replaces_its_patches(slides: Path, tile: Run, tmp
     assert splits == [("train", "s1")] * 15 + [("test", "s2")] * 6
 
 
+def test_a_call_that_cuts_nothing_leaves_the_data_set_as_it_was(slides: Path, tile: Run, tmp_path: Path) -> None:
+    tile(slides / "s1.png")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    write_regions(tmp_path / "regions" / "s1.geojson", ("TUM", (0, 0, 9, 9)), ("STR", (80, 0, 89, 9)))
+    assert "no patch of 32 px" in tile(slides / "s1.png", code=1)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+
+def test_nothing_is_cut_for_a_class_that_no_manifest_can_have(slides: Path, tile: Run, tmp_path: Path) -> None:
+    write_regions(tmp_path / "regions" / "s1.geojson", ("path", (0, 0, 80, 96)), ("STR", (80, 0, 160, 96)))
+    assert "a class cannot be named 'path'" in tile(slides / "s1.png", code=1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_resolution_of_patches_is_the_one_asked_for(slides: Path, tile: Run, tmp_path: Path) -> None:
     assert "2 train patches" in tile(slides / "s1.png", "--patch-mpp", "1.0")
     records = load_data(tmp_path / "out").records

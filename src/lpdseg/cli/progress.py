@@ -70,8 +70,10 @@ def slide_stages() -> "Iterator[tuple[SlideProgress, Callable[[SlideResult], Non
 
         def ended(result: "SlideResult") -> None:
             after = f" in {duration(result.seconds)}" if result.status == "segmented" else ""
-            note = f": {result.sentence}" if result.sentence else ""
-            console.print(f"{escape(result.path.name)} {result.status}{after}{escape(note)}", highlight=False)
+            # Why a slide has failed is told at the end of the command.
+            note = f": {result.sentence}" if result.sentence and result.status != "failed" else ""
+            line = f"{escape(result.path.name)} {result.status}{after}{escape(note)}"
+            console.print(line, highlight=False, soft_wrap=True)
 
         yield tell, ended
 

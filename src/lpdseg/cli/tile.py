@@ -68,7 +68,7 @@ def tile(
     left = f"the data set in {out} has the slides that were done; run the same command again for all"
     with told_what_is_left(lambda: left), stages() as progress:
         tiled = tile_slides(
-            find_slides(slides),
+            find_slides(slides, leave_out=[out]),
             regions,
             out,
             cut,

@@ -43,9 +43,7 @@ def write_manifest(manifest: Manifest, csv_path: Path) -> None:
 
     **Raises:** `DataError` for a class whose name is one of the fixed columns.
     """
-    clash = set(manifest.classes.names) & set(_KNOWN_COLUMNS)
-    if clash:
-        raise DataError(f"a class cannot be named {sorted(clash)[0]!r} in {csv_path}: that is a column of its own")
+    check_names(manifest.classes, csv_path)
     with_mpp = any(record.mpp is not None for record in manifest.records)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -58,6 +56,16 @@ def write_manifest(manifest: Manifest, csv_path: Path) -> None:
         writer.writerow([path_below(record.path, folder), *labels, record.split, record.patient, mask, *mpp])
     write_classes(manifest.classes, folder)
     write_text(csv_path, text.getvalue())
+
+
+def check_names(classes: TissueClasses, csv_path: Path) -> None:
+    """Refuses classes that a manifest could not have.
+
+    **Raises:** `DataError` for a class whose name is one of the fixed columns.
+    """
+    clash = set(classes.names) & set(_KNOWN_COLUMNS)
+    if clash:
+        raise DataError(f"a class cannot be named {sorted(clash)[0]!r} in {csv_path}: that is a column of its own")
 
 
 def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manifest:

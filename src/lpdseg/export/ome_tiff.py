@@ -142,7 +142,7 @@ def _metadata(label_map: LabelMap, path: Path) -> dict[str, object]:
         by_value[str(classes.background)] = "background"
     return {
         "axes": "YX",
-        "Name": path.name.split(".")[0],
+        "Name": path.name.removesuffix(".ome.tif").removesuffix(".tif"),
         "Description": json.dumps({"classes": classes.as_dict(), "level0_per_pixel": list(label_map.scale)}),
         "PhysicalSizeX": label_map.mpp[0],
         "PhysicalSizeXUnit": "µm",

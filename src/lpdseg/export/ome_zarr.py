@@ -63,7 +63,16 @@ def probability_store(
     with replacing_folder(path) as folder:
         store = ProbabilityStore(folder, size, len(channels))
         yield store
-        store.finish(_described(path.name.split(".")[0], channels, colours, mpp, scale, store.levels))
+        store.finish(
+            _described(
+                path.name.removesuffix(".ome.zarr").removesuffix(".zarr"),
+                channels,
+                colours,
+                mpp,
+                scale,
+                store.levels,
+            )
+        )
 
 
 class ProbabilityStore:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lpdseg.data.manifest import MANIFEST_FILE, read_manifest, write_manifest
+from lpdseg.data.manifest import MANIFEST_FILE, check_names, read_manifest, write_manifest
 from lpdseg.data.records import Manifest, PatchRecord, sorted_records
 from lpdseg.errors import DataError
 from lpdseg.export.tiles import FOLDER, Cut, write_tiles
@@ -102,6 +102,7 @@ def tile_slides(
     classes = classes or _classes_of(list(files.values()), regions)
     if before is not None:
         _check_same(before, classes, patch_mpp)
+    check_names(classes, out / MANIFEST_FILE)
     notes = [f"{path} has no regions in {regions} and was passed over" for path in without]
     records: list[PatchRecord] = []
     chosen = [slide for slide in slides if slide.path in files]
@@ -133,10 +134,13 @@ def tile_slides(
             )
         finally:
             slide.close()
-        if not new:
-            notes.append(f"{slide_file.path}: no patch of {cut.side} px lies within its regions")
+        if new:
+            before = _extended(before, new, classes, out, stem)
+        else:
+            notes.append(
+                f"{slide_file.path}: no patch of {cut.side} px lies within its regions; nothing was changed"
+            )
         records += new
-        before = _extended(before, new, classes, out, stem)
         if progress is not None:
             progress(done, len(chosen))
     if not records:
@@ -149,14 +153,11 @@ def tile_slides(
 
 def _extended(
     before: Manifest | None, new: Sequence[PatchRecord], classes: TissueClasses, out: Path, stem: str
-) -> Manifest | None:
+) -> Manifest:
     """Writes the manifest with new patches in the place of those that the slide had."""
     folder = Path(os.path.normpath(out / FOLDER / stem))
     kept = [] if before is None else [record for record in before.records if record.path.parent != folder]
     path = out / MANIFEST_FILE
-    if not kept and not new:
-        path.unlink(missing_ok=True)
-        return None
     manifest = Manifest(classes, sorted_records([*kept, *new]), path)
     write_manifest(manifest, path)
     return manifest

@@ -65,6 +65,8 @@ def write_tiles(
 ) -> list[PatchRecord]:
     """Cuts patches from one slide and writes them as PNGs into `out/patches/NAME`, which is replaced as a whole.
 
+    Where there is no patch to cut, nothing is changed.
+
     A patch has the label 1 for every class of at least `cut.minimum_share` of its area, and 0 for the others; a
     patch in which no class has as much is passed over. Files are named after their upper left corner in pixels of
     level 0: `NAME_X_Y.png`.
@@ -81,19 +83,21 @@ def write_tiles(
     `OutputError`.
     """
     folder = out / FOLDER / name
-    found = list(_labelled(view, regions, cut, classes, name))
-    records = []
+    found = [
+        (x, y, labels)
+        for x, y, labels in _labelled(view, regions, cut, classes, name)
+        if tissue is None or tissue.touches(x, y, cut.side, cut.side)
+    ]
+    records: list[PatchRecord] = []
+    if not found:
+        return records
     with replacing_folder(folder) as temporary:
         for x, y, labels in found:
-            if tissue is not None and not tissue.touches(x, y, cut.side, cut.side):
-                continue
             # Brackets would be read as labels.
             stem = re.sub(r"[\[\]]", "_", name)
             file = f"{stem}_{round(x * view.scale[0])}_{round(y * view.scale[1])}.png"
             Image.fromarray(view.read(x, y, cut.side, cut.side)).save(temporary / file, format="PNG")
             records.append(PatchRecord(folder / file, labels, split, patient, mpp=view.wanted))
-    if not records:
-        folder.rmdir()
     return records
 
 

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -23,20 +23,22 @@ class SlideFile:
     mpp: tuple[float, float] | None
 
 
-def find_slides(inputs: Sequence[str | Path]) -> list[SlideFile]:
+def find_slides(inputs: Sequence[str | Path], leave_out: Sequence[str | Path] = ()) -> list[SlideFile]:
     """The slides that `inputs` name, sorted by path, each once.
 
     **Arguments:**
 
     - `inputs`: slides; folders, searched with those below them, hidden ones passed over; patterns such as
       `scans/*.svs` or `scans/**/*.tif`; and CSVs, see `lpdseg.slides.slide_table`.
+    - `leave_out`: folders that are not searched, such as one for results below that of the slides.
 
     **Raises:** `SlideError` for an input that does not exist or holds no slide, two slides of the same name without
     suffix, whose results could not be told apart, and two tables that disagree; `DataError` for a CSV that is none.
     """
     by_path: dict[Path, SlideFile] = {}
+    apart = {Path(folder).resolve() for folder in leave_out}
     for source in inputs:
-        for slide in _named_by(source):
+        for slide in _named_by(source, apart):
             key = Path(os.path.normpath(slide.path.absolute()))  # links keep their names
             other = by_path.get(key, slide)
             if slide.mpp is not None and other.mpp is not None and slide.mpp != other.mpp:
@@ -57,28 +59,28 @@ def find_slides(inputs: Sequence[str | Path]) -> list[SlideFile]:
     return slides
 
 
-def _named_by(source: str | Path) -> Iterator[SlideFile]:
+def _named_by(source: str | Path, apart: Set[Path]) -> Iterator[SlideFile]:
     path = Path(source)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except PermissionError as error:
         raise SlideError(f"{path} cannot be read ({error.strerror}); change the rights of its folder") from error
     if is_folder:
-        yield from _in_folder(path)
+        yield from _in_folder(path, apart)
     elif is_file and path.suffix.lower() == ".csv":
         yield from _in_table(path)
     elif is_file:
         yield SlideFile(_with_known_suffix(path), None)
     elif glob.has_magic(str(source)):
-        yield from _matching(str(source))
+        yield from _matching(str(source), apart)
     else:
         raise SlideError(f"{source} does not exist; give a slide, a folder, a pattern or a CSV of slides")
 
 
-def _in_folder(folder: Path) -> Iterator[SlideFile]:
+def _in_folder(folder: Path, apart: Set[Path]) -> Iterator[SlideFile]:
     found = False
     for here, below, names in os.walk(folder, onerror=_refuse_folder):
-        below[:] = [name for name in below if not name.startswith(".")]
+        below[:] = [name for name in below if not name.startswith(".") and Path(here, name).resolve() not in apart]
         for name in names:
             path = Path(here, name)
             if not name.startswith(".") and path.suffix.lower() in slide_suffixes():
@@ -101,9 +103,13 @@ def _in_table(csv_path: Path) -> Iterator[SlideFile]:
         yield SlideFile(_with_known_suffix(path), mpp)
 
 
-def _matching(pattern: str) -> Iterator[SlideFile]:
+def _matching(pattern: str, apart: Set[Path]) -> Iterator[SlideFile]:
     paths = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - takes absolute patterns
-    slides = [path for path in paths if path.is_file() and path.suffix.lower() in slide_suffixes()]
+    slides = [
+        path
+        for path in paths
+        if path.is_file() and path.suffix.lower() in slide_suffixes() and not apart & set(path.resolve().parents)
+    ]
     if not slides:
         raise SlideError(f"{pattern} matches no slides ({', '.join(slide_suffixes())}); try it with ls")
     yield from (SlideFile(path, None) for path in slides)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lpdseg.slides.slide import Mpp, SlideError, SlideFacts
 
-_FINEST, _COARSEST = 0.05, 20.0
+FINEST_MPP, COARSEST_MPP = 0.05, 20.0
 """Microns per pixel. Oil immersion gives about 0.1; beyond 20 no tissue can be told from another."""
 
 _APART = 1.05
@@ -56,8 +56,8 @@ def warn_if_far(path: Path, mpp: Mpp, wanted: float) -> str | None:
 
 
 def _fault(mpp: Mpp) -> str | None:
-    if not all(math.isfinite(value) and _FINEST <= value <= _COARSEST for value in (mpp.x, mpp.y)):
-        return f"cannot be right for a slide ({_FINEST:g} to {_COARSEST:g})"
+    if not all(math.isfinite(value) and FINEST_MPP <= value <= COARSEST_MPP for value in (mpp.x, mpp.y)):
+        return f"cannot be right for a slide ({FINEST_MPP:g} to {COARSEST_MPP:g})"
     if max(mpp.x, mpp.y) > _APART * min(mpp.x, mpp.y):
         return "cannot be right: the pixels of a slide are as wide as high, to 5 %"
     return None

@@ -33,7 +33,8 @@ def segment(small_run: Path, tmp_path: Path) -> Callable[..., list[api.SlideResu
 
     def run(*inputs: Path, **options: Any) -> list[api.SlideResult]:
         wanted = {"to": "geojson,csv", "model_mpp": 0.5, "workers": 0, "device": "cpu"} | options
-        return api.segment_slides(small_run, inputs or [tmp_path / "slides"], tmp_path / "out", **wanted)
+        out = wanted.pop("out", tmp_path / "out")
+        return api.segment_slides(small_run, inputs or [tmp_path / "slides"], out, **wanted)
 
     return run
 
@@ -107,6 +108,60 @@ def test_finished_slides_are_kept_and_others_are_not(segment: Any, draw_slide: D
     assert statuses(segment(to="csv", overlap=0.25)) == ["kept", "segmented"]
 
 
+def test_another_kind_is_added_and_leaves_the_others(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    draw_slide("a.tif")
+    segment(to="geojson,csv")
+    before = files(tmp_path / "out")
+    assert statuses(segment(to="png")) == ["segmented"]
+    assert before.items() <= files(tmp_path / "out").items()
+    assert statuses(segment(to="geojson,csv,png")) == ["kept"]
+
+
+def test_outputs_of_other_settings_go_whatever_came_between(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_slide("a.tif")
+    segment(to="geojson,png")
+
+    def break_off(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lpdseg.export.slides.one.stream_labels", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            segment(to="csv", overlap=0.75)
+    assert (tmp_path / "out" / "geojson" / "a.geojson").exists()  # nothing better is there yet
+    [result] = segment(to="csv", overlap=0.25)
+    assert "geojson, png of another model or other settings was removed" in result.sentence
+    assert {Path(path).parts[0] for path in files(tmp_path / "out")} == {"areas"}
+
+
+def test_results_below_the_slides_are_no_slides(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    slide = draw_slide("a.tif")
+    out = slide.parent / "results"
+    for status in ("segmented", "kept"):
+        assert statuses(segment(to="png,ome-tiff", out=out)) == [status]
+
+
+def test_a_run_that_stops_keeps_what_the_table_said(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.tif", "b.tif"):
+        draw_slide(name)
+    segment(to="csv")
+
+    def break_off(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lpdseg.export.slides.one.stream_labels", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        segment(to="csv", redo=True)
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["slide"]).name for row in rows] == ["a.tif", "b.tif"]
+    assert all(row["status"] == "segmented" and float(row["windows"]) > 0 for row in rows)
+
+
 def test_more_processes_and_shards_make_the_same(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
     for name in ("a.tif", "b.tif", "c.tif"):
         draw_slide(name, seed=ord(name[0]))
@@ -146,8 +201,9 @@ def test_bad_slides_are_told_and_others_go_on(segment: Any, draw_slide: DrawSlid
     table = tmp_path / "mpp.csv"
     table.write_text("slide,mpp\nb.tif,0.5\n")
     assert statuses(segment(good, no_mpp, mpp_table=table)) == ["kept", "segmented"]
-    with pytest.raises(SlideError, match=r"100 microns per pixel, from --mpp, cannot be right"):
-        segment(good, mpp=100.0)
+    table.write_text("slide,mpp\na.tif,100\n")
+    with pytest.raises(SlideError, match=r"100 microns per pixel, from the table of slides, cannot be right"):
+        segment(good, mpp_table=table)
 
 
 def test_a_read_error_in_the_middle_leaves_nothing(

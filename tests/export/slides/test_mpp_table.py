@@ -26,6 +26,9 @@ def test_tables_that_cannot_be_meant(tmp_path: Path) -> None:
     table.write_text("slide,mpp\nb.svs,0.25\n")
     with pytest.raises(DataError, match=r"names none of the slides, for instance not a\.svs"):
         with_table(slides, table)
+    table.write_text("slide,mpp\na.svs,0.25\na,0.5\n")
+    with pytest.raises(DataError, match=r"different microns per pixel for a\.svs and a; keep one"):
+        with_table(slides, table)
     table.write_text("slide,mpp\na.svs,0.25\nx/a.svs,0.5\n")
     with pytest.raises(DataError, match=r"line 3: a\.svs has other microns per pixel"):
         with_table(slides, table)

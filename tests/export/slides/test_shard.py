@@ -16,9 +16,11 @@ def test_shards_are_the_whole_and_share_nothing(count: int, total: int) -> None:
 
 def test_shards_are_written_as_parts() -> None:
     assert parse_shard("2/8") == (2, 8) and parse_shard("1/1") == (1, 1)
-    for text in ("2", "a/b", "1/", "-1/3", "1.5/3"):
+    for text in ("2", "a/b", "1/", "-1/3", "1.5/3", "²/3"):
         with pytest.raises(SettingsError, match="write it as 2/8"):
             parse_shard(text)
-    for text in ("0/3", "4/3", "0/0"):
+    for text in ("0/3", "4/3"):
         with pytest.raises(SettingsError, match="there is no shard"):
             parse_shard(text)
+    with pytest.raises(SettingsError, match="there must be at least one"):
+        parse_shard("1/0")

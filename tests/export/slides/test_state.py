@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lpdseg.export.slides.layout import output_path, state_path
-from lpdseg.export.slides.state import describe_output, identity, is_finished, outdated, read_state, write_state
+from lpdseg.export.slides.state import describe_output, identity, is_finished, left_by, read_state, write_state
 from lpdseg.slides.slide import SlideError
 
 SETTINGS = {"window": 224, "thresholds": [0.1], "size": (1, 2)}
@@ -28,7 +28,19 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
     write_state(
         tmp_path,
         "a",
-        {"status": "finished", "slide": identity(slide), "settings": SETTINGS, "outputs": outputs},
+        {
+            "status": "finished",
+            "slide": identity(slide),
+            "settings": SETTINGS,
+            "outputs": outputs,
+            "earlier": [],
+            "notes": [],
+            "areas": [],
+            "tissue_share": 0.5,
+            "windows": 1,
+            "windows_per_second": 1.0,
+            "waiting_share": 0,
+        },
     )
     return tmp_path, slide
 
@@ -90,10 +102,27 @@ def test_states_that_are_running_damaged_or_of_another_format_are_not(made: tupl
         assert read_state(out, "a") is None and not finished(out, slide)
 
 
-def test_kinds_that_are_not_made_again_are_named(made: tuple[Path, Path]) -> None:
-    out, _ = made
-    assert outdated(read_state(out, "a"), ["zarr", "png"]) == ["geojson"]
-    assert outdated(None, ["zarr"]) == []
+@pytest.mark.parametrize(
+    "change", [{"notes": None}, {"outputs": []}, {"outputs": {"csv": 1}}, {"areas": [{}]}, {"earlier": "csv"}]
+)
+def test_a_state_that_somebody_has_bent_is_none(made: tuple[Path, Path], change: dict[str, Any]) -> None:
+    out, slide = made
+    state = read_state(out, "a")
+    assert state is not None
+    write_state(out, "a", state | change)
+    assert read_state(out, "a") is None and not finished(out, slide)
+
+
+def test_what_is_left_is_true_for_the_same_settings_alone(made: tuple[Path, Path]) -> None:
+    out, slide = made
+    state, known = read_state(out, "a"), identity(slide)
+    assert state is not None
+    assert left_by(state, known, SETTINGS) == (state["outputs"], [])
+    assert left_by(state, known, SETTINGS | {"window": 256}) == ({}, ["geojson", "zarr"])
+    assert left_by(state, known | {"bytes": 1}, SETTINGS) == ({}, ["geojson", "zarr"])
+    interrupted = state | {"status": "running", "outputs": {}, "earlier": ["geojson", "png"]}
+    assert left_by(interrupted, known, SETTINGS) == ({}, ["geojson", "png"])
+    assert left_by(None, known, SETTINGS) == ({}, [])
 
 
 def test_a_mirax_slide_is_its_folder_as_well(tmp_path: Path) -> None:

@@ -37,7 +37,11 @@ def test_figures_that_cannot_be_meant() -> None:
             resolve_windows(RUN, trained, None, None, overlap)
     for simplify, area in ((-1.0, 0.0), (0.0, float("inf")), (float("nan"), 0.0)):
         with pytest.raises(SettingsError, match="must be 0 or more"):
-            check_figures(simplify, area)
+            check_figures(simplify, area, None)
+    for mpp in (0.0, 500.0, float("nan")):
+        with pytest.raises(SettingsError, match=r"--mpp must be the microns per pixel of a slide, 0\.05 to 20"):
+            check_figures(0.0, 0.0, mpp)
+    check_figures(0.0, 0.0, 0.25)
 
 
 def test_annotations_count_from_where_qupath_counts() -> None:

@@ -105,8 +105,8 @@ def segment_slides(
     run, out = Path(run), Path(out)
     kinds = parse_kinds(to)
     needed("slides", "zarr", *(module for kind in kinds for module in KINDS[kind].modules))
-    check_figures(simplify_um, minimum_um2)
-    slides = take_shard(with_table(find_slides(inputs), mpp_table), shard)
+    check_figures(simplify_um, minimum_um2, mpp)
+    slides = take_shard(with_table(find_slides(inputs, leave_out=[out]), mpp_table), shard)
     seen = resolve_windows(run, trained_on(run, checkpoint), model_mpp, window, overlap)
     if gate == "oracle":
         raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
@@ -147,7 +147,8 @@ def segment_slides(
                 if ended is not None:
                     ended(result)
         finally:
-            write_summary(summary_path(out, shard), results, segmenter.classes.names)
+            left = [slide.path for slide in slides[len(results) :]]
+            write_summary(summary_path(out, shard), results, segmenter.classes.names, left)
             with suppress(OSError):
                 (out / WORK).rmdir()
     return results

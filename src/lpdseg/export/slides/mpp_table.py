@@ -28,6 +28,12 @@ def with_table(slides: Sequence[SlideFile], table: str | Path | None) -> list[Sl
     for listed, mpp, where in read_slide_table(path):
         if mpp is not None and by_name.setdefault(listed.name, mpp) != mpp:
             raise SlideError(f"{where}: {listed.name} has other microns per pixel in a line above; keep one")
+    for slide in slides:
+        told = {by_name[name] for name in (slide.path.name, slide.path.stem) if name in by_name}
+        if len(told) > 1:
+            raise SlideError(
+                f"{path} has different microns per pixel for {slide.path.name} and {slide.path.stem}; keep one"
+            )
     found = [by_name.get(slide.path.name, by_name.get(slide.path.stem)) for slide in slides]
     if slides and not any(found):
         raise SlideError(

@@ -21,7 +21,7 @@ from lpdseg.export.slides.state import (
     describe_output,
     identity,
     is_finished,
-    outdated,
+    left_by,
     read_state,
     write_state,
 )
@@ -85,11 +85,14 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
             assert before is not None
             return _kept(file.path, before, mpp, work, time.monotonic() - began)
         _clean(work.out, stem)
+        true, untrue = left_by(before, known, settings)
         state: dict[str, Any] = {
             "status": "running",
             "path": str(file.path),
             "slide": known,
             "settings": settings,
+            "outputs": {kind: noted for kind, noted in true.items() if kind not in options},
+            "earlier": untrue,
             "slide_mpp_source": mpp.source,
             "started": _now(),
             **work.described,
@@ -98,9 +101,14 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         view = AtMpp(slide, mpp, work.wanted.mpp)
         with _recorded(work.out, stem, state):
             done = _segment(view, file.path, work, options, told)
-            _remove(work.out, stem, outdated(before, options))
+            done["outputs"] = state["outputs"] | done["outputs"]
+            removed = sorted(set(untrue) - set(options))
+            _remove(work.out, stem, removed)
             seconds = time.monotonic() - began
-            write_state(work.out, stem, state | done | {"status": "finished", "seconds": round(seconds, 1)})
+            ending = {"status": "finished", "earlier": [], "seconds": round(seconds, 1)}
+            write_state(work.out, stem, state | done | ending)
+    if removed:
+        done["notes"].append(f"{', '.join(removed)} of another model or other settings was removed")
     return _result(file.path, "segmented", state | done, mpp, work, seconds)
 
 

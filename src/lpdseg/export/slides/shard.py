@@ -1,5 +1,6 @@
 """Cutting a list of slides into parts for the jobs of an array."""
 
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -13,12 +14,15 @@ def parse_shard(text: str) -> tuple[int, int]:
 
     **Raises:** `SettingsError`.
     """
-    number, slash, total = text.partition("/")
-    if not (slash and number.strip().isdigit() and total.strip().isdigit()):
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text, re.ASCII)
+    if found is None:
         raise SettingsError(f"cannot read the shard {text!r}; write it as 2/8, the second of eight")
-    if not 1 <= int(number) <= int(total):
-        raise SettingsError(f"there is no shard {text}; the first of {int(total)} is 1/{int(total)}")
-    return int(number), int(total)
+    number, total = map(int, found.groups())
+    if total == 0:
+        raise SettingsError(f"there is no shard {text}; there must be at least one, as in 1/1")
+    if not 1 <= number <= total:
+        raise SettingsError(f"there is no shard {text}; the first of {total} is 1/{total}")
+    return number, total
 
 
 def take_shard(items: Sequence[Item], shard: tuple[int, int] | None) -> list[Item]:

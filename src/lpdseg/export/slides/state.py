@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,22 @@ def read_state(out: Path, stem: str) -> dict[str, Any] | None:
         state = json.loads(state_path(out, stem).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return state if isinstance(state, dict) and state.get("format") == FORMAT else None
+    return state if isinstance(state, dict) and _is_readable(state) else None
+
+
+def _is_readable(state: dict[str, Any]) -> bool:
+    """Whether somebody has changed its shape: what is finished tells all that its result is made from."""
+    finished = state.get("status") == "finished"
+    shapes: dict[str, type | tuple[type, ...]] = {"slide": dict, "settings": dict, "outputs": dict, "earlier": list}
+    if finished:
+        number = (int, float)
+        shapes |= {"notes": list, "areas": list, "tissue_share": number, "windows": int}
+        shapes |= {"windows_per_second": number, "waiting_share": number}
+    if state.get("format") != FORMAT or not all(isinstance(state.get(key), kind) for key, kind in shapes.items()):
+        return False
+    known = {"name", "pixels", "mm2", "percent"}
+    noted = all(isinstance(one, dict) and "options" in one for one in state["outputs"].values())
+    return noted and all(isinstance(area, dict) and set(area) == known for area in state.get("areas", []))
 
 
 def write_state(out: Path, stem: str, values: Mapping[str, Any]) -> None:
@@ -90,12 +105,10 @@ def is_finished(
     - `settings`: all that its labels depend on.
     - `options`: for each kind that is wanted, what it alone depends on.
     """
-    if state is None or state.get("status") != "finished":
-        return False
-    if state.get("slide") != slide or state.get("settings") != _as_read(settings):
+    if state is None or state.get("status") != "finished" or not is_of(state, slide, settings):
         return False
     for kind, wanted in options.items():
-        noted = state.get("outputs", {}).get(kind)
+        noted = state["outputs"].get(kind)
         path = output_path(out, kind, stem)
         if noted is None or noted["options"] != _as_read(wanted) or not path.exists():
             return False
@@ -104,10 +117,23 @@ def is_finished(
     return True
 
 
-def outdated(state: Mapping[str, Any] | None, kinds: Iterable[str]) -> list[str]:
-    """Kinds that an earlier run has left and the one at hand does not make again."""
-    noted = {} if state is None else state.get("outputs", {})
-    return sorted(set(noted) - set(kinds))
+def is_of(state: Mapping[str, Any], slide: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a state is of this slide with these settings, so that its labels are those of now."""
+    return bool(state["slide"] == slide and state["settings"] == _as_read(settings))
+
+
+def left_by(
+    state: Mapping[str, Any] | None, slide: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """What earlier runs have left of a slide: outputs that are still true, as noted, and kinds that are not.
+
+    Those that are not may be of several runs, of which the later ones did not get to their end.
+    """
+    if state is None:
+        return {}, []
+    same = is_of(state, slide, settings)
+    untrue = {*state["earlier"], *([] if same else state["outputs"])}
+    return (dict(state["outputs"]) if same else {}), sorted(untrue)
 
 
 def _as_read(value: Mapping[str, Any]) -> Any:

@@ -14,7 +14,9 @@ def summary_path(out: Path, shard: tuple[int, int] | None) -> Path:
     return out / ("summary.csv" if shard is None else f"summary-{shard[0]}-of-{shard[1]}.csv")
 
 
-def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[str]) -> None:
+def write_summary(
+    path: Path, results: Sequence[SlideResult], names: Sequence[str], left: Sequence[Path] = ()
+) -> None:
     """Writes a CSV with one row per slide.
 
     Its columns: `slide`; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`; `tissue_share`, of
@@ -24,6 +26,7 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
     **Arguments:**
 
     - `names`: of the classes.
+    - `left`: slides that the run has not come to; what the table at `path` already says of them stays.
 
     **Raises:** `OutputError`.
     """
@@ -36,7 +39,21 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_row(result) for result in results)
+    before = _rows_of(path, columns)
+    writer.writerows(before[str(slide)] for slide in left if str(slide) in before)
     write_text(path, text.getvalue())
+
+
+def _rows_of(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The rows of an earlier table by slide; none where it has other columns, or there is no such table."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, ValueError, csv.Error):
+        return {}
+    same = list(reader.fieldnames or []) == list(columns)
+    return {row["slide"]: row for row in rows if None not in row} if same else {}
 
 
 def _row(result: SlideResult) -> dict[str, object]:

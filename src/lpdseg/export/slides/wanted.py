@@ -8,6 +8,7 @@ from typing import Any
 from lpdseg.errors import SettingsError
 from lpdseg.segment.bundle import TrainedOn
 from lpdseg.segment.segmenter import Segmenter
+from lpdseg.slides.mpp import COARSEST_MPP, FINEST_MPP
 from lpdseg.slides.slide import Bounds, Mpp
 
 DEFAULT_OVERLAP = 0.5
@@ -78,8 +79,11 @@ def resolve_windows(
             f"{run} does not say at how many microns per pixel it was trained, since its data did not; give them "
             "with --model-mpp, for instance --model-mpp 0.5"
         )
-    if not 0.05 <= mpp <= 20:
-        raise SettingsError(f"a model cannot have been trained at {mpp:g} microns per pixel; give 0.05 to 20")
+    if not FINEST_MPP <= mpp <= COARSEST_MPP:
+        raise SettingsError(
+            f"a model cannot have been trained at {mpp:g} microns per pixel; give {FINEST_MPP:g} to "
+            f"{COARSEST_MPP:g}"
+        )
     if window is None:
         if trained.patch is None:
             raise SettingsError(
@@ -95,8 +99,8 @@ def resolve_windows(
     return mpp, window, round(window * share)
 
 
-def check_figures(simplify_um: float, minimum_um2: float) -> None:
-    """Refuses figures that no slide could be written with, before the first is computed.
+def check_figures(simplify_um: float, minimum_um2: float, mpp: float | None) -> None:
+    """Refuses figures that no slide could be read or written with, before the first is computed.
 
     **Raises:** `SettingsError`.
     """
@@ -104,3 +108,7 @@ def check_figures(simplify_um: float, minimum_um2: float) -> None:
     for name, value in figures.items():
         if not 0 <= value < float("inf"):
             raise SettingsError(f"{name} must be 0 or more; got {value:g}")
+    if mpp is not None and not FINEST_MPP <= mpp <= COARSEST_MPP:
+        raise SettingsError(
+            f"--mpp must be the microns per pixel of a slide, {FINEST_MPP:g} to {COARSEST_MPP:g}; got {mpp:g}"
+        )

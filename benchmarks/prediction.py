@@ -22,6 +22,7 @@ import torch
 
 from lpdseg import api
 from lpdseg.data.importers import load_data
+from lpdseg.errors import SettingsError
 from lpdseg.evaluate.bootstrap import paired_difference
 from lpdseg.evaluate.calibration import calibrate
 from lpdseg.evaluate.split import LabelledBatch, observe_split, read_labelled, score_split
@@ -80,17 +81,23 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--variant", default="LPD")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", action="append", help="this data set alone, or `ways`, or `runtimes`; repeatable")
     parser.add_argument("--out", type=Path, help="also write the tables there, as Markdown")
     options = parser.parse_args()
     lines = [f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}."]
-    for data, runs in _find(options.runs, options.variant).items():
+    found = _find(options.runs, options.variant)
+    only = set(options.only or [])
+    kinds = only & {"ways", "runtimes"} or {"ways", "runtimes"}
+    for data, runs in ((name, runs) for name, runs in found.items() if name in (only & set(found) or found)):
         batches = runs[0].batches
         count = sum(len(batch.images) for batch in batches)
         about = f"{len(runs)} seeds, {count} images of {batches[0].images.shape[-1]} px, split valid"
-        for title, rows in (
-            ("ways to predict", partial(_ways, runs, options.rounds)),
-            ("runtimes", partial(_runtimes, runs, options.rounds)),
+        for kind, title, rows in (
+            ("ways", "ways to predict", partial(_ways, runs, options.rounds)),
+            ("runtimes", "runtimes", partial(_runtimes, runs, options.rounds)),
         ):
+            if kind not in kinds:
+                continue
             lines += ["", f"## {data}, {title}", "", about, ""]
             lines += ["| what | mIoU | difference, 95 % | ms per image |", "|---|---:|---:|---:|"]
             print("\n".join(lines[-5:]), flush=True)
@@ -148,18 +155,33 @@ def _runtimes(runs: Sequence[Trained], rounds: int) -> list[str]:
 def _rows(runs: Sequence[Trained], builders: dict[str, Callable[[Trained], Segmenter]], rounds: int) -> list[str]:
     lines: list[str] = []
     reference: np.ndarray | None = None
-    first = {name: build(runs[0]) for name, build in builders.items()}
+    first, refused = {}, {}
+    for name, build in builders.items():
+        try:
+            first[name] = build(runs[0])
+        except SettingsError as error:
+            refused[name] = f"| {name} | – | refused: {error} | |"
     images = runs[0].batches[0].images
     calls = {name: (lambda one=one: one.decide(one.observe(images), images).mask) for name, one in first.items()}
     times = take_turns(calls, rounds, list(calls))
     for name, build in builders.items():
         mious, matrices, classes = [], [], 0
-        for trained in runs:
-            segmenter = first[name] if trained is runs[0] else build(trained)
+        for trained in runs if name in first else ():
+            try:
+                segmenter = first[name] if trained is runs[0] else build(trained)
+            except SettingsError as error:
+                refused[name] = (
+                    f"| {name} | – | refused for another seed: {error} | {spread(_ms(times[name], images))} |"
+                )
+                break
             record = score_split(segmenter, observe_split(segmenter, trained.batches), "valid")[0]
             mious.append(float(record["miou"]))
             matrices.append(np.array([record["by_patient"][who] for who in sorted(record["by_patient"])], np.int64))
             classes = len(segmenter.classes)
+        if name in refused:
+            lines.append(refused[name])
+            print(lines[-1], flush=True)
+            continue
         found = np.stack(matrices)
         told = "–"
         if reference is None:
@@ -169,10 +191,14 @@ def _rows(runs: Sequence[Trained], builders: dict[str, Callable[[Trained], Segme
             low, high = gap.interval or (float("nan"),) * 2
             told = f"{100 * gap.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
         sd = f" ± {statistics.stdev(mious):.1f}" if len(mious) > 1 else ""
-        each = spread([1000 * t / len(images) for t in times[name]])
+        each = spread(_ms(times[name], images))
         lines.append(f"| {name} | {statistics.mean(mious):.1f}{sd} | {told} | {each} |")
         print(lines[-1], flush=True)
     return lines
+
+
+def _ms(seconds: Sequence[float], images: torch.Tensor) -> list[float]:
+    return [1000 * one / len(images) for one in seconds]
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class _Progress:
 
     waiting: deque[Segment]
     running: dict[Any, tuple[_Slot, Segment]] = field(default_factory=dict)
-    early: dict[int, Strip] = field(default_factory=dict)
+    early: dict[int, Strip | LpdsegError] = field(default_factory=dict)
     lost: Counter[int] = field(default_factory=Counter)
     following: int = 0
 
@@ -124,7 +124,10 @@ class RayEngine:
                 self._give_out(state, job, weights)
                 self._take_back(state, job)
                 while state.following in state.early:
-                    yield state.early.pop(state.following)
+                    given = state.early.pop(state.following)
+                    if isinstance(given, LpdsegError):
+                        raise given  # in its turn, so that of several faults one machine's is told
+                    yield given
                     state.following += 1
         finally:
             for ref, (slot, _) in state.running.items():
@@ -235,8 +238,6 @@ class RayEngine:
             if slot in self._slots and isinstance(error, self._ray.exceptions.RayActorError):
                 self._replace(slot)
             return
-        if isinstance(given, LpdsegError):
-            raise given
         state.early[segment.number] = given
 
     def _replace(self, slot: _Slot) -> None:

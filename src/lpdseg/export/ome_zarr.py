@@ -119,15 +119,23 @@ class ProbabilityStore:
         """Makes the smaller levels, and writes the metadata."""
         for finer, coarser in zip(self._arrays, self._arrays[1:], strict=False):
             for top in range(0, coarser.shape[1], CHUNK):
-                coarser[:, top : top + CHUNK, :] = halved_mean(finer[:, 2 * top : 2 * (top + CHUNK), :])
+                for left in range(0, coarser.shape[2], CHUNK):  # not whole rows, which would fill the memory
+                    rows, columns = slice(2 * top, 2 * (top + CHUNK)), slice(2 * left, 2 * (left + CHUNK))
+                    coarser[:, top : top + CHUNK, left : left + CHUNK] = halved_mean(finer[:, rows, columns])
         self._group.attrs.put(attributes)
 
 
 def halved_mean(values: UInt8[np.ndarray, "n H W"]) -> UInt8[np.ndarray, "n h w"]:
     """The mean of each four pixels, rounded half up. Where a side is odd, the last row or column counts twice."""
-    even = np.pad(values, [(0, 0), *((0, side % 2) for side in values.shape[1:])], mode="edge").astype(np.uint16)
-    rows = even[:, ::2] + even[:, 1::2]
-    mean: UInt8[np.ndarray, "n h w"] = ((rows[:, :, ::2] + rows[:, :, 1::2] + 2) // 4).astype(np.uint8)
+    count, height, width = values.shape
+    mean = np.empty((count, -(-height // 2), -(-width // 2)), np.uint8)
+    for small, channel in zip(mean, values, strict=True):
+        if channel.min() == channel.max():  # glass, mostly
+            small[:] = channel[0, 0]
+            continue
+        even = np.pad(channel, [(0, height % 2), (0, width % 2)], mode="edge")
+        rows = np.add(even[::2], even[1::2], dtype=np.uint16)
+        small[:] = (rows[:, ::2] + rows[:, 1::2] + 2) // 4
     return mean
 
 

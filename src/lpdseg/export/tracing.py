@@ -57,6 +57,11 @@ def trace_regions(
         for start in range(0, width, tile):
             stop = min(start + tile, width)
             labels = np.asarray(label_map.labels[top:bottom, start:stop], np.uint8)
+            if simplified is not None:
+                simplified.pixels += labels.size
+            if labels.min() >= len(label_map.classes):  # most of a slide is glass
+                left = np.zeros(bottom - top, np.int64)
+                continue
             parts, index = label_parts(labels, len(label_map.classes))
             polygons = _outlines(parts, index, (start, top), tolerance, simplified)
             numbers = regions.add(parts, index, polygons)
@@ -95,10 +100,6 @@ def _outlines(
     from rasterio.features import rasterize, shapes
     from rasterio.transform import Affine
 
-    if simplified is not None:
-        simplified.pixels += parts.size
-    if not index.size:
-        return []
     place = Affine.translation(*corner)
     # Background has outlines as well where borders are simplified: otherwise its side of them would be the frame.
     mask = None if tolerance > 0 else parts > 0

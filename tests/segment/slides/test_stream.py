@@ -124,7 +124,7 @@ def test_a_read_error_in_the_middle_ends_the_stream(
 def test_what_was_not_computed_has_no_class_and_equals_go_to_the_first() -> None:
     sums = np.array([[[0.0, 0.5, 0.2]], [[0.0, 0.5, 0.3]]], np.float32)
     weights = np.array([[0.0, 1.0, 0.5]], np.float32)
-    band = Band(0, sums, weights)
+    band = Band(0, sums, weights, [slice(0, 3)])
     np.testing.assert_array_equal(band_labels(band, 2), [[2, 0, 1]])
     np.testing.assert_array_equal(band_probabilities(band, background=False), [[[0, 128, 102]], [[0, 128, 153]]])
     np.testing.assert_array_equal(band_probabilities(band, background=True), [[[0, 128, 102]], [[255, 128, 153]]])

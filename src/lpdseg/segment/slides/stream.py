@@ -77,7 +77,8 @@ def stream_labels(
         for band in blender.bands(counted(strips)):
             found = band_labels(band, classes)
             if tissue is not None:
-                found[~tissue_rows(tissue, band.y, *found.shape)] = classes
+                for block in band.columns:
+                    found[:, block][~tissue_part(tissue, band.y, len(found), block)] = classes
             labels.append(found)
             if kept is not None:
                 kept.append(band_probabilities(band, background))
@@ -88,10 +89,9 @@ def band_labels(band: Band, classes: int) -> UInt8[np.ndarray, "h W"]:
     """The likeliest channel of each pixel, the first of equals; `classes` where nothing was computed."""
     height, width = band.weights.shape
     labels = np.full((height, width), classes, np.uint8)
-    if band.weights.any():
-        for block in column_blocks(width, height):
-            best = likeliest(torch.from_numpy(band.sums[None, :, :, block]))[0].numpy()
-            np.copyto(labels[:, block], best.astype(np.uint8), where=band.weights[:, block] > 0)
+    for block in column_blocks(band.columns, height):
+        best = likeliest(torch.from_numpy(band.sums[None, :, :, block]))[0].numpy()
+        np.copyto(labels[:, block], best.astype(np.uint8), where=band.weights[:, block] > 0)
     return labels
 
 
@@ -101,21 +101,19 @@ def band_probabilities(band: Band, background: bool) -> UInt8[np.ndarray, "n h W
     rows = np.zeros((channels, height, width), np.uint8)
     if background:
         rows[-1] = 255
-    if band.weights.any():
-        for block in column_blocks(width, height * channels):
-            weights = band.weights[:, block]
-            found = weights > 0
-            mean = np.divide(
-                band.sums[:, :, block], weights, where=found, out=np.zeros_like(band.sums[:, :, block])
-            )
-            np.copyto(rows[:, :, block], np.rint(mean * 255).astype(np.uint8), where=found)
+    for block in column_blocks(band.columns, height * channels):
+        weights = band.weights[:, block]
+        found = weights > 0
+        mean = np.divide(band.sums[:, :, block], weights, where=found, out=np.zeros_like(band.sums[:, :, block]))
+        np.copyto(rows[:, :, block], np.rint(mean * 255).astype(np.uint8), where=found)
     return rows
 
 
-def tissue_rows(tissue: TissueMask, y: int, rows: int, width: int) -> Bool[np.ndarray, "h W"]:
+def tissue_part(tissue: TissueMask, y: int, rows: int, columns: slice) -> Bool[np.ndarray, "h w"]:
     """Which pixels of the slide, from row `y` on, the mask takes for tissue: by its pixel around their centres."""
     height_of_mask, width_of_mask = tissue.found.shape
     down = ((np.arange(y, y + rows) + 0.5) / tissue.scale[1]).astype(np.intp).clip(max=height_of_mask - 1)
-    across = ((np.arange(width) + 0.5) / tissue.scale[0]).astype(np.intp).clip(max=width_of_mask - 1)
-    shown: Bool[np.ndarray, "h W"] = tissue.found[np.ix_(down, across)]
+    places = np.arange(columns.start, columns.stop) + 0.5
+    across = (places / tissue.scale[0]).astype(np.intp).clip(max=width_of_mask - 1)
+    shown: Bool[np.ndarray, "h w"] = tissue.found[np.ix_(down, across)]
     return shown

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import stat
@@ -53,12 +54,24 @@ def test_others_may_read_what_was_written(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot write .*x\.txt: .*; free space or choose another folder"):
+    with pytest.raises(OutputError, match=r"cannot write .*x\.txt: .*; choose another folder"):
         write_text(tmp_path / "file" / "x.txt", "")
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match=r"cannot write .*folder: Is a directory"):
         write_text(tmp_path / "folder", "")
     assert names_in(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOSPC, "free space or "), (errno.EACCES, "change its rights or "), (errno.EIO, "")],
+)
+def test_the_advice_fits_the_reason(number: int, advice: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=rf"x\.txt: {os.strerror(number)}; {advice}choose another folder"),
+        replacing(tmp_path / "x.txt"),
+    ):
+        raise OSError(number, os.strerror(number))
 
 
 def test_json_is_readable_and_refuses_nan(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
 
 @st.composite
 def any_classes(draw: st.DrawFn) -> TissueClasses:
-    names = tuple(draw(st.lists(st.text(min_size=1), min_size=1, max_size=6, unique=True)))
+    lines = st.text(min_size=1).filter(lambda text: text.strip().splitlines() == [text])
+    names = tuple(draw(st.lists(lines, min_size=1, max_size=6, unique=True)))
     count = len(names)
     values = draw(st.lists(st.integers(0, 253), min_size=count + 1, max_size=count + 1, unique=True))
     return TissueClasses(
@@ -66,6 +67,8 @@ def test_what_is_left_out_is_chosen() -> None:
         ({"names": ()}, "different, non-empty names"),
         ({"names": ("a", "a")}, "different, non-empty names"),
         ({"names": ("a", "")}, "different, non-empty names"),
+        ({"names": ("a", "b ")}, "one line, without blanks at its ends; got 'b '"),
+        ({"names": ("a", "b\nc")}, "one line, without blanks at its ends"),
         ({"names": ("a", "b"), "colours": ((0, 0, 0),)}, "need 2 colours"),
         ({"names": ("a", "b"), "indices": (1,)}, "2 mask values"),
         ({"names": ("a", "b"), "indices": (1, 1)}, r"different and in 0\.\.254"),
@@ -111,5 +114,6 @@ def test_presets_hold_the_published_orders() -> None:
 def test_text_is_a_preset_or_names() -> None:
     assert tissue_classes("glas") is PRESETS["glas"]
     assert tissue_classes("STR, BEN").names == ("STR", "BEN")
+    assert tissue_classes("TUM,").names == ("TUM",)
     with pytest.raises(SettingsError, match="no class preset 'gals'; use bcss, luad, wsss4luad, glas"):
         tissue_classes("gals")

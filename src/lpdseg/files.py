@@ -1,5 +1,6 @@
 """Writing files so that a reader never meets half of one: a temporary name first, then a rename."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.errors import OutputError
+
+_ADVICE = {
+    errno.ENOSPC: "free space or ",
+    errno.EDQUOT: "free space or ",
+    errno.EACCES: "change its rights or ",
+    errno.EPERM: "change its rights or ",
+}
+"""What helps, besides another folder, by the system's reason."""
 
 
 @contextmanager
@@ -67,7 +76,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def _refused(path: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
-    return OutputError(f"cannot write {path}: {reason}; free space or choose another folder")
+    advice = _ADVICE.get(error.errno or 0, "")
+    return OutputError(f"cannot write {path}: {reason}; {advice}choose another folder")
 
 
 def _share_like_new(path: Path, rights: int) -> None:

@@ -33,14 +33,14 @@ class TissueClasses:
 
     **Arguments:**
 
-    - `names`: one per class.
+    - `names`: one per class, each of one line without blanks at its ends.
     - `colours`: RGB in 0..255, one per class; chosen when empty.
     - `indices`: the mask value of each class on disk, 0..254; 0, 1, 2, … when empty.
     - `background`: the mask value of background on disk, or None where every pixel belongs to a class.
     - `background_colour`: RGB in 0..255.
 
-    **Raises:** `SettingsError` for names or values that repeat or are out of range, lengths that differ, and more
-    than 253 classes.
+    **Raises:** `SettingsError` for names or values that repeat, are out of range or do not fit in a table, lengths
+    that differ, and more than 253 classes.
     """
 
     names: tuple[str, ...]
@@ -58,6 +58,10 @@ class TissueClasses:
             object.__setattr__(self, "indices", tuple(range(count)))
         if count == 0 or len(set(self.names)) != count or not all(self.names):
             raise SettingsError(f"tissue classes need different, non-empty names; got {list(self.names)}")
+        # A manifest has them in its header, where neither blanks at the ends nor further lines come back.
+        odd = next((name for name in self.names if name != name.strip() or len(name.splitlines()) > 1), None)
+        if odd is not None:
+            raise SettingsError(f"the name of a tissue class is one line, without blanks at its ends; got {odd!r}")
         if count >= NO_CLASS:  # background has the index after the last class
             raise SettingsError(f"a mask can tell {NO_CLASS - 1} tissue classes apart; got {count}")
         for colour in (*self.colours, self.background_colour):
@@ -188,13 +192,16 @@ PRESETS: dict[str, TissueClasses] = {
 
 
 def tissue_classes(text: str) -> TissueClasses:
-    """A preset's name, or class names separated by commas, → tissue classes.
+    """A preset's name, or class names separated by commas (a single one as in `TUM,`), → tissue classes.
 
     **Raises:** `SettingsError` for a single name that is no preset.
     """
     if text in PRESETS:
         return PRESETS[text]
-    names = tuple(part.strip() for part in text.split(","))
-    if len(names) < 2:
-        raise SettingsError(f"no class preset {text!r}; use {', '.join(PRESETS)}, or names as in STR,BEN,MAL")
+    if "," not in text:
+        raise SettingsError(
+            f"no class preset {text!r}; use {', '.join(PRESETS)}, or names as in STR,BEN,MAL; a single one ends in "
+            "a comma"
+        )
+    names = tuple(part.strip() for part in text.removesuffix(",").split(","))
     return TissueClasses(names=names)

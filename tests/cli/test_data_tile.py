@@ -200,7 +200,9 @@ def test_a_data_set_of_other_classes_or_resolution(slides: Path, tile: Run, tmp_
 
 def test_slides_and_options_that_cannot_be_used(slides: Path, tile: Run, tmp_path: Path) -> None:
     assert "does not exist" in tile(slides / "none.png", code=1)
-    assert "minimum_share is a share" in tile(slides / "s1.png", "--share", "0", code=2)
+    assert "the part of a patch that a class must cover is in 0..1 and not 0" in tile(
+        slides / "s1.png", "--share", "0", code=2
+    )
     assert "use a positive number" in tile(slides / "s1.png", "--patch-mpp", "0", code=2)
     (tmp_path / "out").write_text("")
     assert "cannot write" in tile(slides / "s1.png", code=1)

@@ -112,7 +112,7 @@ def test_regions_of_another_slide(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [(0, 1), (1, 0), (1, 1, 0.0), (1, 1, 1.1), (1, 1, 0.1, float("nan"))])
 def test_figures_that_make_no_sense(wrong: tuple) -> None:
-    with pytest.raises(SettingsError, match=r"patches must be|is a share above 0"):
+    with pytest.raises(SettingsError, match=r"patches must be|is in 0..1 and not 0"):
         Cut(*wrong)
 
 

@@ -56,6 +56,8 @@ def test_collections_lists_and_single_features(value: Any, name: str, tmp_path: 
         ({"name": "Tumor", "color": [1, 2, 3, 128]}, "Tumor", (1, 2, 3)),
         ({"name": "Tumor", "color": "red"}, "Tumor", None),
         ("Tumor", "Tumor", None),
+        ("Tumor ", "Tumor", None),
+        ({"names": [" Tumor", "Positive "]}, "Tumor: Positive", None),
     ],
 )
 def test_classes_of_all_versions(classification: Any, name: str, colour: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, UInt8
+from jaxtyping import Bool, Float16, UInt8
 
 from lpdseg.errors import OutputError
 from lpdseg.extras import needed
@@ -94,6 +94,10 @@ class ProbabilityStore:
         while not self._arrays or max(self._arrays[-1].shape[1:]) > CHUNK:
             self._arrays.append(_array(self._group, str(len(self._arrays)), (channels, height, width)))
             width, height = -(-width // 2), -(-height // 2)
+        # Which chunks are not 0 everywhere.
+        self._filled = [
+            np.zeros((channels, *(-(-side // CHUNK) for side in array.shape[1:])), bool) for array in self._arrays
+        ]
 
     @property
     def levels(self) -> int:
@@ -113,16 +117,46 @@ class ProbabilityStore:
         values = probabilities
         if values.dtype != np.uint8:
             values = np.rint(np.clip(values.astype(np.float32), 0, 1) * 255).astype(np.uint8)
-        self._arrays[0][:, top : top + values.shape[1], :] = values
+        self._write(0, top, 0, values)
 
     def finish(self, attributes: dict[str, Any]) -> None:
         """Makes the smaller levels, and writes the metadata."""
-        for finer, coarser in zip(self._arrays, self._arrays[1:], strict=False):
-            for top in range(0, coarser.shape[1], CHUNK):
-                for left in range(0, coarser.shape[2], CHUNK):  # not whole rows, which would fill the memory
-                    rows, columns = slice(2 * top, 2 * (top + CHUNK)), slice(2 * left, 2 * (left + CHUNK))
-                    coarser[:, top : top + CHUNK, left : left + CHUNK] = halved_mean(finer[:, rows, columns])
+        for level in range(1, self.levels):
+            for c, y, x in np.argwhere(_in_fours(self._filled[level - 1])).tolist():
+                # A chunk at a time: whole rows would fill the memory.
+                rows, columns = (slice(2 * CHUNK * place, 2 * CHUNK * (place + 1)) for place in (y, x))
+                finer = self._arrays[level - 1][c : c + 1, rows, columns]
+                self._write(level, CHUNK * y, CHUNK * x, halved_mean(finer), first=c)
         self._group.attrs.put(attributes)
+
+    def _write(self, level: int, top: int, left: int, values: UInt8[np.ndarray, "n h w"], first: int = 0) -> None:
+        """Writes a rectangle that begins with a column of chunks, into the channels from the `first` on. Chunks in
+        which it is 0 are passed over, which takes Zarr longer than to look here."""
+        array, filled = self._arrays[level], self._filled[level]
+        down = slice(top // CHUNK, -(-(top + values.shape[1]) // CHUNK))
+        for channel, plane in enumerate(values, first):
+            nonzero = np.logical_or.reduceat(plane.any(0), np.arange(0, plane.shape[1], CHUNK))
+            for run in _runs(nonzero):
+                columns = slice(run.start * CHUNK, min(run.stop * CHUNK, plane.shape[1]))
+                array[channel, top : top + plane.shape[0], left + columns.start : left + columns.stop] = plane[
+                    :, columns
+                ]
+                filled[channel, down, left // CHUNK + run.start : left // CHUNK + run.stop] = True
+
+
+def _in_fours(filled: Bool[np.ndarray, "n y x"]) -> Bool[np.ndarray, "n v u"]:
+    """Whether any of each four chunks is filled."""
+    even = np.pad(filled, [(0, 0), *((0, side % 2) for side in filled.shape[1:])])
+    fours: Bool[np.ndarray, "n v u"] = (
+        even[:, ::2, ::2] | even[:, 1::2, ::2] | even[:, ::2, 1::2] | even[:, 1::2, 1::2]
+    )
+    return fours
+
+
+def _runs(wanted: Bool[np.ndarray, " x"]) -> list[slice]:
+    """Runs of what is wanted."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], wanted, [False]])))
+    return [slice(first, last) for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
 
 
 def halved_mean(values: UInt8[np.ndarray, "n H W"]) -> UInt8[np.ndarray, "n h w"]:

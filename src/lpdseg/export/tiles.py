@@ -46,9 +46,9 @@ class Cut:
         for name, pixels in (("side", self.side), ("stride", self.stride)):
             if pixels < 1:
                 raise SettingsError(f"the {name} of patches must be at least 1 pixel; got {pixels}")
-        for name, share in (("minimum_share", self.minimum_share), ("minimum_inside", self.minimum_inside)):
+        for what, share in (("a class", self.minimum_share), ("regions", self.minimum_inside)):
             if not 0 < share <= 1:
-                raise SettingsError(f"{name} is a share above 0 and up to 1; got {share}")
+                raise SettingsError(f"the part of a patch that {what} must cover is in 0..1 and not 0; got {share}")
 
 
 def write_tiles(

@@ -122,11 +122,11 @@ def _class_of(properties: dict[str, Any], where: str) -> tuple[str | None, Colou
     if not told:
         return None, None
     if isinstance(told, str):
-        return told, None
+        return told.strip() or None, None
     names = told.get("names", [told["name"]] if told.get("name") else []) if isinstance(told, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{where} has the classification {told!r}, which has no name; classify it in QuPath again")
-    return ": ".join(names) or None, _colour(told)
+    return ": ".join(name.strip() for name in names) or None, _colour(told)
 
 
 def _colour(told: dict[str, Any]) -> Colour | None:

@@ -21,7 +21,10 @@ def read_slide_table(csv_path: Path) -> Iterator[tuple[Path, tuple[float, float]
     rows = csv_rows(csv_path)
     _, header = next(rows, (1, []))
     if "slide" not in header:
-        raise SlideError(f"{csv_path}, line 1: no column 'slide'; the header must be comma-separated")
+        raise SlideError(
+            f"{csv_path}, line 1: no column 'slide' among {', '.join(header) or 'none'}; the header must be "
+            "comma-separated, and in lower case"
+        )
     columns: list[str] = [name for name in ("mpp", "mpp_x", "mpp_y") if name in header]
     if columns not in ([], ["mpp"], ["mpp_x", "mpp_y"]) or len(set(header)) != len(header):
         raise SlideError(

@@ -78,6 +78,22 @@ def test_every_gate_and_rule_comes_from_one_pass(
     assert 1 < records[0]["miou"] <= 100 and records[0]["refine"] == "none"
 
 
+def test_a_preset_s_classes_give_way_to_those_of_the_data(
+    small_data: Path, small_settings: tuple[str, ...], tmp_path: Path
+) -> None:
+    write_manifest(load_data(small_data, TissueClasses(("pink", "blue"))), tmp_path / "data" / "manifest.csv")
+    preset = load_settings(None, [*small_settings, "data.classes=bcss", "train.epochs=1"])
+    notes = Notes()
+    api.train(tmp_path / "data", tmp_path / "run", preset=preset, device="cpu", reporter=notes)
+    assert "classes of its own, pink, blue; those of the preset, TUM, STR, LYM, NEC, are not used" in notes.lines[0]
+    assert load_settings(tmp_path / "run" / "settings.yaml", []).data.classes is None
+    assert api.load(tmp_path / "run", device="cpu").classes.names == ("pink", "blue")
+    assert api.train(tmp_path / "data", tmp_path / "run", resume=True, device="cpu").steps > 0
+    for chosen in ({"classes": "bcss"}, {"overrides": ["data.classes=bcss"]}):
+        with pytest.raises(DataError, match=r"the class columns are pink, blue, but .* TUM.* with --classes"):
+            api.train(tmp_path / "data", tmp_path / "no", preset=preset, device="cpu", **chosen)
+
+
 def test_data_of_other_classes_is_refused(small_run: Path, small_data: Path, tmp_path: Path) -> None:
     both = r"classes pink, blue, but .* has red, blue"
     with pytest.raises(CheckpointError, match=both):

@@ -1,6 +1,7 @@
 """The verbs of the package, for Python: train, load, evaluate, segment. The command line calls these functions."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ def train(
     - `preset`: the name of a preset, a YAML file, or settings; by default the plain settings, or those of the run
       where it is resumed.
     - `weights`: folder or hub id of the encoder's pretrained weights.
-    - `classes`: a class preset or names separated by commas; by default those of the settings, else of the data.
+    - `classes`: a class preset or names separated by commas; by default those of the data's `classes.yaml`, else of
+      the settings, else what the data tell.
     - `method`: what is trained, see `lpdseg.baselines`; by default that of the settings, which is LPD.
     - `overrides`: such as `train.lr=1e-4`; `weights`, `classes`, `method`, `seed` and `epochs` are set after
       them.
@@ -91,8 +93,11 @@ def train(
     """
     run = Path(out)
     reporter = Silent() if reporter is None else reporter
-    if resume and preset is None and (run / "settings.yaml").is_file():
+    resumed = resume and preset is None and (run / "settings.yaml").is_file()
+    if resumed:
         preset = run / "settings.yaml"
+    overrides = list(overrides)
+    chosen = classes is not None or resumed or any(text.startswith("data.classes=") for text in overrides)
     settings = _settings(
         preset,
         [*overrides, *([] if method is None else [f"method={method}"])],
@@ -105,8 +110,7 @@ def train(
     if isinstance(data, Manifest):
         manifest = data
     else:
-        named = settings.data.classes
-        manifest = load_data(Path(data), None if named is None else tissue_classes(named))
+        settings, manifest = _data_for(settings, Path(data), chosen)
         for note in manifest.notes:
             reporter.note(note)
     with quiet():
@@ -298,6 +302,25 @@ def _settings(
     for section, entries in changes.items():
         values[section] |= {name: value for name, value in entries.items() if value is not None}
     return parse_settings(values, source="the options")
+
+
+def _data_for(settings: Settings, source: Path, chosen: bool) -> tuple[Settings, Manifest]:
+    """The data set to train on; `chosen` says whether a person chose the settings' classes, or they are a preset's.
+
+    A preset's give way to those of `classes.yaml`, and the settings then leave the classes to the data.
+    """
+    named = settings.data.classes
+    classes = None if named is None else tissue_classes(named)
+    manifest = load_data(source, classes if chosen else None, classes)
+    if classes is None or manifest.classes == classes:
+        return settings, manifest
+    if manifest.classes.names != classes.names:
+        note = (
+            f"{manifest.source} has classes of its own, {', '.join(manifest.classes.names)}; those of the preset, "
+            f"{', '.join(classes.names)}, are not used"
+        )
+        manifest = replace(manifest, notes=(*manifest.notes, note))
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"classes": None})}), manifest
 
 
 def same_classes(wanted: TissueClasses, data: str | Path | Manifest, classes: str | None) -> Manifest:

@@ -36,7 +36,10 @@ def train(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(help="bcss, luad, wsss4luad, glas, or names as in STR,BEN,MAL. By default the preset's."),
+        typer.Option(
+            help="bcss, luad, wsss4luad, glas, or names as in STR,BEN,MAL. "
+            "By default those of the data's classes.yaml, else the preset's."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,

@@ -39,7 +39,9 @@ class _Found:
     mask: Path | None = None
 
 
-def load_data(source: Path, classes: TissueClasses | None = None) -> Manifest:
+def load_data(
+    source: Path, classes: TissueClasses | None = None, presumed: TissueClasses | None = None
+) -> Manifest:
     """Reads a data set.
 
     **Arguments:**
@@ -49,6 +51,7 @@ def load_data(source: Path, classes: TissueClasses | None = None) -> Manifest:
       or a folder of images per class, in `source` itself or below its splits.
     - `classes`: the tissue classes; by default those of `classes.yaml` in the folder, or what names and labels
       tell, in which case the manifest's `notes` say what was concluded.
+    - `presumed`: the tissue classes where there is no `classes.yaml`, before anything is concluded.
 
     **Returns:** the manifest. Masks are matched to images by equal stem; train patches have none.
 
@@ -61,9 +64,9 @@ def load_data(source: Path, classes: TissueClasses | None = None) -> Manifest:
     if source.is_file():
         if source.suffix.lower() != ".csv":
             raise DataError(f"{source} is no data set; give a manifest CSV or the folder of a data set")
-        return read_manifest(source, classes)
+        return read_manifest(source, classes, presumed)
     if (source / MANIFEST_FILE).is_file():
-        return read_manifest(source / MANIFEST_FILE, classes)
+        return read_manifest(source / MANIFEST_FILE, classes, presumed)
     try:
         found = list(_find(source))
     except OSError as error:
@@ -71,7 +74,7 @@ def load_data(source: Path, classes: TissueClasses | None = None) -> Manifest:
     if not found:
         raise DataError(f"{source} holds no data set: {_LOOKED_FOR}")
     notes: tuple[str, ...] = ()
-    classes = classes or read_classes(source)
+    classes = classes or read_classes(source) or presumed
     if classes is None:
         classes, notes = _guess_classes(source, found)
     return Manifest(classes, sorted_records(_record(item, classes) for item in found), source, notes)

@@ -68,7 +68,9 @@ def check_names(classes: TissueClasses, csv_path: Path) -> None:
         raise DataError(f"a class cannot be named {sorted(clash)[0]!r} in {csv_path}: that is a column of its own")
 
 
-def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manifest:
+def read_manifest(
+    csv_path: Path, classes: TissueClasses | None = None, presumed: TissueClasses | None = None
+) -> Manifest:
     """Reads a manifest CSV; whether its files exist is for whoever opens them to find out.
 
     **Arguments:**
@@ -76,6 +78,7 @@ def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manif
     - `csv_path`: the CSV, comma-separated UTF-8 with a header.
     - `classes`: the tissue classes; by default those of `classes.yaml` beside the CSV, else the preset with
       the same names in the same order, else the class columns as they are.
+    - `presumed`: the tissue classes where there is no `classes.yaml`.
 
     **Raises:** `DataError` that names the file and the line, for anything missing, repeated or out of range.
     """
@@ -87,7 +90,7 @@ def read_manifest(csv_path: Path, classes: TissueClasses | None = None) -> Manif
     if len(set(header)) != len(header) or "" in header:
         raise DataError(f"{csv_path}, line 1: columns need different, non-empty names; got {', '.join(header)}")
     columns = tuple(name for name in header if name not in _KNOWN_COLUMNS)
-    classes = _classes(csv_path, columns, classes)
+    classes = _classes(csv_path, columns, classes or read_classes(csv_path.parent) or presumed)
     records: list[PatchRecord] = []
     lines: dict[Path, int] = {}
     for line, cells in rows:
@@ -121,16 +124,16 @@ def csv_rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _classes(csv_path: Path, columns: tuple[str, ...], given: TissueClasses | None) -> TissueClasses:
-    """The classes given, those of `classes.yaml`, a preset of the same names, or the columns themselves."""
-    classes = given or read_classes(csv_path.parent)
-    if classes is not None:
+    """The classes given, a preset of the same names, or the columns themselves."""
+    if given is not None:
         # A list of unlabelled valid and test patches needs no class columns.
-        if columns and set(columns) != set(classes.names):
+        if columns and set(columns) != set(given.names):
             raise DataError(
                 f"{csv_path}, line 1: the class columns are {', '.join(columns)}, but the classes are "
-                f"{', '.join(classes.names)}; one column per class is needed, and no others"
+                f"{', '.join(given.names)}; one column per class is needed and no others, or name the classes with "
+                "--classes"
             )
-        return classes
+        return given
     for preset in PRESETS.values():
         if preset.names == columns:
             return preset

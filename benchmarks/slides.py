@@ -3,7 +3,7 @@
 python benchmarks/slides.py [--sides 5000 20000 60000] [--overlap 0.25] [--folder runs/slides] [--out FILE.md]
 
 Slides are drawn once and kept in the folder. Each is segmented in a process of its own, whose peak of resident
-memory (VmHWM) is read from Linux; before and after, the same process gives the model alone windows that it has read.
+memory (VmHWM) is read from Linux; before and after, it gives the model alone windows that it has read.
 """
 
 import argparse

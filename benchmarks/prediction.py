@@ -23,13 +23,13 @@ import torch
 from lpdseg import api
 from lpdseg.data.importers import load_data
 from lpdseg.errors import SettingsError
-from lpdseg.evaluate.bootstrap import paired_difference
-from lpdseg.evaluate.calibration import calibrate
-from lpdseg.evaluate.split import LabelledBatch, observe_split, read_labelled, score_split
+from lpdseg.evaluation.bootstrap import paired_difference
+from lpdseg.evaluation.calibration import calibrate
+from lpdseg.evaluation.split import LabelledBatch, observe_split, read_labelled, score_split
 from lpdseg.files import write_text
-from lpdseg.segment.backends import with_backend
-from lpdseg.segment.bundle import weights_digest
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.backends import with_backend
+from lpdseg.segmenting.bundle import weights_digest
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import TissueClasses
 from measuring import spread, take_turns
 from speed_evaluation import in_precision

@@ -22,14 +22,14 @@ import torch
 import measuring
 from lpdseg import api
 from lpdseg.data.synthetic import generate
-from lpdseg.export.slides.state import read_state
 from lpdseg.files import write_text
-from lpdseg.segment.slides.plan import plan_segments
-from lpdseg.segment.slides.view import SlideSource
-from lpdseg.segment.slides.window_model import WindowModel
+from lpdseg.segmenting.slides.plan import plan_segments
+from lpdseg.segmenting.slides.view import SlideSource
+from lpdseg.segmenting.slides.window_model import WindowModel
 from lpdseg.slides.grid import Grid
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tissue_mask import find_tissue
+from lpdseg.workflows.slides.state import read_state
 from slide_drawing import MPP, draw_slide
 
 SIDE, BATCH, BARE_BATCHES = 224, 16, 12

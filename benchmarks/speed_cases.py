@@ -11,14 +11,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lpdseg.baselines.lpd import prototype_network
 from lpdseg.losses.active import active_prototypes
+from lpdseg.methods.lpd import prototype_network
+from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.encoders import build_encoder
 from lpdseg.model.image_encoders import FrozenTower, ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import Settings, load_settings
 from lpdseg.training.optimiser import build_optimiser
-from lpdseg.training.task import LpdTask
 from reference import reference_loss
 
 CLASSES, SIDE, BATCH = 4, 224, 10

@@ -12,10 +12,10 @@ import torch
 from lpdseg import api
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import generate
-from lpdseg.evaluate.confusion import Scores
-from lpdseg.evaluate.split import LabelledBatch, observe_split, read_labelled, score_split
-from lpdseg.segment.segmenter import Segmenter
-from lpdseg.segment.views import make_views
+from lpdseg.evaluation.confusion import Scores
+from lpdseg.evaluation.split import LabelledBatch, observe_split, read_labelled, score_split
+from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.segmenting.views import make_views
 from lpdseg.settings import Settings, load_settings
 from measuring import ratios, spread, take_turns
 from reference_evaluation import count_pixels, reference_masks

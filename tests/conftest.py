@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 install_import_hook(
     [
-        "lpdseg.baselines",
+        "lpdseg.methods",
         "lpdseg.data.augment",
         "lpdseg.data.check",
         "lpdseg.data.check_problems",
@@ -33,7 +33,7 @@ install_import_hook(
         "lpdseg.data.synthetic.patch",
         "lpdseg.data.synthetic.stain",
         "lpdseg.data.synthetic.subtypes",
-        "lpdseg.evaluate",
+        "lpdseg.evaluation",
         "lpdseg.export",
         "lpdseg.insight.atlas",
         "lpdseg.insight.atlas_page",
@@ -50,11 +50,11 @@ install_import_hook(
         "lpdseg.losses",
         "lpdseg.maps",
         "lpdseg.model",
-        "lpdseg.segment",
+        "lpdseg.segmenting",
         "lpdseg.slides",
         "lpdseg.training.optimiser",
-        "lpdseg.training.task",
-        "lpdseg.training.teacher",
+        "lpdseg.methods.lpd_task",
+        "lpdseg.methods.teacher",
     ],
     "beartype.beartype",
 )

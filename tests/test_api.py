@@ -12,7 +12,7 @@ from lpdseg.data.manifest import write_manifest
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, DataError, SettingsError
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import load_settings
 from lpdseg.tissue import TissueClasses, tissue_classes
 from lpdseg.training.progress import Silent

@@ -1,8 +1,9 @@
-"""The order of the house: a module imports from its own floor or a lower one, and the front door is light."""
+"""The order of the house: a room imports from lower floors alone, and the front door is light."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,27 @@ import lpdseg
 
 ROOT = Path(lpdseg.__file__).parent
 FLOORS = (
-    {"errors", "extras", "files", "tissue", "settings", "quiet", "durations", "ahead"},
-    {"data", "model", "maps", "losses", "slides"},
-    {"training", "segment", "evaluate", "baselines"},
-    {"insight", "export"},
-    {"api", "benchmark", "cli", "serve", "__main__", "lpdseg"},
+    {"errors", "extras", "files", "quiet", "durations", "ahead", "version", "tissue", "settings"},
+    {"data"},
+    {"maps"},
+    {"model"},
+    {"losses"},
+    {"methods"},
+    {"checkpoint"},
+    {"slides"},
+    {"segmenting"},
+    {"evaluation"},
+    {"training"},
+    {"insight"},
+    {"export"},
+    {"workflows"},
+    {"api"},
+    {"benchmark"},
+    {"cli"},
+    {"lpdseg", "__main__"},
 )
+"""Rooms from the ground up. Those of one floor do not import each other, but for the words of the lowest."""
+
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(ROOT.rglob("*.py"))
 
@@ -31,26 +47,35 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+KNOWN = {module_name(path) for path in MODULES}
+
+
 def imported(tree: ast.AST) -> set[str]:
-    """Modules of the package that a module imports anywhere, inside functions and for type checkers as well."""
+    """Modules of the package that a module imports anywhere, inside functions and for type checkers as well.
+
+    `from lpdseg.data import patches` takes a module, `from lpdseg.evaluation import Scores` what a package offers;
+    `KNOWN` tells the two apart.
+    """
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are written in full"
-            if node.module == "lpdseg":
-                # `from lpdseg import api` takes a module, `from lpdseg import __version__` a constant.
-                found |= {f"lpdseg.{alias.name}" for alias in node.names if alias.name in FLOOR_OF}
-            else:
-                found.add(node.module or "")
+            assert node.level == 0 and node.module is not None, "imports are written in full"
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & KNOWN
+            found |= inside or {node.module}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return {name for name in found if name == "lpdseg" or name.startswith("lpdseg.")}
 
 
 def too_high(source: str, module: str) -> list[str]:
-    """The imports of a module that go upwards."""
-    own = FLOOR_OF[room(module)]
-    return sorted(name for name in imported(ast.parse(source)) if FLOOR_OF[room(name)] > own)
+    """The imports of a module that do not go downwards, those within its own room apart."""
+    own, lowest = room(module), FLOORS[0]
+    found = imported(ast.parse(source))
+    return sorted(
+        name
+        for name in found
+        if room(name) != own and FLOOR_OF[room(name)] >= FLOOR_OF[own] and not {own, room(name)} <= lowest
+    )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
@@ -60,12 +85,21 @@ def test_imports_go_down(path: Path) -> None:
     assert too_high(path.read_text(encoding="utf-8"), name) == []
 
 
+def test_no_circle_of_any_length() -> None:
+    """Not between rooms, nor between the modules of one room."""
+    graph = {module_name(path): imported(ast.parse(path.read_text(encoding="utf-8"))) & KNOWN for path in MODULES}
+    graph["lpdseg"] = set()  # the front door imports what is behind it when it is used
+    assert set(TopologicalSorter(graph).static_order()) == KNOWN
+
+
 def test_an_upward_import_is_noticed() -> None:
     inside = "def later():\n    from lpdseg.training.loop import train"
     assert too_high(inside, "lpdseg.data.manifest") == ["lpdseg.training.loop"]
     assert too_high("from lpdseg import api", "lpdseg.export.masks") == ["lpdseg.api"]
-    assert too_high("import lpdseg", "lpdseg.segment.patches") == ["lpdseg"]
+    assert too_high("import lpdseg", "lpdseg.segmenting.patches") == ["lpdseg"]
     assert too_high("from lpdseg.data.manifest import Manifest", "lpdseg.training.loop") == []
+    assert too_high("from lpdseg.slides.grid import Grid", "lpdseg.slides.levels") == []
+    assert too_high("import lpdseg.settings", "lpdseg.tissue") == []
 
 
 @pytest.mark.parametrize("module", ["lpdseg", "lpdseg.cli.main"])
@@ -85,3 +119,13 @@ def test_the_names_of_the_front_door_are_those_behind_it() -> None:
     assert lpdseg.train is api.train and lpdseg.load_data is load_data
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = lpdseg.nothing
+
+
+def test_a_mistyped_public_name_is_seen_by_type_checkers() -> None:
+    """They read the imports under `TYPE_CHECKING`, and no `__getattr__` that would answer for every name."""
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    branch = next(node for node in tree.body if isinstance(node, ast.If))
+    assert isinstance(branch.test, ast.Name) and branch.test.id == "TYPE_CHECKING"
+    typed = {alias.name for node in branch.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert typed | {"__version__"} == set(lpdseg.__all__)
+    assert "__getattr__" not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -1,24 +1,48 @@
 """Weakly supervised segmentation of H&E histopathology with learnable, diverse prototypes (LPD).
 
 The names below are the public Python interface; they are imported when they are first used, so that
-`import lpdseg` costs nothing and does not load PyTorch. `lpdseg.api` holds all verbs. Two of them, `evaluate` and
-`segment`, are only there: here these names are the packages, and one name cannot be both.
+`import lpdseg` costs nothing and does not load PyTorch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lpdseg.version import __version__
 
 if TYPE_CHECKING:
-    from lpdseg.api import load, train
+    from lpdseg.api import evaluate, load, segment, segment_files, segment_slides, train
     from lpdseg.data.importers import load_data
     from lpdseg.data.records import Manifest
     from lpdseg.data.synthetic import generate
     from lpdseg.errors import LpdsegError
-    from lpdseg.segment.segmenter import Segmentation, Segmenter
-    from lpdseg.settings import Settings
+    from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+    from lpdseg.settings import Settings, load_settings
     from lpdseg.tissue import TissueClasses
+else:  # a type checker sees the imports above, and a mistyped name as one
+    _HOMES = {
+        "LpdsegError": "lpdseg.errors",
+        "Manifest": "lpdseg.data.records",
+        "Segmentation": "lpdseg.segmenting.segmenter",
+        "Segmenter": "lpdseg.segmenting.segmenter",
+        "Settings": "lpdseg.settings",
+        "TissueClasses": "lpdseg.tissue",
+        "evaluate": "lpdseg.api",
+        "generate": "lpdseg.data.synthetic",
+        "load": "lpdseg.api",
+        "load_data": "lpdseg.data.importers",
+        "load_settings": "lpdseg.settings",
+        "segment": "lpdseg.api",
+        "segment_files": "lpdseg.api",
+        "segment_slides": "lpdseg.api",
+        "train": "lpdseg.api",
+    }
 
-__version__ = "0.1.0.dev0"
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+
 
 __all__ = [
     "LpdsegError",
@@ -28,30 +52,16 @@ __all__ = [
     "Settings",
     "TissueClasses",
     "__version__",
+    "evaluate",
     "generate",
     "load",
     "load_data",
+    "load_settings",
+    "segment",
+    "segment_files",
+    "segment_slides",
     "train",
 ]
-
-_HOMES = {
-    "LpdsegError": "lpdseg.errors",
-    "Manifest": "lpdseg.data.records",
-    "Segmentation": "lpdseg.segment.segmenter",
-    "Segmenter": "lpdseg.segment.segmenter",
-    "Settings": "lpdseg.settings",
-    "TissueClasses": "lpdseg.tissue",
-    "generate": "lpdseg.data.synthetic",
-    "load": "lpdseg.api",
-    "load_data": "lpdseg.data.importers",
-    "train": "lpdseg.api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -12,20 +12,17 @@ from lpdseg.data.importers import load_data
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, DataError, SettingsError
-from lpdseg.evaluate.confusion import Background
-from lpdseg.evaluate.protocol import Record
-from lpdseg.evaluate.split import observe_split, read_labelled, score_split
-from lpdseg.export.patches import Exported, export_patches
-from lpdseg.export.slides.many import segment_slides
-from lpdseg.export.slides.result import SlideResult
+from lpdseg.evaluation.confusion import Background
+from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.split import observe_split, read_labelled, score_split
+from lpdseg.export.int8 import Quantised, quantise
 from lpdseg.model.graph import GraphFacts, write_graph
 from lpdseg.model.runtime import Backend, OnnxNetwork, difference
 from lpdseg.quiet import quiet
-from lpdseg.segment.backends import int8_place
-from lpdseg.segment.bundle import load_prototypes, load_segmenter, weights_digest
-from lpdseg.segment.int8 import Quantised, quantise
-from lpdseg.segment.patches import find_images
-from lpdseg.segment.segmenter import Segmentation, Segmenter
+from lpdseg.segmenting.backends import int8_place
+from lpdseg.segmenting.bundle import load_prototypes, load_segmenter, weights_digest
+from lpdseg.segmenting.patches import find_images
+from lpdseg.segmenting.segmenter import Segmentation, Segmenter
 from lpdseg.settings import Gate, Settings, load_settings, parse_settings
 from lpdseg.tissue import PRESETS, TissueClasses, tissue_classes
 from lpdseg.training.engine import Engine
@@ -33,6 +30,9 @@ from lpdseg.training.loop import TrainResult
 from lpdseg.training.loop import train as run_training
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import versions
+from lpdseg.workflows.patches import Exported, export_patches
+from lpdseg.workflows.slides.many import segment_slides
+from lpdseg.workflows.slides.result import SlideResult
 
 __all__ = [
     "Exported",
@@ -82,7 +82,7 @@ def train(
     - `weights`: folder or hub id of the encoder's pretrained weights.
     - `classes`: a class preset or names separated by commas; by default those of the data's `classes.yaml`, else of
       the settings, else what the data tell.
-    - `method`: what is trained, see `lpdseg.baselines`; by default that of the settings, which is LPD.
+    - `method`: what is trained, see `lpdseg.methods`; by default that of the settings, which is LPD.
     - `overrides`: such as `train.lr=1e-4`; `weights`, `classes`, `method`, `seed` and `epochs` are set after
       them.
     - `resume`: go on with the run in `out`.
@@ -167,7 +167,7 @@ def evaluate(
     - `classes`: says what the data's classes are where its files do not.
     - `refine`: `none` or `crf` instead of the run's own.
 
-    **Returns:** records, see `lpdseg.evaluate.record`; all figures are per cent.
+    **Returns:** records, see `lpdseg.evaluation.record`; all figures are per cent.
 
     **Raises:** `CheckpointError` where the run and the data have other classes; `DataError` where the split has no
     masks.

@@ -25,7 +25,7 @@ Gate = Literal["predicted", "oracle", "none"]
 """Which classes a mask may show, see `lpdseg.maps.gate`."""
 
 MethodName = Literal["lpd", "cam", "pbip", "supervised", "lpd-released"]
-"""What can be trained, see `lpdseg.baselines.table`."""
+"""What can be trained, see `lpdseg.methods.table`."""
 
 View = Literal["plain", "flip", "dark", "flip_dark", "bright", "flip_bright"]
 """A horizontal flip or none, times brightness 0.9 (dark), 1.0 or 1.1 (bright)."""

@@ -9,7 +9,7 @@ import pytest
 from lpdseg.benchmark.config import Config
 from lpdseg.benchmark.outcome import Outcome
 from lpdseg.benchmark.plan import Run
-from lpdseg.evaluate import Protocol, record
+from lpdseg.evaluation import Protocol, record
 from lpdseg.settings import load_settings
 from lpdseg.tissue import TissueClasses
 

@@ -17,7 +17,7 @@ from lpdseg.benchmark.page import Page, interval_text, make_page, spread_text
 from lpdseg.benchmark.spread import Spread, seed_interval
 from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
 from lpdseg.benchmark.write import html, markdown, write_csv, write_results
-from lpdseg.evaluate import Scores, mean_miou, paired_difference
+from lpdseg.evaluation import Scores, mean_miou, paired_difference
 
 MakeConfig = Callable[..., Config]
 MakeOutcome = Callable[..., Outcome]

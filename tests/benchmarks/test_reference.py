@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.image_encoders import FrozenTower
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import ContrastSettings, DiversitySettings, LossSettings
-from lpdseg.training.task import LpdTask
 
 
 class Pooled(nn.Module):

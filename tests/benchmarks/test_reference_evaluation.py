@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from lpdseg.evaluate.confusion import confusion_matrix
+from lpdseg.evaluation.confusion import confusion_matrix
 from lpdseg.model.lpd import LPD
-from lpdseg.segment.segmenter import Calibration, Segmenter
+from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import load_settings
 from lpdseg.tissue import TissueClasses
 

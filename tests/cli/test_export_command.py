@@ -63,7 +63,7 @@ def test_integers_come_from_training_patches_and_serve_a_backend(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lpdseg.segment.int8._MOST_LOST", 100.0)
+    monkeypatch.setattr("lpdseg.export.int8._MOST_LOST", 100.0)
     run = Path(shutil.copytree(small_run, tmp_path / "run"))
     assert main(["export", str(run), "--int8", str(small_data)]) == 0
     told = capsys.readouterr().out

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from lpdseg.cli.main import main
-from lpdseg.export.slides import one
+from lpdseg.workflows.slides import one
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from PIL import Image
 from lpdseg.data.patches import read_mask
 from lpdseg.errors import OutputError
 from lpdseg.export.masks import area_shares, outlines, overlay_picture, write_mask, write_probabilities
-from lpdseg.segment.segmenter import Segmentation
+from lpdseg.segmenting.segmenter import Segmentation
 from lpdseg.tissue import TissueClasses
 
 CLASSES = TissueClasses(("tumour", "stroma"), colours=((255, 0, 0), (0, 200, 0)), indices=(3, 9), background=1)

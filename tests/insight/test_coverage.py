@@ -22,7 +22,7 @@ from lpdseg.losses.diversity import diversity_loss
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Network, Reading
 from lpdseg.model.prototypes import PrototypeBank
-from lpdseg.segment.segmenter import Calibration, Segmenter
+from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import PredictSettings
 from lpdseg.tissue import IGNORE, TissueClasses
 

@@ -5,7 +5,7 @@ import pytest
 
 from lpdseg.insight.evidence import prototype_cosines
 from lpdseg.model.lpd import LPD
-from lpdseg.segment.segmenter import Calibration, Segmenter
+from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError
-from lpdseg.evaluate.protocol import Record
-from lpdseg.evaluate.split import observe_split, read_labelled, score_split
+from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.insight.figures import warmup_end
 from lpdseg.insight.report import write_report
-from lpdseg.segment.segmenter import Calibration, Segmenter
+from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import PredictSettings, Settings
 from lpdseg.tissue import TissueClasses
 

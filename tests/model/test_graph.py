@@ -5,8 +5,8 @@ import pytest
 import torch
 import transformers
 
-from lpdseg.baselines.dense import DenseNetwork
 from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.methods.dense import DenseNetwork
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.graph import GraphFacts, write_graph
 from lpdseg.model.lpd import LPD

@@ -19,13 +19,13 @@ from safetensors.torch import load_file
 from lpdseg.ahead import ahead
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError, SettingsError, TrainingError
+from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import _on_one_thread, train
 from lpdseg.training.metrics import read_metrics
 from lpdseg.training.progress import Silent
-from lpdseg.training.task import LpdTask
 
 CLASSES = TissueClasses(("pink", "blue"))
 SMALL = (

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.encoders import build_encoder
 from lpdseg.model.image_encoders import FrozenTower
 from lpdseg.model.lpd import LPD
@@ -16,7 +17,6 @@ from lpdseg.training.optimiser import (
     stage_starts,
     staged_learning_rate,
 )
-from lpdseg.training.task import LpdTask
 
 
 def tower(width: int = 5) -> FrozenTower:

@@ -21,14 +21,14 @@ from lpdseg import api
 from lpdseg.benchmark.log import LOG, Log
 from lpdseg.benchmark.provenance import code_digest
 from lpdseg.benchmark.speed import prediction_ms
+from lpdseg.checkpoint import has_checkpoint
 from lpdseg.data.importers import load_data
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.files import write_json
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import parse_settings
 from lpdseg.tissue import TissueClasses
-from lpdseg.training.checkpoint import has_checkpoint
 
 JOB, RESULT, FAILURE, TRAINING = "job.json", "result.json", "failure.json", "run"
 

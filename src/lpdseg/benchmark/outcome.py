@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from lpdseg.benchmark.job import FAILURE, RESULT
 from lpdseg.benchmark.plan import Run
-from lpdseg.evaluate.protocol import Record
+from lpdseg.evaluation.protocol import Record
 
 _CIRCUMSTANCES = {"patches", "patients", "scale", "temperature"}
 """What a record of coverage says of how it was measured; they are no figures of a method."""

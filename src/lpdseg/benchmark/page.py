@@ -8,7 +8,7 @@ from lpdseg.benchmark.config import Config
 from lpdseg.benchmark.outcome import Outcome
 from lpdseg.benchmark.spread import Spread
 from lpdseg.benchmark.summary import Measure, PrototypeSection, Row, Section
-from lpdseg.evaluate.bootstrap import Interval
+from lpdseg.evaluation.bootstrap import Interval
 
 NOTHING = "–"
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

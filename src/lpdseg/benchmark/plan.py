@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import lpdseg
-from lpdseg.baselines.table import METHODS
 from lpdseg.benchmark.config import Config, DataSet, Variant
 from lpdseg.benchmark.sources import Loaded, expand
 from lpdseg.data.records import content_digest
 from lpdseg.errors import SettingsError
+from lpdseg.methods.table import METHODS
 from lpdseg.settings import Settings, load_settings, parse_settings
+from lpdseg.version import __version__
 
 Place = tuple[str, str, int]
 """Data set, variant, seed."""
@@ -107,5 +107,5 @@ def content_key(settings: Settings, data: Loaded, split: str) -> str:
         files = sorted(path for path in Path(weights).iterdir() if path.is_file())
         values["model"]["weights"] = [(path.name, content_digest(path)) for path in files]
     fingerprint = data.fingerprint_with_masks if METHODS[settings.method].needs_masks else data.fingerprint
-    parts = [values, data.manifest.classes.as_dict(), fingerprint, split, lpdseg.__version__]
+    parts = [values, data.manifest.classes.as_dict(), fingerprint, split, __version__]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

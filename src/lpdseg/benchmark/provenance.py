@@ -4,9 +4,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import lpdseg
-
-_ROOMS = ("data", "model", "maps", "losses", "training", "segment", "evaluate", "baselines")
+_ROOMS = ("data", "maps", "model", "losses", "methods", "segmenting", "evaluation", "training")
 _FILES = ("settings.py", "tissue.py", "api.py")
 
 
@@ -16,7 +14,7 @@ def code_digest() -> str:
 
     While a package is developed its version stays the same and its results do not.
     """
-    root = Path(lpdseg.__file__).parent
+    root = Path(__file__).parents[1]
     files = [root / name for name in _FILES]
     files += sorted(path for room in _ROOMS for path in (root / room).rglob("*.py"))
     digest = hashlib.sha256()

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from lpdseg.baselines.table import METHODS
 from lpdseg.benchmark.config import Config, read_config
 from lpdseg.benchmark.job import Job
 from lpdseg.benchmark.outcome import Outcome, is_done, read_outcome
@@ -20,6 +19,7 @@ from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
 from lpdseg.benchmark.write import write_csv, write_page, write_results
 from lpdseg.durations import duration
 from lpdseg.errors import OutputError, SettingsError
+from lpdseg.methods.table import METHODS
 
 Say = Callable[[str], None]
 Told = Callable[[str, int, int], None]

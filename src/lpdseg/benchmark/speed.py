@@ -3,8 +3,8 @@
 import time
 
 from lpdseg.data.records import Manifest
-from lpdseg.evaluate.split import read_labelled
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.evaluation.split import read_labelled
+from lpdseg.segmenting.segmenter import Segmenter
 
 _IMAGES = 32
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpdseg.baselines.table import METHODS
 from lpdseg.benchmark.budget import Budget, budget, departures, equal_in_words
 from lpdseg.benchmark.config import Config
 from lpdseg.benchmark.outcome import Outcome
 from lpdseg.benchmark.spread import Spread, seed_interval
-from lpdseg.evaluate.bootstrap import Estimate, Interval, mean_miou, paired_difference
+from lpdseg.evaluation.bootstrap import Estimate, Interval, mean_miou, paired_difference
+from lpdseg.methods.table import METHODS
 
 GATES = ("predicted", "oracle")
 

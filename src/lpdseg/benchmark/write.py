@@ -14,7 +14,7 @@ from lpdseg.benchmark.outcome import Outcome
 from lpdseg.benchmark.page import Page, Table
 from lpdseg.benchmark.spread import Spread
 from lpdseg.benchmark.summary import PrototypeSection, Section
-from lpdseg.evaluate.bootstrap import Interval
+from lpdseg.evaluation.bootstrap import Interval
 from lpdseg.files import write_json, write_text
 
 

@@ -9,7 +9,7 @@ from lpdseg.cli.stop import told_what_is_left
 from lpdseg.cli.words import AnyGate, BackgroundRule, Checkpoint, Refinement, Runtime, Split
 
 if TYPE_CHECKING:
-    from lpdseg.evaluate.protocol import Record
+    from lpdseg.evaluation.protocol import Record
 
 
 def evaluate(
@@ -51,10 +51,10 @@ def evaluate(
     from rich.console import Console
 
     from lpdseg import api
+    from lpdseg.checkpoint import read_state
     from lpdseg.cli.progress import stages
-    from lpdseg.evaluate.protocol import table, write_csv
+    from lpdseg.evaluation.protocol import table, write_csv
     from lpdseg.files import write_json
-    from lpdseg.training.checkpoint import read_state
 
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         gates: Any = [entry.value for entry in gate or [AnyGate.predicted]]

@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
+from lpdseg.checkpoint import read_state
 from lpdseg.model.encoders import ENCODERS
-from lpdseg.training.checkpoint import read_state
 
 _LIBRARIES = ("torch", "transformers", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pillow")
 

@@ -56,7 +56,7 @@ app.command()(licenses.licenses)
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from lpdseg import __version__
+        from lpdseg.version import __version__
 
         typer.echo(f"lpdseg {__version__}")
         raise typer.Exit

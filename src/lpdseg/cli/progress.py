@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from lpdseg.durations import duration
 
 if TYPE_CHECKING:
-    from lpdseg.export.slides.many import SlideProgress
-    from lpdseg.export.slides.result import SlideResult
-    from lpdseg.segment.slides.meter import Pace
+    from lpdseg.segmenting.slides.meter import Pace
+    from lpdseg.workflows.slides.many import SlideProgress
+    from lpdseg.workflows.slides.result import SlideResult
 
 
 @contextmanager

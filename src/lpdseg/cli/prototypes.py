@@ -41,13 +41,13 @@ def prototypes(
     from rich.console import Console
 
     from lpdseg import api
+    from lpdseg.checkpoint import read_state
     from lpdseg.cli.progress import stages
     from lpdseg.files import write_json
     from lpdseg.insight.atlas import make_atlas
     from lpdseg.insight.atlas_page import write_atlas
     from lpdseg.insight.atlas_sheet import save_atlas_picture
     from lpdseg.settings import parse_settings
-    from lpdseg.training.checkpoint import read_state
 
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         segmenter = api.load_for_prototypes(run, checkpoint.value, device)

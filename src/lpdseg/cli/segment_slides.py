@@ -9,7 +9,7 @@ import typer
 from lpdseg.cli.stop import told_what_is_left
 
 if TYPE_CHECKING:
-    from lpdseg.export.slides.result import SlideResult
+    from lpdseg.workflows.slides.result import SlideResult
 
 
 def segment_slides(run: Path, inputs: Sequence[Path], out: Path, *, shard: str | None, **options: Any) -> None:
@@ -19,8 +19,8 @@ def segment_slides(run: Path, inputs: Sequence[Path], out: Path, *, shard: str |
     """
     from lpdseg import api
     from lpdseg.cli.progress import slide_stages
-    from lpdseg.export.slides.shard import parse_shard
-    from lpdseg.export.slides.summary import summary_path
+    from lpdseg.workflows.slides.shard import parse_shard
+    from lpdseg.workflows.slides.summary import summary_path
 
     part = None if shard is None else parse_shard(shard)
     finished: list[SlideResult] = []

@@ -58,11 +58,11 @@ def tile(
     Called again with other slides it adds to the data set; slides that are in it are cut again.
     """
     from lpdseg.cli.progress import stages
-    from lpdseg.export.tile_slides import tile_slides
     from lpdseg.export.tiles import Cut
     from lpdseg.slides.patients import read_patients
     from lpdseg.slides.readers import find_slides
     from lpdseg.tissue import tissue_classes
+    from lpdseg.workflows.tile_slides import tile_slides
 
     cut = Cut(size, stride or size, share, inside)
     left = f"the data set in {out} has the slides that were done; run the same command again for all"

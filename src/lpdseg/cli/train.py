@@ -63,7 +63,7 @@ def train(
     from rich.console import Console
 
     from lpdseg import api
-    from lpdseg.training.checkpoint import has_checkpoint
+    from lpdseg.checkpoint import has_checkpoint
     from lpdseg.training.progress import Bar, Silent
 
     resumes = f"go on with: {_command('train', '--data', data, '--out', out, '--resume')}"

@@ -12,7 +12,7 @@ from PIL import Image
 from lpdseg.export.legend import legend
 from lpdseg.files import replacing
 from lpdseg.insight.pictures import class_palette, overlay
-from lpdseg.segment.segmenter import Segmentation
+from lpdseg.segmenting.segmenter import Segmentation
 from lpdseg.tissue import TissueClasses
 
 _SMALLEST_SIDE = 320

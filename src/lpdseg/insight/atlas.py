@@ -15,7 +15,7 @@ from lpdseg.insight.coverage import coverage_record, pair_similarity
 from lpdseg.insight.evidence import prototype_angles
 from lpdseg.insight.survey import survey_split
 from lpdseg.insight.usage import is_dead
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import Colour, TissueClasses
 
 _SIDE = 160

@@ -15,7 +15,7 @@ from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.insight.evidence import class_prototypes, prototype_cosines, prototypes_of
 from lpdseg.insight.survey import PatchUse
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 
 
 @dataclass(frozen=True)

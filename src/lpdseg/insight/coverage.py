@@ -14,7 +14,7 @@ from lpdseg.data.synthetic import SUBTYPES
 from lpdseg.insight.evidence import effective_number
 from lpdseg.insight.survey import Survey, survey_split
 from lpdseg.insight.usage import is_dead, mean_share, mutual_information, share_interval
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 
 
 def measure_coverage(

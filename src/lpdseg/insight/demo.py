@@ -10,22 +10,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from lpdseg.checkpoint import has_checkpoint
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import generate
 from lpdseg.durations import duration
 from lpdseg.errors import CheckpointError
-from lpdseg.evaluate.protocol import Record
-from lpdseg.evaluate.split import Progress as Told
-from lpdseg.evaluate.split import observe_split, read_labelled, score_split
+from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.split import Progress as Told
+from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.files import replacing, write_json
 from lpdseg.insight.figures import figure, text
 from lpdseg.insight.pictures import Example, example_sheet
 from lpdseg.insight.report import write_report
 from lpdseg.insight.sample import segment_sample, spread
-from lpdseg.segment.bundle import load_segmenter
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.bundle import load_segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Gate, Settings, load_settings
-from lpdseg.training.checkpoint import has_checkpoint
 from lpdseg.training.loop import train
 from lpdseg.training.progress import Bar
 from lpdseg.training.setup import read_resumable
@@ -57,7 +57,7 @@ _MOST_WORKERS = 8
 def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
     """Shows the whole way, from patches with image-level labels to masks, figures and a report.
 
-    Leaves in `out`: `data/`, `run/`, `metrics.json` (a list of records, see `lpdseg.evaluate.protocol.record`),
+    Leaves in `out`: `data/`, `run/`, `metrics.json` (a list of records, see `lpdseg.evaluation.protocol.record`),
     `example.png` and `report.html`. Called again it goes on where it stopped: patches that are there are kept, a
     training that was interrupted is resumed, and a finished one is used again only where its settings and its data
     are the same; otherwise the old run is moved aside. Figures and report are always made anew.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.lpd import LPD
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lpdseg.evaluate.protocol import Record
+from lpdseg.evaluation.protocol import Record
 from lpdseg.insight.curves import Series, line_chart
 from lpdseg.tissue import TissueClasses
 

@@ -14,7 +14,7 @@ from lpdseg.insight.evidence import class_prototypes, effective_number, prototyp
 from lpdseg.insight.pictures import heat_palette, indexed_uri, number_palette, quantise, rgb_uri
 from lpdseg.insight.sample import Choice, Patch
 from lpdseg.insight.subtypes import NO_SUBTYPE, read_subtypes
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 
 _SIDE = 128
 _MOST_PATCHES = 60

@@ -10,7 +10,7 @@ import numpy as np
 from lpdseg.data.records import Manifest
 from lpdseg.durations import duration
 from lpdseg.errors import CheckpointError
-from lpdseg.evaluate.protocol import Record
+from lpdseg.evaluation.protocol import Record
 from lpdseg.files import write_text
 from lpdseg.insight import figures
 from lpdseg.insight.evidence import class_maps, prototypes_of
@@ -25,7 +25,7 @@ from lpdseg.insight.pictures import (
 )
 from lpdseg.insight.prototypes import view_prototypes
 from lpdseg.insight.sample import Choice, main_class, segment_sample, spread
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import as_yaml, parse_settings
 from lpdseg.tissue import IGNORE, TissueClasses
 from lpdseg.training.metrics import read_metrics
@@ -51,7 +51,7 @@ def write_report(
     - `run`: the folder that `train` wrote.
     - `segmenter`: what segments the patches shown; its gate should be that of one of the records.
     - `data`: where the patches come from.
-    - `records`: figures, see `lpdseg.evaluate.protocol.record`; the first with the gate `predicted` is headlined.
+    - `records`: figures, see `lpdseg.evaluation.protocol.record`; the first with the gate `predicted` is headlined.
     - `split`: whose patches are shown.
     - `images`: how many patches are shown.
     - `seed`: of the sample that the patches are chosen from.

@@ -11,8 +11,8 @@ from jaxtyping import Float, UInt8
 
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
-from lpdseg.evaluate.split import read_labelled
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.evaluation.split import read_labelled
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import IGNORE
 
 _MOST = 120

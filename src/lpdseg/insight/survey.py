@@ -14,14 +14,14 @@ from torch import Tensor
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.data.synthetic import SUBTYPES
 from lpdseg.errors import DataError
-from lpdseg.evaluate.split import read_labelled
+from lpdseg.evaluation.split import read_labelled
 from lpdseg.insight.evidence import prototype_maps, prototypes_of
 from lpdseg.insight.sample import draw, with_masks
 from lpdseg.insight.subtypes import read_subtypes
 from lpdseg.insight.usage import foregrounds, usage
 from lpdseg.losses.diversity import jeffrey_similarity
 from lpdseg.model.prototypes import PrototypeBank
-from lpdseg.segment.segmenter import Segmenter
+from lpdseg.segmenting.segmenter import Segmenter
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lpdseg.ahead import ahead
-from lpdseg.baselines.table import METHODS
+from lpdseg.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
 from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
 from lpdseg.files import write_text
+from lpdseg.methods.table import METHODS
+from lpdseg.methods.task import Task
 from lpdseg.settings import Settings, as_yaml
-from lpdseg.training.base import Task
-from lpdseg.training.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from lpdseg.methods.task import Task
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.prototypes import CosineMap, PrototypeBank
 from lpdseg.settings import TrainSettings
-from lpdseg.training.base import Task
 
 
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdseg.baselines.table import METHODS
+from lpdseg.checkpoint import has_checkpoint, read_state
 from lpdseg.data.composites import Composites, TrainingBatches
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import CheckpointError, DataError
+from lpdseg.methods.table import METHODS
+from lpdseg.methods.task import Task
 from lpdseg.model.encoders import Encoder, build_encoder
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
-from lpdseg.training.base import Task
-from lpdseg.training.checkpoint import has_checkpoint, read_state
 
 _FREE = {"data.workers", "data.cache", "train.log_every", "train.checkpoint_minutes", "predict.batch"}
 """Settings that may change when a run goes on, for they change no parameter."""

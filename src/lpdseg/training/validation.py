@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from lpdseg.data.records import Manifest
-from lpdseg.evaluate.calibration import calibrate
-from lpdseg.evaluate.protocol import Record
-from lpdseg.evaluate.split import LabelledBatch, observe_split, read_labelled, score_split
+from lpdseg.evaluation.calibration import calibrate
+from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.split import LabelledBatch, observe_split, read_labelled, score_split
 from lpdseg.model.network import Network
-from lpdseg.segment.bundle import make_segmenter
-from lpdseg.segment.segmenter import Calibration
+from lpdseg.segmenting.bundle import make_segmenter
+from lpdseg.segmenting.segmenter import Calibration
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 

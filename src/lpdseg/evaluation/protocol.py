@@ -1,0 +1,192 @@
+"""What a figure means and how it is written down: the record of one evaluation, as JSON, CSV and a table.
+
+The keys of a record are public: a list of records is what `lpdseg evaluate` writes. All figures are per cent,
+None where there is none.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from rich.table import Table
+
+from lpdseg.evaluation.bootstrap import Interval, intervals
+from lpdseg.evaluation.confusion import Background, Scores
+from lpdseg.evaluation.image_level import ImageLevelScores
+from lpdseg.files import write_text
+from lpdseg.settings import Gate
+from lpdseg.tissue import TissueClasses
+
+Record = dict[str, Any]
+_FIGURES = ("miou", "mdice", "fwiou", "pixel_accuracy")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What must be said beside a figure; figures of different protocols belong in different tables.
+
+    **Arguments:**
+
+    - `split`: the split's name.
+    - `gate`: which classes an image may show: those `predicted` for it, those of its ground truth (`oracle`,
+      for comparison with published tables only), or all (`none`).
+    - `background`: whether pixels whose truth is background count, see `Background`.
+    - `refine`: what is done to the maps before argmax, such as `none` or `crf`.
+    """
+
+    split: str
+    gate: Gate = "predicted"
+    background: Background = "keep"
+    refine: str = "none"
+
+
+def record(
+    protocol: Protocol,
+    classes: TissueClasses,
+    matrices: Int[np.ndarray, "P n n"],
+    images: int,
+    image_level: ImageLevelScores | None = None,
+    *,
+    patients: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Record:
+    """The figures of one evaluation, ready for JSON.
+
+    **Arguments:**
+
+    - `protocol`: how the masks were made and are counted.
+    - `classes`: n is `classes.channels`.
+    - `matrices`: one confusion matrix per patient, see `sum_by_patient`.
+    - `images`: how many images were compared.
+    - `image_level`: the classes' own figures per image, where they were predicted.
+    - `patients`: their names, in the order of `matrices`.
+    - `resamples`, `seed`: of the bootstrap.
+
+    **Returns:**
+
+    - `split`, `gate`, `background`, `refine`: the protocol.
+    - `images`, `patients`: how many.
+    - `miou`, `mdice`, `fwiou`, `pixel_accuracy`: see `Scores`.
+    - `classes`: `iou` and `dice` by class name.
+    - `background_class`: the same for background, None where it does not count.
+    - `image_level`: `f1`, `auc`, and `classes` with both by name; None where not given.
+    - `interval`: low and high end (95 %) of the four figures, and `classes`; None with fewer than 2 patients.
+    - `confusion`: pixels of the whole split, rows truth, columns prediction.
+    - `by_patient`: the same by patient's name, so that methods can be compared patient by patient; None where
+      names were not given.
+    """
+    tissue = len(classes)
+    confusion = matrices.sum(0)
+    scores = Scores.of(confusion, tissue, protocol.background)
+    spread = intervals(matrices, tissue, protocol.background, resamples=resamples, seed=seed)
+    per_class = [{"iou": _percent(i), "dice": _percent(d)} for i, d in zip(scores.iou, scores.dice, strict=True)]
+    background_counts = classes.background is not None and protocol.background == "keep"
+    return {
+        **asdict(protocol),
+        "images": images,
+        "patients": len(matrices),
+        **{name: _percent(getattr(scores, name)) for name in _FIGURES},
+        "classes": dict(zip(classes.names, per_class, strict=False)),
+        "background_class": per_class[tissue] if background_counts else None,
+        "image_level": None if image_level is None else _image_level(image_level, classes.names),
+        "interval": None
+        if spread is None
+        else {
+            **{name: _percents(getattr(spread, name)) for name in _FIGURES},
+            "classes": {
+                name: {"iou": _percents(spread.iou[c]), "dice": _percents(spread.dice[c])}
+                for c, name in enumerate(classes.names)
+            },
+        },
+        "confusion": confusion.tolist(),
+        "by_patient": None if patients is None else dict(zip(patients, matrices.tolist(), strict=True)),
+    }
+
+
+def write_csv(records: Sequence[Record], path: Path) -> None:
+    """Writes one row per record: the protocol, counts, figures with `_low` and `_high`, then the classes.
+
+    Columns are the union over records, in order of first appearance; a figure that a record lacks is empty.
+
+    **Raises:** `OutputError` where the file cannot be written.
+    """
+    rows = [_row(entry) for entry in records]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def table(records: Sequence[Record]) -> Table:
+    """The records for a terminal: a column each, intervals in brackets; three fit into 80 characters."""
+    names = list(dict.fromkeys(name for entry in records for name in entry["classes"]))
+    title = "per cent [95 % interval over patients]"
+    result = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    result.add_column()
+    for _ in records:
+        result.add_column(justify="right")
+    for key in ("split", "gate", "background", "refine"):
+        result.add_row(key, *(str(entry[key]) for entry in records))
+    result.add_row()
+    for figure, label in (
+        ("miou", "mIoU"),
+        ("mdice", "mDice"),
+        ("fwiou", "FwIoU"),
+        ("pixel_accuracy", "pixels right"),
+    ):
+        result.add_row(label, *(_with_interval(entry, figure) for entry in records))
+    result.add_row()
+    for name in names:
+        result.add_row(f"IoU {name}", *(_text(entry["classes"].get(name, {}).get("iou")) for entry in records))
+    result.add_row("image F1", *(_text((entry["image_level"] or {}).get("f1")) for entry in records))
+    return result
+
+
+def _image_level(scores: ImageLevelScores, names: Sequence[str]) -> Record:
+    return {
+        "f1": _percent(scores.mean_f1),
+        "auc": _percent(scores.mean_auc),
+        "classes": {
+            name: {"f1": _percent(scores.f1[c]), "auc": _percent(scores.auc[c])} for c, name in enumerate(names)
+        },
+    }
+
+
+def _row(entry: Record) -> dict[str, Any]:
+    row = {key: entry[key] for key in ("split", "gate", "background", "refine", "images", "patients")}
+    spread = entry["interval"] or {}
+    for figure in _FIGURES:
+        row[figure] = entry[figure]
+        row[f"{figure}_low"], row[f"{figure}_high"] = spread.get(figure) or (None, None)
+    image_level = entry["image_level"] or {"f1": None, "auc": None, "classes": {}}
+    row["image_f1"], row["image_auc"] = image_level["f1"], image_level["auc"]
+    for group in (entry["classes"], image_level["classes"]):
+        prefix = "" if group is entry["classes"] else "image_"
+        row.update({f"{prefix}{key}_{name}": value for name, kv in group.items() for key, value in kv.items()})
+    return row
+
+
+def _percent(value: float | np.floating[Any] | np.ndarray) -> float | None:
+    return None if math.isnan(value) else round(100 * float(value), 4)
+
+
+def _percents(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [_percent(end) for end in interval]
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _with_interval(entry: Record, figure: str) -> str:
+    ends = (entry["interval"] or {}).get(figure)
+    return _text(entry[figure]) + ("" if ends is None else f" [{_text(ends[0])}, {_text(ends[1])}]")

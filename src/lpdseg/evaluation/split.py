@@ -1,0 +1,147 @@
+"""Scoring a segmenter on a split: one pass of the network, then every gate and background rule from it.
+
+N patches of the split, C classes, n channels (background last).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from lpdseg.data.patches import read_image, read_mask
+from lpdseg.data.records import PatchRecord
+from lpdseg.errors import DataError
+from lpdseg.evaluation.confusion import Background, confusion_matrix, sum_by_patient
+from lpdseg.evaluation.image_level import choose_thresholds, score_images
+from lpdseg.evaluation.protocol import Protocol, Record, record
+from lpdseg.segmenting.segmenter import Evidence, Segmenter
+from lpdseg.tissue import TissueClasses
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Patches of one size: RGB, masks in internal numbering, and whose they are."""
+
+    images: UInt8[Tensor, "B 3 H W"]
+    masks: UInt8[np.ndarray, "B H W"]
+    patients: tuple[str, ...]
+
+    def labels(self, classes: int) -> Bool[Tensor, "B C"]:
+        """The classes that the masks hold: what the oracle gate sees."""
+        held = [[bool((mask == c).any()) for c in range(classes)] for mask in self.masks]
+        return torch.tensor(held)
+
+
+def read_labelled(
+    records: Sequence[PatchRecord], classes: TissueClasses, batch: int, split: str
+) -> list[LabelledBatch]:
+    """Reads the patches of a split that have masks, in batches of equal size.
+
+    **Raises:** `DataError` where none has a mask, or a file cannot be read.
+    """
+    usable = [entry for entry in records if entry.mask is not None]
+    if not usable:
+        raise DataError(f"no patch of the split {split!r} has a mask, so masks cannot be scored; add masks")
+    return [_stack(chunk) for chunk in _chunks(usable, classes, batch)]
+
+
+@dataclass(frozen=True)
+class ObservedSplit:
+    """A split as the network saw it, before any gate."""
+
+    batches: tuple[LabelledBatch, ...]
+    evidence: tuple[Evidence, ...]
+    probabilities: Float[np.ndarray, "N C"]
+    truth: Bool[np.ndarray, "N C"]
+
+    def thresholds(self) -> Float[np.ndarray, " C"]:
+        """The image-level thresholds of maximal F1 on this split."""
+        return choose_thresholds(self.probabilities, self.truth.astype(np.int64))
+
+
+def observe_split(
+    segmenter: Segmenter, batches: Sequence[LabelledBatch], progress: Progress | None = None
+) -> ObservedSplit:
+    """Runs the network once over the split."""
+    evidence = []
+    for done, batch in enumerate(batches):
+        evidence.append(segmenter.observe(batch.images))
+        if progress is not None:
+            progress(done + 1, len(batches))
+    classes = len(segmenter.classes)
+    return ObservedSplit(
+        batches=tuple(batches),
+        evidence=tuple(evidence),
+        probabilities=torch.cat([part.probabilities for part in evidence]).float().cpu().numpy(),
+        truth=torch.cat([batch.labels(classes) for batch in batches]).numpy(),
+    )
+
+
+def score_split(
+    segmenter: Segmenter,
+    observed: ObservedSplit,
+    split: str,
+    backgrounds: Sequence[Background] = ("keep",),
+    progress: Progress | None = None,
+) -> list[Record]:
+    """The record of the split under the segmenter's gate, once per background rule.
+
+    The rules share the masks and differ in what counts.
+    """
+    classes = segmenter.classes
+    matrices: list[np.ndarray] = []
+    patients: list[str] = []
+    pairs = zip(observed.batches, observed.evidence, strict=True)
+    for done, (batch, evidence) in enumerate(pairs):
+        labels = batch.labels(len(classes))
+        masks = segmenter.decide(evidence, batch.images, labels).mask.cpu().numpy()
+        matrices += [
+            confusion_matrix(truth, mask, classes.channels) for truth, mask in zip(batch.masks, masks, strict=True)
+        ]
+        patients += batch.patients
+        if progress is not None:
+            progress(done + 1, len(observed.batches))
+    names, by_patient = sum_by_patient(np.stack(matrices), patients)
+    thresholds = segmenter.calibration.thresholds.cpu().numpy()
+    image_level = score_images(observed.probabilities, observed.truth.astype(np.int64), thresholds)
+    settings = segmenter.settings
+    return [
+        record(
+            Protocol(split, settings.gate, background, settings.refine),
+            classes,
+            by_patient,
+            len(patients),
+            image_level,
+            patients=names,
+        )
+        for background in backgrounds
+    ]
+
+
+def _chunks(
+    records: Sequence[PatchRecord], classes: TissueClasses, batch: int
+) -> Iterator[list[tuple[np.ndarray, np.ndarray, str]]]:
+    def read(entry: PatchRecord) -> tuple[np.ndarray, np.ndarray, str]:
+        image = read_image(entry.path)
+        assert entry.mask is not None
+        return image, read_mask(entry.mask, classes, image.shape[:2]), entry.patient
+
+    for _, group in groupby(map(read, records), key=lambda item: item[0].shape):
+        items = list(group)
+        for first in range(0, len(items), batch):
+            yield items[first : first + batch]
+
+
+def _stack(items: list[tuple[np.ndarray, np.ndarray, str]]) -> LabelledBatch:
+    images = np.stack([image.transpose(2, 0, 1) for image, _, _ in items])
+    return LabelledBatch(
+        torch.from_numpy(images),
+        np.stack([mask for _, mask, _ in items]),
+        tuple(patient for _, _, patient in items),
+    )

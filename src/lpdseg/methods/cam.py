@@ -1,0 +1,98 @@
+"""Class activation maps: what weak supervision has without prototypes (Zhou et al., CVPR 2016).
+
+B images, C classes; scale l has C_l channels on H_l x W_l pixels.
+"""
+
+from collections.abc import Collection
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lpdseg.losses.classification import classification_loss
+from lpdseg.maps.merge import ImageMerge, Merge
+from lpdseg.methods.task import Task, as_pixels, check_scales, global_mean
+from lpdseg.model.encoders import Encoder
+from lpdseg.model.network import Network, Reading
+from lpdseg.settings import Settings
+from lpdseg.tissue import TissueClasses
+
+
+class CamNetwork(Network):
+    """One linear classifier of the pixels per scale; an image's logits are its means over the pixels.
+
+    Pooling and a linear classifier commute, so this is the class activation map of the pooled classifier, and its
+    mean is exactly the logit that is trained. For the same reason Grad-CAM (Selvaraju et al., ICCV 2017) of a
+    scale's logit is this map up to the bias and a factor, and needs no setting of its own.
+
+    **Arguments:**
+
+    - `levels`: the scales that have a classifier.
+    """
+
+    def __init__(self, encoder: Encoder, classes: int, levels: Collection[int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifiers = nn.ModuleDict(
+            {str(level): nn.Conv2d(encoder.widths[level], classes, 1) for level in sorted(levels)}
+        )
+
+    @property
+    def has_head(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def has_maps(self) -> bool:
+        """Always."""
+        return True
+
+    def read(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        levels: Collection[int],
+        merge: Merge,
+        image_merge: ImageMerge,
+        dense: bool = False,
+    ) -> Reading:
+        """See `Network.read`."""
+        del merge, image_merge, dense
+        features = self.encoder(images)
+        maps = {level: self.classifiers[str(level)](features[level]).float() for level in sorted(levels)}
+        return Reading(maps, {level: values.mean((2, 3)) for level, values in maps.items()})
+
+
+class CamTask(Task):
+    """The classification loss of method §2 on the maps' means; other losses' settings are not used."""
+
+    model: CamNetwork
+
+    def __init__(self, model: CamNetwork, scale_weights: tuple[float, ...]) -> None:
+        super().__init__(model)
+        self.weights = {level: weight for level, weight in enumerate(scale_weights) if weight > 0}
+
+    def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
+        """See `Task.forward`."""
+        del done
+        logits = self.model.read(as_pixels(batch["image"]), self.weights, "mean", "mean").logits
+        weights = list(self.weights.values())
+        term = classification_loss([logits[level] for level in self.weights], batch["labels"], weights)
+        loss = global_mean(term)
+        return {"loss": loss, "classification": loss}
+
+
+def network(encoder: Encoder, settings: Settings, classes: int) -> CamNetwork:
+    """A classifier at every scale that is supervised or read by prediction.
+
+    **Raises:** `SettingsError` for weights of another number of scales.
+    """
+    check_scales(settings.loss.scale_weights, len(encoder.widths))
+    pairs = zip(settings.loss.scale_weights, settings.predict.fusion, strict=True)
+    return CamNetwork(encoder, classes, [level for level, pair in enumerate(pairs) if max(pair) > 0])
+
+
+def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> CamTask:
+    """The network, to be trained with `loss.scale_weights`.
+
+    **Raises:** `SettingsError`.
+    """
+    return CamTask(network(encoder, settings, len(classes)), settings.loss.scale_weights)

@@ -1,0 +1,141 @@
+"""From a run's folder to a segmenter: architecture, classes, thresholds and weights in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lpdseg.checkpoint import read_state, read_tensors
+from lpdseg.data.records import content_digest
+from lpdseg.errors import CheckpointError
+from lpdseg.methods.table import METHODS
+from lpdseg.model.device import bfloat16_pays, pick_device
+from lpdseg.model.encoders import Encoder
+from lpdseg.model.network import Network
+from lpdseg.model.runtime import Backend
+from lpdseg.segmenting.backends import backend_device, with_backend
+from lpdseg.segmenting.segmenter import Calibration, Segmenter
+from lpdseg.settings import Settings, change_section, parse_settings
+from lpdseg.tissue import TissueClasses
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The patches that a run has learnt from, as far as it knows.
+
+    - `mpp`: microns per pixel; None where the data did not say.
+    - `patch`: (H, W) in pixels; None in runs that were made before it was kept.
+    """
+
+    mpp: float | None
+    patch: tuple[int, int] | None
+
+
+def trained_on(run: Path, checkpoint: str = "best") -> TrainedOn:
+    """What a run's patches were like.
+
+    **Raises:** `CheckpointError` where there is no such checkpoint.
+    """
+    state = read_state(run, checkpoint)
+    mpp, patch = state.get("mpp"), state.get("patch")
+    return TrainedOn(None if mpp is None else float(mpp), None if patch is None else (int(patch[0]), int(patch[1])))
+
+
+def model_tensors(tensors: dict[str, Tensor], part: str = "model") -> dict[str, Tensor]:
+    """One network's share of a training checkpoint's tensors: by default the one that prediction needs."""
+    start = f"{part}."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def load_segmenter(
+    run: Path, checkpoint: str = "best", device: str = "auto", backend: Backend = "torch", **changes: Any
+) -> Segmenter:
+    """Reads a trained run.
+
+    **Arguments:**
+
+    - `run`: the folder that `train` wrote.
+    - `checkpoint`: `best` or `last`.
+    - `device`: see `pick_device`.
+    - `backend`: what computes the network, see `with_backend`.
+    - `changes`: prediction settings to use instead of the run's own, for instance `refine="none"`.
+
+    **Raises:** `CheckpointError` where the folder holds no such checkpoint or it is damaged; for other backends
+    than PyTorch as `with_backend`.
+    """
+    device = backend_device(backend, device)
+    if not run.is_dir():
+        raise CheckpointError(f"{run} is no folder; name the folder that `lpdseg train --out` wrote")
+    state = read_state(run, checkpoint)
+    settings = parse_settings(state["settings"], source=str(run))
+    classes = TissueClasses.from_dict(state["classes"])
+    model = METHODS[settings.method].network(Encoder.from_config(state["encoder"]), settings, len(classes))
+    _fill(model, model_tensors(read_tensors(run, state, "weights")), run, device)
+    calibration = Calibration(torch.tensor(state["thresholds"]), torch.tensor(state["offsets"]))
+    segmenter = make_segmenter(model, classes, settings, calibration)
+    segmenter = segmenter.with_settings(**changes) if changes else segmenter
+    return (
+        with_backend(segmenter, backend, run, weights_digest(run, checkpoint)) if backend != "torch" else segmenter
+    )
+
+
+def load_prototypes(run: Path, checkpoint: str = "best", device: str = "auto") -> Segmenter:
+    """As `load_segmenter`, around the network that holds the run's prototypes.
+
+    It is another one only for a method of two stages, of which the first has them: it segments by its maps, with
+    thresholds of 0.5, for nothing was chosen for it.
+
+    **Raises:** `CheckpointError` as `load_segmenter`.
+    """
+    segmenter = load_segmenter(run, checkpoint, device)
+    state = read_state(run, checkpoint)
+    settings = parse_settings(state["settings"], source=str(run))
+    first_stage = METHODS[settings.method].first_stage
+    if first_stage is None:
+        return segmenter
+    weights = model_tensors(read_tensors(run, state, "weights"), "classifier")
+    classes, width = segmenter.classes, weights["bank.weight"].shape[1]
+    model = first_stage(Encoder.from_config(state["encoder"]), settings, len(classes), width)
+    _fill(model, weights, run, device)
+    settings = settings.model_copy(
+        update={"predict": change_section(settings.predict, {"source": "maps"}, "predict")}
+    )
+    return make_segmenter(model, classes, settings, Calibration.plain(len(classes)))
+
+
+def _fill(model: Network, weights: dict[str, Tensor], run: Path, device: str) -> None:
+    """Puts trained weights into a network, and it where it shall run."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"the weights in {run} do not fit its settings: {first}") from error
+    placed: Any = model
+    placed.to(pick_device(device), memory_format=torch.channels_last).eval()
+
+
+def weights_digest(run: Path, checkpoint: str = "best") -> str:
+    """SHA-256 of a checkpoint's weights file, as hex digits: tells which model made a result.
+
+    **Raises:** `CheckpointError` where there is no such checkpoint, `DataError` where its file is gone.
+    """
+    return content_digest(run / "checkpoints" / read_state(run, checkpoint)["files"]["weights"])
+
+
+def make_segmenter(
+    model: Network, classes: TissueClasses, settings: Settings, calibration: Calibration
+) -> Segmenter:
+    """A segmenter around a model in memory."""
+    device = model.device
+    wanted = settings.train.precision
+    return Segmenter(
+        model,
+        classes,
+        settings.predict,
+        calibration,
+        settings.loss.scale_weights,
+        settings.model.merge,
+        autocast=wanted == "bf16-mixed" or (wanted == "auto" and bfloat16_pays(device)),
+    )

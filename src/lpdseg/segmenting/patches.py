@@ -1,0 +1,148 @@
+"""Many image files → their segmentations: which files, in batches that fit in memory.
+
+B images of one size, H x W pixels; n channels (background last).
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import NoReturn
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lpdseg.data.patches import IMAGE_SUFFIXES, read_image
+from lpdseg.errors import DataError
+from lpdseg.segmenting.memory import if_it_fits
+from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image to segment, and its place below the input that it was found in, without suffix."""
+
+    path: Path
+    place: PurePath
+
+
+def find_images(inputs: Sequence[Path], *, recurse: bool = True, leave_out: Sequence[Path] = ()) -> list[ImageFile]:
+    """The images that `inputs` name: files as they are, folders by their images in sorted order.
+
+    **Arguments:**
+
+    - `recurse`: look into folders below as well. Hidden files and folders are passed over.
+    - `leave_out`: folders whose files do not count, such as one for results inside an input.
+
+    **Raises:** `DataError` for an input that does not exist, a folder that cannot be read or has no images, and two
+    images whose results would have the same name.
+    """
+    apart = {folder.resolve() for folder in leave_out}
+    found = [image for source in inputs for image in _images_of(source, recurse, apart)]
+    by_place: dict[PurePath, Path] = {}
+    for image in found:
+        other = by_place.setdefault(image.place, image.path)
+        if other != image.path:
+            raise DataError(
+                f"{other} and {image.path} would both become {image.place}.png; rename one, or segment them into "
+                "different folders"
+            )
+    return [ImageFile(path, place) for place, path in by_place.items()]
+
+
+def segment_files(
+    segmenter: Segmenter,
+    paths: Iterable[Path],
+    *,
+    batch: int | None = None,
+    on_error: Callable[[DataError], None] | None = None,
+) -> Iterator[tuple[Path, Segmentation]]:
+    """Segments image files one after another, in the order given.
+
+    Neighbours of equal size share a batch. Where a batch does not fit in memory it is halved, for good.
+
+    **Arguments:**
+
+    - `batch`: images at once; by default the segmenter's setting.
+    - `on_error`: told of an image that cannot be read or is too large, which then is passed over; without it the
+      error is raised.
+
+    **Raises:** `DataError`.
+    """
+    most = batch or segmenter.settings.batch
+
+    def refuse(error: DataError) -> None:
+        if on_error is None:
+            raise error
+        on_error(error)
+
+    waiting: list[tuple[Path, UInt8[np.ndarray, "H W 3"]]] = []
+    for path, image in _readable(paths, refuse):
+        if waiting and (len(waiting) == most or image.shape != waiting[0][1].shape):
+            most = yield from _segment_some(segmenter, waiting, most, refuse)
+            waiting = []
+        waiting.append((path, image))
+    yield from _segment_some(segmenter, waiting, most, refuse)
+
+
+def _images_of(source: Path, recurse: bool, apart: set[Path]) -> list[ImageFile]:
+    if source.is_file():
+        return [ImageFile(source, PurePath(source.stem))]
+    if not source.is_dir():
+        raise DataError(f"{source} does not exist; give an image or a folder of images")
+    paths = []
+    for folder, below, names in os.walk(source, onerror=_refuse_folder):
+        here = Path(folder)
+        kept = [name for name in below if not name.startswith(".") and (here / name).resolve() not in apart]
+        below[:] = sorted(kept) if recurse else []
+        paths += [here / name for name in names if not name.startswith(".")]
+    images = sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise DataError(f"{source} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder that does")
+    return [ImageFile(path, path.relative_to(source).with_suffix("")) for path in images]
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise DataError(
+        f"{error.filename} cannot be read ({error.strerror}); change its rights or leave it out"
+    ) from error
+
+
+def _readable(
+    paths: Iterable[Path], refuse: Callable[[DataError], None]
+) -> Iterator[tuple[Path, UInt8[np.ndarray, "H W 3"]]]:
+    for path in paths:
+        try:
+            image = read_image(path)
+        except DataError as error:
+            refuse(error)
+        else:
+            yield path, image
+
+
+def _segment_some(
+    segmenter: Segmenter,
+    waiting: list[tuple[Path, UInt8[np.ndarray, "H W 3"]]],
+    most: int,
+    refuse: Callable[[DataError], None],
+) -> Generator[tuple[Path, Segmentation], None, int]:
+    """Segments images of one size, at most `most` at once; returns how many fitted at once."""
+    first = 0
+    while first < len(waiting):
+        some = waiting[first : first + most]
+        results = if_it_fits(segmenter.segment_batch, np.stack([image for _, image in some]))
+        if results is not None:
+            first += len(some)
+            yield from zip((path for path, _ in some), results, strict=True)
+        elif len(some) > 1:
+            most = len(some) // 2
+        else:
+            path, image = some[0]
+            first += 1
+            refuse(
+                DataError(
+                    f"{path} ({image.shape[1]} x {image.shape[0]} pixels) does not fit in memory even alone; "
+                    "cut it into smaller patches"
+                )
+            )
+    return most

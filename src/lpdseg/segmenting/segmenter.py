@@ -1,0 +1,290 @@
+"""A trained model as a segmenter: images in, masks, probabilities and scores out (method §4).
+
+B images, C classes, n = C or C + 1 channels (background last), H x W pixels; scale l has H_l x W_l pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from lpdseg.errors import DataError, SettingsError
+from lpdseg.maps.background import with_background
+from lpdseg.maps.crf import dense_crf
+from lpdseg.maps.fuse import activation, fuse_scales
+from lpdseg.maps.gate import open_gate
+from lpdseg.maps.labelling import gated_logits, likeliest
+from lpdseg.maps.merge import ImageMerge
+from lpdseg.maps.pad import pad_to_stride
+from lpdseg.model.network import Network, Reading, Wanted
+from lpdseg.segmenting.views import make_views, mean_of_views
+from lpdseg.settings import PredictSettings, change_section
+from lpdseg.tissue import TissueClasses
+
+_SMALLEST = 1e-6
+"""Probabilities below it count as it: an open class can always be chosen."""
+
+_SPOT = 3
+"""Side in pixels of the finest scale over which dense probabilities are averaged for the image-level one."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the network says of a batch, before any gate: small, so that a whole split fits in memory.
+
+    - `activations`: per scale, B x C x H_l x W_l in [0, 1], mean over the views.
+    - `probabilities`: image-level, B x C.
+    - `size`, `padded`: (H, W) of the images, and of what the network saw.
+    """
+
+    activations: dict[int, Float[Tensor, "B C H_l W_l"]]
+    probabilities: Float[Tensor, "B C"]
+    size: tuple[int, int]
+    padded: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was chosen on validation masks, per class.
+
+    - `thresholds`: of the image-level probability.
+    - `offsets`: added to the class's logit at every pixel.
+    """
+
+    thresholds: Float[Tensor, " C"]
+    offsets: Float[Tensor, " C"]
+
+    @classmethod
+    def plain(cls, classes: int) -> "Calibration":
+        """Thresholds of 0.5 and no offsets."""
+        return cls(torch.full((classes,), 0.5), torch.zeros(classes))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A batch, segmented.
+
+    - `mask`: internal indices, background C.
+    - `probabilities`: per pixel, sum 1 over the channels.
+    - `scores`: per class in [0, 1], before gate and refinement.
+    - `gate`: the classes that could appear.
+    """
+
+    mask: UInt8[Tensor, "B H W"]
+    probabilities: Float[Tensor, "B n H W"]
+    scores: Float[Tensor, "B C H W"]
+    gate: Bool[Tensor, "B C"]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """One image, segmented, as numpy arrays.
+
+    - `mask`: values as on disk for these classes.
+    - `probabilities`: channel order is `classes.channel_names`.
+    - `scores`: per class in [0, 1].
+    - `image_probabilities`: that each class is in the image.
+    """
+
+    mask: UInt8[np.ndarray, "H W"]
+    probabilities: Float[np.ndarray, "n H W"]
+    scores: Float[np.ndarray, "C H W"]
+    image_probabilities: Float[np.ndarray, " C"]
+
+
+class Segmenter:
+    """Everything that turns images into masks.
+
+    **Arguments:**
+
+    - `model`: in evaluation mode.
+    - `settings`: source, views, merge, gate, fusion, background, refinement.
+    - `calibration`: thresholds and offsets per class.
+    - `level_weights`: of each scale in the image-level probability (the loss's scale weights).
+    - `train_merge`: how prototypes were merged into classes for the image-level loss.
+    - `autocast`: run the network in bfloat16.
+    """
+
+    def __init__(
+        self,
+        model: Network,
+        classes: TissueClasses,
+        settings: PredictSettings,
+        calibration: Calibration,
+        level_weights: Sequence[float],
+        train_merge: ImageMerge,
+        autocast: bool = False,
+    ) -> None:
+        if len(settings.fusion) != model.scales:
+            raise SettingsError(
+                f"predict.fusion has {len(settings.fusion)} weights but the encoder {model.scales} scales"
+            )
+        if settings.background != "none" and classes.background is None:
+            settings = settings.model_copy(update={"background": "none"})
+        self.model, self.classes, self.settings = model, classes, settings
+        self.calibration, self.level_weights = calibration, tuple(level_weights)
+        self.train_merge, self.autocast = train_merge, autocast
+        if settings.source == "head" and not model.has_head:
+            raise SettingsError("predict.source = 'head' needs a segmentation head, which this model does not have")
+        if settings.source == "maps" and not model.has_maps:
+            raise SettingsError(
+                "predict.source = 'maps' needs class maps, which this method does not have; use head"
+            )
+        self.by_head = model.has_head if settings.source == "auto" else settings.source == "head"
+        self.fusion = {level: weight for level, weight in enumerate(settings.fusion) if weight > 0}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the network is asked for."""
+        weighted = {level for level, weight in enumerate(self.level_weights) if weight > 0}
+        levels = weighted if self.by_head else weighted | set(self.fusion)
+        return Wanted(tuple(sorted(levels)), self.settings.merge, self.train_merge, self.by_head)
+
+    @torch.inference_mode()
+    def observe(self, images: UInt8[Tensor, "B 3 H W"]) -> Evidence:
+        """Runs the network on all views of a batch."""
+        size = (images.shape[-2], images.shape[-1])
+        pixels = pad_to_stride(_to_unit(images, self.device), self.model.stride)
+        views, by_head = self.settings.views, self.by_head
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            reading = self.model.read(make_views(pixels, views), *astuple(self.wanted))
+        if by_head:
+            assert reading.dense is not None
+            activations = {0: mean_of_views(reading.dense.float().softmax(1), views)}
+        else:
+            activations = {level: mean_of_views(activation(reading.maps[level]), views) for level in self.fusion}
+        probabilities = torch.stack(self._image_level(reading).chunk(len(views))).mean(0)
+        return Evidence(activations, probabilities, size, (pixels.shape[-2], pixels.shape[-1]))
+
+    def _image_level(self, reading: Reading) -> Float[Tensor, "VB C"]:
+        """Weighted mean of the scales' logits; a network of dense logits alone says what its surest spot says."""
+        if not reading.logits:
+            assert reading.dense is not None
+            return F.avg_pool2d(reading.dense.float().softmax(1), _SPOT, stride=1).amax((2, 3))
+        weights = {level: self.level_weights[level] for level in reading.logits if self.level_weights[level] > 0}
+        total = sum(weights.values())
+        logits = torch.stack([reading.logits[level] * (weight / total) for level, weight in weights.items()]).sum(0)
+        return logits.sigmoid()
+
+    @torch.inference_mode()
+    def decide(
+        self,
+        evidence: Evidence,
+        images: UInt8[Tensor, "B 3 H W"],
+        labels: Bool[Tensor, "B C"] | None = None,
+    ) -> Prediction:
+        """Gate, fusion, background, refinement, argmax."""
+        settings = self.settings
+        scores = self.fuse(evidence)
+        gate = open_gate(
+            settings.gate,
+            evidence.probabilities,
+            self.calibration.thresholds.to(scores.device),
+            None if labels is None else labels.to(scores.device),
+            may_be_empty=settings.background == "power",
+        )
+        probabilities = self.logits(scores, gate, images).softmax(1)
+        if settings.refine == "crf":
+            forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
+            unary = -probabilities.clamp(min=1e-8).log()
+            unary[:, : len(self.classes)].masked_fill_(forbidden, torch.inf)
+            probabilities = dense_crf(unary, images.to(scores.device), **settings.crf.model_dump())
+        mask = likeliest(probabilities).to(torch.uint8)
+        return Prediction(mask, probabilities, scores, gate)
+
+    def fuse(self, evidence: Evidence) -> Float[Tensor, "B C H W"]:
+        """Class scores in [0, 1] at the size of the images."""
+        height, width = evidence.size
+        fusion = {0: 1.0} if self.by_head else self.fusion
+        return fuse_scales(evidence.activations, fusion, evidence.padded)[..., :height, :width]
+
+    @torch.inference_mode()
+    def logits(
+        self, scores: Float[Tensor, "B C H W"], gate: Bool[Tensor, "B C"], images: UInt8[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B n H W"]:
+        """Logits of the classes that pass the gate, and of background where it has a score; the others are −inf.
+
+        Scores of class maps are divided by the temperature; those of a head are probabilities, whose logarithm
+        is taken.
+        """
+        settings = self.settings
+        weighed, background = with_background(
+            settings.background, scores, gate, _to_unit(images, scores.device), settings.background_power
+        )
+        if self.by_head:
+            weighed = weighed.clamp(min=_SMALLEST).log()
+            background = None if background is None else background.clamp(min=_SMALLEST).log()
+        else:
+            weighed = weighed / settings.temperature
+            background = None if background is None else background / settings.temperature
+        offsets = self.calibration.offsets.to(scores.device)[:, None, None]
+        return gated_logits(weighed + offsets, gate, background)
+
+    def segment(self, image: UInt8[np.ndarray, "H W 3"]) -> Segmentation:
+        """Segments one 8-bit RGB image of any size.
+
+        **Raises:** `DataError` for an array of another kind; `SettingsError` for the oracle gate, which needs
+        ground truth.
+        """
+        fits = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3
+        if not fits or image.shape[2] != 3 or 0 in image.shape:
+            got = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise DataError(f"segment needs an 8-bit RGB array, H x W x 3; got {got}")
+        return self.segment_batch(image[None])[0]
+
+    def segment_batch(self, images: UInt8[np.ndarray, "B H W 3"]) -> list[Segmentation]:
+        """Segments RGB images of one size at once.
+
+        **Raises:** `SettingsError` for the oracle gate.
+        """
+        batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+        evidence = self.observe(batch)
+        prediction = self.decide(evidence, batch)
+        masks = self.classes.to_disk()[prediction.mask.cpu().numpy()]
+        probabilities, scores, image_level = (
+            values.float().cpu().numpy()
+            for values in (prediction.probabilities, prediction.scores, evidence.probabilities)
+        )
+        return [Segmentation(*arrays) for arrays in zip(masks, probabilities, scores, image_level, strict=True)]
+
+    def with_settings(self, **changes: object) -> "Segmenter":
+        """The same model with other prediction settings, for instance `gate="oracle"`.
+
+        **Raises:** `SettingsError` for a setting or value that does not exist.
+        """
+        settings = change_section(self.settings, changes, "predict")
+        return self._like(settings, self.calibration)
+
+    def calibrated(self, calibration: Calibration) -> "Segmenter":
+        """The same model with other thresholds and offsets."""
+        return self._like(self.settings, calibration)
+
+    def computed_by(self, model: Network) -> "Segmenter":
+        """The same with another network, such as its own in another runtime."""
+        return self._like(self.settings, self.calibration, model)
+
+    def _like(
+        self, settings: PredictSettings, calibration: Calibration, model: Network | None = None
+    ) -> "Segmenter":
+        return Segmenter(
+            self.model if model is None else model,
+            self.classes,
+            settings,
+            calibration,
+            self.level_weights,
+            self.train_merge,
+            self.autocast,
+        )
+
+
+def _to_unit(images: UInt8[Tensor, "B 3 H W"], device: torch.device) -> Float[Tensor, "B 3 H W"]:
+    return images.to(device).float().div(255)

@@ -1,0 +1,119 @@
+"""One slide: strips of an engine → labels, and probabilities where they are wanted, row by row.
+
+n channels; bands of h rows; W is the slide's width.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+
+from lpdseg.maps.labelling import likeliest
+from lpdseg.segmenting.slides.blend import Band, Blender, column_blocks
+from lpdseg.segmenting.slides.engine import Engine, Job, Strip
+from lpdseg.segmenting.slides.labels import LabelFile
+from lpdseg.segmenting.slides.meter import Meter, Pace
+from lpdseg.segmenting.slides.rows import RowBlocks
+from lpdseg.slides.tissue_mask import TissueMask
+
+_STORED_ROWS = 512
+"""As high as the chunks of `lpdseg.export.ome_zarr`, so that none is written twice."""
+
+
+@runtime_checkable
+class RowStore(Protocol):
+    """Takes rows of probabilities; see `lpdseg.export.ome_zarr.ProbabilityStore`."""
+
+    def write_rows(self, top: int, probabilities: UInt8[np.ndarray, "n h W"]) -> None:
+        """Rows from `top` on; 255 stands for 1."""
+        ...
+
+
+def stream_labels(
+    engine: Engine,
+    job: Job,
+    size: tuple[int, int],
+    labels: LabelFile,
+    *,
+    classes: int,
+    background: bool,
+    tissue: TissueMask | None = None,
+    store: RowStore | None = None,
+    progress: Callable[[Pace], None] | None = None,
+) -> Pace:
+    """Computes a slide.
+
+    What holds no window has the label `classes`, and the probability 1 of background where there is such a channel.
+
+    **Arguments:**
+
+    - `size`: (W, H) of the slide at the model's resolution.
+    - `labels`: gets internal class indices; `classes` stands for background.
+    - `classes`, `background`: how many channels are classes, and whether another follows that is background.
+    - `tissue`: gives glass the label of background, pixel by pixel, where the model knows none.
+    - `store`: gets probabilities.
+    - `progress`: told after each segment.
+
+    **Returns:** the pace of the whole slide.
+
+    **Raises:** `DataError` where the slide cannot be read, or a window does not fit in memory; `OSError` where the
+    disk is full.
+    """
+    meter = Meter(sum(len(segment.lefts) for segment in job.segments))
+
+    def counted(strips: Iterator[Strip]) -> Iterator[Strip]:
+        for strip in strips:
+            yield strip
+            pace = meter.add(len(strip.segment.lefts), strip.waited, strip.busy)
+            if progress is not None:
+                progress(pace)
+
+    kept = None if store is None else RowBlocks(store.write_rows, _STORED_ROWS, size[1])
+    blender = Blender(size, classes + background, job.weights)
+    with closing(engine.strips(job)) as strips:  # nothing is computed any more once a slide has failed
+        for band in blender.bands(counted(strips)):
+            found = band_labels(band, classes)
+            if tissue is not None:
+                for block in band.columns:
+                    found[:, block][~tissue_part(tissue, band.y, len(found), block)] = classes
+            labels.append(found)
+            if kept is not None:
+                kept.append(band_probabilities(band, background))
+    return meter.pace()
+
+
+def band_labels(band: Band, classes: int) -> UInt8[np.ndarray, "h W"]:
+    """The likeliest channel of each pixel, the first of equals; `classes` where nothing was computed."""
+    height, width = band.weights.shape
+    labels = np.full((height, width), classes, np.uint8)
+    for block in column_blocks(band.columns, height):
+        best = likeliest(torch.from_numpy(band.sums[None, :, :, block]))[0].numpy()
+        np.copyto(labels[:, block], best.astype(np.uint8), where=band.weights[:, block] > 0)
+    return labels
+
+
+def band_probabilities(band: Band, background: bool) -> UInt8[np.ndarray, "n h W"]:
+    """Probabilities, 255 for 1; where nothing was computed 0, or 1 of the last channel where that is background."""
+    channels, height, width = band.sums.shape
+    rows = np.zeros((channels, height, width), np.uint8)
+    if background:
+        rows[-1] = 255
+    for block in column_blocks(band.columns, height * channels):
+        weights = band.weights[:, block]
+        found = weights > 0
+        mean = np.divide(band.sums[:, :, block], weights, where=found, out=np.zeros_like(band.sums[:, :, block]))
+        np.copyto(rows[:, :, block], np.rint(mean * 255).astype(np.uint8), where=found)
+    return rows
+
+
+def tissue_part(tissue: TissueMask, y: int, rows: int, columns: slice) -> Bool[np.ndarray, "h w"]:
+    """Which pixels of the slide, from row `y` on, the mask takes for tissue: by its pixel around their centres."""
+    height_of_mask, width_of_mask = tissue.found.shape
+    down = ((np.arange(y, y + rows) + 0.5) / tissue.scale[1]).astype(np.intp).clip(max=height_of_mask - 1)
+    places = np.arange(columns.start, columns.stop) + 0.5
+    across = (places / tissue.scale[0]).astype(np.intp).clip(max=width_of_mask - 1)
+    shown: Bool[np.ndarray, "h w"] = tissue.found[np.ix_(down, across)]
+    return shown

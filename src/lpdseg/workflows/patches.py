@@ -1,0 +1,141 @@
+"""A folder of images → a folder of masks, with a record of how they were made."""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from torch import Tensor
+
+from lpdseg.data.patches import check_image, read_image
+from lpdseg.errors import DataError
+from lpdseg.export.masks import area_shares, write_mask, write_overlay, write_probabilities
+from lpdseg.files import write_json, write_text
+from lpdseg.segmenting.patches import ImageFile, segment_files
+from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export_patches` wrote.
+
+    - `written`: images with a mask.
+    - `skipped`: one sentence for each image without.
+    - `shares`: mean area share of each class over the images, in 0..1.
+    """
+
+    written: int
+    skipped: tuple[str, ...]
+    shares: dict[str, float]
+
+
+@dataclass
+class _Summary:
+    """Rows of `summary.csv`."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, image: Path, place: PurePath, segmentation: Segmentation, segmenter: Segmenter) -> None:
+        classes = segmenter.classes
+        shares = area_shares(segmentation.mask, classes)
+        found = zip(classes.names, segmentation.image_probabilities, strict=True)
+        self.rows.append(
+            {"image": str(image), "mask": str(_named("masks", place, ".png"))}
+            | {f"share_{name}": round(share, 6) for name, share in shares.items()}
+            | {f"probability_{name}": round(float(value), 6) for name, value in found}
+        )
+
+    def as_csv(self) -> str:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[0]) if self.rows else ["image", "mask"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+    def shares(self) -> dict[str, float]:
+        names = [name for name in (self.rows[0] if self.rows else ()) if name.startswith("share_")]
+        return {name.removeprefix("share_"): sum(row[name] for row in self.rows) / len(self.rows) for name in names}
+
+
+def export_patches(
+    segmenter: Segmenter,
+    images: list[ImageFile],
+    out: Path,
+    *,
+    probabilities: bool = False,
+    overlays: bool = False,
+    skip_bad: bool = False,
+    batch: int | None = None,
+    described: dict[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Segments images and writes what is asked for below `out`, in the folders that the images had:
+
+    - `masks/`: palette PNGs; `probabilities/`: npz; `overlays/`: PNGs; see `lpdseg.export.masks`.
+    - `summary.csv`: per image the area share of each class (0..1) and the probability that the image holds it.
+    - `segment.json`: settings, thresholds and counts, and `described`.
+
+    Every file is whole or not there. The two summaries are written last.
+
+    **Arguments:**
+
+    - `images`: see `find_images`.
+    - `skip_bad`: pass over images that cannot be read. Otherwise all headers are read before anything is written,
+      and what they tell, or damaged pixels later, is an error.
+    - `batch`: images at once; halved where they do not fit in memory.
+    - `progress`: called with (done, total) after each image, also after one that was passed over.
+
+    **Raises:** `DataError` for an image that cannot be read; `OutputError`.
+    """
+    places = {image.path: image.place for image in images}
+    if not skip_bad:
+        for path in places:
+            check_image(path)
+    summary, skipped = _Summary(), list[str]()
+
+    def tell() -> None:
+        if progress is not None:
+            progress(len(summary.rows) + len(skipped), len(images))
+
+    def skip(error: DataError) -> None:
+        skipped.append(str(error))
+        tell()
+
+    done = segment_files(segmenter, places, batch=batch, on_error=skip if skip_bad else None)
+    for path, segmentation in done:
+        place = places[path]
+        write_mask(out / _named("masks", place, ".png"), segmentation.mask, segmenter.classes)
+        if probabilities:
+            write_probabilities(out / _named("probabilities", place, ".npz"), segmentation, segmenter.classes)
+        if overlays:
+            picture = out / _named("overlays", place, ".png")
+            write_overlay(picture, read_image(path), segmentation.mask, segmenter.classes)
+        summary.add(path, place, segmentation, segmenter)
+        tell()
+    write_text(out / "summary.csv", summary.as_csv())
+    write_json(
+        out / "segment.json",
+        {
+            **(described or {}),
+            "classes": segmenter.classes.as_dict(),
+            "predict": segmenter.settings.model_dump(mode="json"),
+            "thresholds": _by_class(segmenter, segmenter.calibration.thresholds),
+            "offsets": _by_class(segmenter, segmenter.calibration.offsets),
+            "device": str(segmenter.device),
+            "images": len(images),
+            "segmented": len(summary.rows),
+            "skipped": skipped,
+        },
+    )
+    return Exported(len(summary.rows), tuple(skipped), summary.shares())
+
+
+def _named(folder: str, place: PurePath, suffix: str) -> Path:
+    """Not `with_suffix`: a stem may hold points of its own, as in `MPP-0.2500`."""
+    return Path(folder, place.parent, place.name + suffix)
+
+
+def _by_class(segmenter: Segmenter, values: Tensor) -> dict[str, float]:
+    return dict(zip(segmenter.classes.names, values.tolist(), strict=True))

@@ -1,0 +1,236 @@
+"""One slide: kept where its outputs are still true, else segmented and written."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from lpdseg.errors import LpdsegError, OutputError
+from lpdseg.export.areas import ClassArea, class_areas
+from lpdseg.export.ome_zarr import probability_store
+from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.segmenting.slides.engine import Engine, Job
+from lpdseg.segmenting.slides.labels import LabelFile
+from lpdseg.segmenting.slides.meter import Pace
+from lpdseg.segmenting.slides.plan import plan_segments
+from lpdseg.segmenting.slides.stream import RowStore, stream_labels
+from lpdseg.segmenting.slides.view import SlideSource
+from lpdseg.segmenting.slides.window_model import channel_names
+from lpdseg.slides.at_mpp import AtMpp
+from lpdseg.slides.grid import Grid
+from lpdseg.slides.label_map import LabelMap
+from lpdseg.slides.mpp import resolve_mpp, warn_if_far
+from lpdseg.slides.readers import SlideFile, open_slide
+from lpdseg.slides.slide import Mpp
+from lpdseg.slides.tissue_mask import TissueMask, find_tissue
+from lpdseg.workflows.slides.layout import WORK, leftovers, output_path
+from lpdseg.workflows.slides.lock import only_one
+from lpdseg.workflows.slides.outputs import write_outputs
+from lpdseg.workflows.slides.result import SlideResult
+from lpdseg.workflows.slides.state import (
+    VERSION,
+    describe_output,
+    identity,
+    is_finished,
+    left_by,
+    read_state,
+    write_state,
+)
+from lpdseg.workflows.slides.wanted import Wanted
+
+Stage = Literal["looking for tissue", "segmenting", "writing"]
+Told = Callable[[Stage, Pace | None], None]
+"""Called with what is being done to a slide, and how fast where that is known."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is the same for all slides of a run.
+
+    - `engine`: gives the engine, which is made when the first slide needs it.
+    - `weights`: digest of the model's.
+    - `mpp_flag`: microns per pixel of every slide, whatever it says of itself.
+    - `described`: for the record.
+    """
+
+    out: Path
+    wanted: Wanted
+    segmenter: Segmenter
+    weights: str
+    engine: Callable[[], Engine]
+    mpp_flag: float | None
+    redo: bool
+    described: dict[str, Any]
+
+
+def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
+    """Segments a slide, unless its outputs are there and still true.
+
+    Whatever happens, every file is whole or not there, and a state never says more than is there.
+
+    **Raises:** `LpdsegError` that says why there is no result, once it is in the slide's state.
+    """
+    began, stem = time.monotonic(), file.path.stem
+    with only_one(work.out / WORK / f"{stem}.lock"), ExitStack() as stack:
+        slide = stack.enter_context(closing(open_slide(file.path)))
+        mpp = resolve_mpp(file.path, slide.facts, work.mpp_flag, file.mpp)
+        options = work.wanted.options(slide.facts.bounds)
+        settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, mpp)}
+        known, before = identity(file.path), read_state(work.out, stem)
+        if not work.redo and is_finished(before, work.out, stem, known, settings, options):
+            assert before is not None
+            return _kept(file.path, before, mpp, work, time.monotonic() - began)
+        _clean(work.out, stem)
+        true, untrue = left_by(before, known, settings)
+        state: dict[str, Any] = {
+            "status": "running",
+            "path": str(file.path),
+            "slide": known,
+            "settings": settings,
+            "outputs": {kind: noted for kind, noted in true.items() if kind not in options},
+            "earlier": untrue,
+            "slide_mpp_source": mpp.source,
+            "started": _now(),
+            **work.described,
+        }
+        write_state(work.out, stem, state)
+        view = AtMpp(slide, mpp, work.wanted.mpp)
+        with _recorded(work.out, stem, state):
+            done = _segment(view, file.path, work, options, told)
+            done["outputs"] = state["outputs"] | done["outputs"]
+            removed = sorted(set(untrue) - set(options))
+            _remove(work.out, stem, removed)
+            seconds = time.monotonic() - began
+            ending = {"status": "finished", "earlier": [], "seconds": round(seconds, 1)}
+            write_state(work.out, stem, state | done | ending)
+    if removed:
+        done["notes"].append(f"{', '.join(removed)} of another model or other settings was removed")
+    return _result(file.path, "segmented", state | done, mpp, work, seconds)
+
+
+def _segment(view: AtMpp, path: Path, work: Work, options: dict[str, dict[str, Any]], told: Told) -> dict[str, Any]:
+    """Does a slide and gives what its state says of that."""
+    wanted, segmenter, out = work.wanted, work.segmenter, work.out
+    classes, folder = segmenter.classes, work.out / WORK / path.stem
+    told("looking for tissue", None)
+    tissue = find_tissue(view)
+    grid = Grid(view.size, wanted.window, wanted.overlap)
+    segments = plan_segments(grid, tissue.touches, wanted.batch)
+    job = Job(SlideSource(path, view.mpp, wanted.mpp), segments, wanted.window, grid.weights())
+    names = channel_names(segmenter)
+    try:
+        labels = LabelFile(folder, view.size, len(classes))
+        with ExitStack() as stack:
+            store: RowStore | None = None
+            if "zarr" in options:
+                store = stack.enter_context(
+                    probability_store(
+                        output_path(out, "zarr", path.stem),
+                        view.size,
+                        channels=names,
+                        colours=(*classes.colours, classes.background_colour)[: len(names)],
+                        mpp=(wanted.mpp, wanted.mpp),
+                        scale=view.scale,
+                    )
+                )
+            pace = stream_labels(
+                work.engine(),
+                job,
+                view.size,
+                labels,
+                classes=len(classes),
+                background=len(names) > len(classes),
+                tissue=tissue if classes.background is None else None,
+                store=store,
+                progress=lambda pace: told("segmenting", pace),
+            )
+        told("writing", None)
+        label_map = LabelMap(labels.array, view.scale, (wanted.mpp, wanted.mpp), view.slide.facts.size, classes)
+        areas = class_areas(label_map)
+        facts = write_outputs(label_map, view, areas, out, path.stem, options)
+        outputs = {kind: describe_output(output_path(out, kind, path.stem), options[kind]) for kind in options}
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the results of {path} below {out}: {error.strerror or error}; free space, change rights "
+            "or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {
+        "outputs": outputs,
+        "areas": [asdict(area) for area in areas],
+        "tissue_share": round(tissue.share, 6),
+        "windows": pace.total,
+        "windows_per_second": round(pace.rate, 2),
+        "waiting_share": round(pace.waiting, 4),
+        "notes": [*_notes(path, view.mpp, wanted.mpp, tissue), *facts],
+        "finished": _now(),
+    }
+
+
+def _notes(path: Path, mpp: Mpp, wanted: float, tissue: TissueMask) -> Iterator[str]:
+    far = warn_if_far(path, mpp, wanted)
+    if far is not None:
+        yield far
+    if tissue.share == 0:
+        yield f"{path} shows no tissue; its outputs are empty"
+
+
+@contextmanager
+def _recorded(out: Path, stem: str, state: dict[str, Any]) -> Iterator[None]:
+    """Notes in the state why a slide has failed."""
+    try:
+        yield
+    except LpdsegError as error:
+        with suppress(OutputError):  # the disk may be full
+            write_state(out, stem, state | {"status": "failed", "reason": str(error), "finished": _now()})
+        raise
+
+
+def _kept(path: Path, state: dict[str, Any], mpp: Mpp, work: Work, seconds: float) -> SlideResult:
+    return _result(path, "kept", state, mpp, work, seconds)
+
+
+def _result(
+    path: Path, status: Literal["segmented", "kept"], state: dict[str, Any], mpp: Mpp, work: Work, seconds: float
+) -> SlideResult:
+    return SlideResult(
+        path,
+        status,
+        "; ".join(state["notes"]),
+        mpp,
+        tuple(ClassArea(**area) for area in state["areas"]),
+        state["tissue_share"],
+        state["windows"],
+        state["windows_per_second"],
+        state["waiting_share"],
+        seconds,
+        {kind: output_path(work.out, kind, path.stem) for kind in work.wanted.kinds},
+    )
+
+
+def _clean(out: Path, stem: str) -> None:
+    """Removes what a process that was killed has left of the slide."""
+    for path in leftovers(out, stem):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _remove(out: Path, stem: str, kinds: list[str]) -> None:
+    """Removes outputs of an earlier run that would now say something else than the state."""
+    for kind in kinds:
+        path = output_path(out, kind, stem)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,102 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lpdseg.evaluation import Protocol, Scores, record, score_images, table, write_csv
+from lpdseg.files import write_json
+from lpdseg.tissue import PRESETS, TissueClasses
+
+KEYS = [
+    "split", "gate", "background", "refine", "images", "patients", "miou", "mdice", "fwiou", "pixel_accuracy",
+    "classes", "background_class", "image_level", "interval", "confusion",
+    "by_patient",
+]  # fmt: skip
+
+
+def matrices(channels: int, patients: int = 6) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return rng.integers(0, 40, (patients, channels, channels)) + 100 * np.eye(channels, dtype=np.int64)
+
+
+def images(classes: int) -> object:
+    truth = np.eye(classes, dtype=np.int64)
+    truth[:, -1] = 0
+    return score_images(truth * 0.8 + 0.1, truth, np.full(classes, 0.5))
+
+
+def test_record_holds_every_figure_in_per_cent(tmp_path: Path) -> None:
+    classes, counts = PRESETS["bcss"], matrices(5)
+    result = record(Protocol("test", refine="crf"), classes, counts, 42, images(4))
+    assert list(result) == KEYS
+    scores = Scores.of(counts.sum(0), 4)
+    assert result["miou"] == round(100 * float(scores.miou), 4)
+    assert result["classes"]["STR"] == {
+        "iou": round(100 * float(scores.iou[1]), 4),
+        "dice": round(100 * float(scores.dice[1]), 4),
+    }
+    assert list(result["classes"]) == ["TUM", "STR", "LYM", "NEC"]
+    assert result["background_class"]["iou"] == round(100 * float(scores.iou[4]), 4)
+    assert result["interval"]["miou"][0] < result["miou"] < result["interval"]["miou"][1]
+    low, high = result["interval"]["classes"]["NEC"]["dice"]
+    assert low < result["classes"]["NEC"]["dice"] < high
+    assert result["image_level"]["f1"] == 100
+    assert result["image_level"]["classes"]["NEC"] == {"f1": None, "auc": None}
+    assert (result["images"], result["patients"], result["confusion"]) == (42, 6, counts.sum(0).tolist())
+    assert result["by_patient"] is None
+    named = record(Protocol("test", refine="crf"), classes, counts, 42, patients=list("fedcba"))["by_patient"]
+    assert list(named) == list("fedcba") and named["e"] == counts[1].tolist()
+
+    write_json(tmp_path / "scores.json", [result])
+    assert json.loads((tmp_path / "scores.json").read_text()) == [result]
+
+
+def test_background_that_does_not_count_is_none() -> None:
+    ignored = record(Protocol("test", background="ignore"), PRESETS["bcss"], matrices(5), 1)
+    without = record(Protocol("test"), PRESETS["glas"], matrices(3), 1)
+    assert ignored["background_class"] is None
+    assert without["background_class"] is None
+    assert ignored["miou"] != record(Protocol("test"), PRESETS["bcss"], matrices(5), 1)["miou"]
+
+
+def test_absent_class_and_single_patient_are_none(tmp_path: Path) -> None:
+    counts = matrices(3, patients=1)
+    counts[:, 1], counts[:, :, 1] = 0, 0
+    result = record(Protocol("valid", gate="oracle"), PRESETS["glas"], counts, 1)
+    assert result["interval"] is None
+    assert result["image_level"] is None
+    assert result["classes"]["BEN"] == {"iou": None, "dice": None}
+    assert result["miou"] == pytest.approx(
+        (result["classes"]["STR"]["iou"] + result["classes"]["MAL"]["iou"]) / 2, abs=1e-4
+    )
+    write_json(tmp_path / "scores.json", result)  # refuses NaN
+
+
+def test_csv_has_one_row_per_record_and_the_union_of_classes(tmp_path: Path) -> None:
+    first = record(Protocol("test"), PRESETS["bcss"], matrices(5), 42, images(4))
+    second = record(Protocol("test", gate="oracle"), TissueClasses(("A", "B, c")), matrices(2, 1), 7)
+    write_csv([first, second], tmp_path / "scores.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "scores.csv").read_text())))
+    assert [row["gate"] for row in rows] == ["predicted", "oracle"]
+    assert float(rows[0]["miou"]) == first["miou"]
+    assert float(rows[0]["miou_low"]) == first["interval"]["miou"][0]
+    assert float(rows[0]["iou_TUM"]) == first["classes"]["TUM"]["iou"]
+    assert float(rows[0]["image_f1_TUM"]) == 100
+    assert float(rows[1]["dice_B, c"]) == second["classes"]["B, c"]["dice"]
+    assert rows[0]["iou_A"] == rows[1]["iou_TUM"] == rows[1]["miou_low"] == rows[1]["image_f1"] == ""
+
+
+def test_table_shows_figures_with_two_decimals() -> None:
+    first = record(Protocol("test"), PRESETS["bcss"], matrices(5), 42, images(4))
+    second = record(Protocol("valid", gate="none"), PRESETS["glas"], matrices(3, 1), 7)
+    console = Console(width=200, file=io.StringIO())
+    console.print(table([first, second]))
+    text = console.file.getvalue()
+    low, high = first["interval"]["miou"]
+    assert f"{first['miou']:.2f} [{low:.2f}, {high:.2f}]" in text
+    assert f"{second['classes']['MAL']['iou']:.2f}" in text
+    assert "IoU NEC" in text and "100.00" in text and "–" in text

@@ -1,0 +1,114 @@
+"""Reading windows here and in other processes: the same pixels, in order, and no process left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lpdseg.segmenting.slides.plan import plan_segments
+from lpdseg.segmenting.slides.reading import Readers
+from lpdseg.slides.grid import Grid
+from lpdseg.slides.slide import SlideError
+
+WINDOW = 16
+
+
+def all_segments(size: tuple[int, int]) -> Any:
+    return plan_segments(Grid(size, WINDOW, 4), lambda *_: True, 3)
+
+
+def test_processes_read_what_one_reads(drawn: Callable[..., Any]) -> None:
+    source, other = drawn(50, 40), drawn(30, 40, seed=1)
+    with Readers(0) as here, Readers(2) as there:
+        for wanted in (source, other):  # one after another, by the same processes
+            segments = all_segments(wanted.view.size)
+            plain = list(here.read(wanted, segments, WINDOW))
+            for segment, found, same in zip(segments, there.read(wanted, segments, WINDOW), plain, strict=True):
+                np.testing.assert_array_equal(found, same)
+                for x, window in zip(segment.lefts, same, strict=True):
+                    np.testing.assert_array_equal(window, wanted.view.read(x, segment.y, WINDOW, WINDOW))
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_damage_is_met_in_its_place_and_the_readers_go_on(drawn: Callable[..., Any], processes: int) -> None:
+    source = drawn(50, 40, damaged=30)
+    segments = all_segments((50, 40))
+    with Readers(processes) as readers:
+        pixels = readers.read(source, segments, WINDOW)
+        for segment in segments:
+            if segment.y + WINDOW > 30:
+                break
+            next(pixels)
+        with pytest.raises(SlideError, match=r"drawn\.svs cannot be read at x 0, y 24"):
+            next(pixels)
+        assert len(list(readers.read(drawn(50, 40), segments, WINDOW))) == len(segments)
+
+
+def test_a_process_that_is_killed_is_told_and_replaced(drawn: Callable[..., Any]) -> None:
+    source, segments = drawn(200, 200), all_segments((200, 200))
+    with Readers(1) as readers:
+        pixels = readers.read(source, segments, WINDOW)
+        next(pixels)
+        for child in multiprocessing.active_children():
+            os.kill(child.pid or 0, signal.SIGKILL)
+        with pytest.raises(SlideError, match=r"a process that read drawn\.svs was ended from outside"):
+            list(pixels)
+        assert len(list(readers.read(source, segments, WINDOW))) == len(segments)
+
+
+_PROGRAM = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from drawn_slide import DrawnSource, DrawnView
+from lpdseg.segmenting.slides.plan import Segment
+from lpdseg.segmenting.slides.reading import Readers
+if __name__ == "__main__":
+    source = DrawnSource(DrawnView((64, 64), 0))
+    with Readers(1) as readers:
+        pixels = readers.read(source, [Segment(n, 0, (0,)) for n in range(9)], 16)
+        next(pixels)
+        print([p.pid for p in readers._pool._processes.values()][0], flush=True)
+        time.sleep(60)
+"""
+
+
+def test_readers_end_with_whoever_started_them(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(_PROGRAM)
+    program = subprocess.Popen(
+        [sys.executable, str(script), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdout is not None
+    reader = int(program.stdout.readline())
+    program.kill()
+    program.wait()
+    program.stdout.close()
+    deadline = time.monotonic() + 10
+    while alive(reader) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(reader)
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; one that has ended may still be listed where nobody has asked how."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_reader_starts_without_pytorch() -> None:
+    code = "import sys, lpdseg.segmenting.slides.reading; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,66 @@
+"""Other runtimes give what PyTorch gives, for any batch and size."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lpdseg import api
+from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.model.runtime import Backend
+
+BACKENDS: tuple[Backend, ...] = ("onnx", "openvino")
+
+
+@pytest.fixture(scope="module")
+def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, which exports may be written into."""
+    import shutil
+
+    return Path(shutil.copytree(small_run, tmp_path_factory.mktemp("exported") / "run"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_runtime_gives_the_masks_of_pytorch(run: Path, backend: Backend) -> None:
+    torch_segmenter = api.load(run, device="cpu", views=("plain", "flip"))
+    other = api.load(run, backend=backend, views=("plain", "flip"))
+    rng = np.random.default_rng(0)
+    for shape in ((1, 48, 48, 3), (3, 40, 70, 3)):
+        images = rng.integers(0, 256, shape, np.uint8)
+        for ours, theirs in zip(other.segment_batch(images), torch_segmenter.segment_batch(images), strict=True):
+            np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-4)
+            np.testing.assert_allclose(ours.image_probabilities, theirs.image_probabilities, atol=1e-5)
+    assert len(list((run / "exports").glob("*.onnx"))) == 1  # written once, for both
+
+
+def test_the_graph_answers_one_question(run: Path) -> None:
+    segmenter = api.load(run, backend="onnx", views=("plain", "flip"))
+    with pytest.raises(SettingsError, match="load the run again with these settings"):
+        segmenter.with_settings(merge="mean").segment(np.zeros((32, 32, 3), np.uint8))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_damaged_graph_is_told(run: Path, backend: Backend) -> None:
+    api.load(run, backend=backend)
+    (path,) = (run / "exports").glob("*.onnx")
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(b"not a graph")
+        with pytest.raises(CheckpointError, match="cannot be read as an ONNX graph"):
+            api.load(run, backend=backend)
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_runtime_that_computes_something_else_is_refused(
+    run: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpdseg.segmenting.backends.difference", lambda *_: float("nan"))
+    with pytest.raises(SettingsError, match=f"the backend {backend} computes another network than PyTorch"):
+        api.load(run, backend=backend)
+
+
+def test_another_device_is_refused(run: Path) -> None:
+    with pytest.raises(SettingsError, match="unknown device"):
+        api.load(run, device="meta", backend="onnx")

@@ -1,0 +1,170 @@
+"""Many files: which they are, in which batches, and what happens where memory or an image is at fault."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lpdseg.data.patches import read_image
+from lpdseg.errors import DataError
+from lpdseg.model.lpd import LPD
+from lpdseg.segmenting.patches import find_images, segment_files
+from lpdseg.segmenting.segmenter import Calibration, Segmentation, Segmenter
+from lpdseg.settings import PredictSettings
+from lpdseg.tissue import TissueClasses
+
+
+@pytest.fixture
+def segmenter(tiny_lpd: Callable[..., LPD]) -> Segmenter:
+    settings = PredictSettings(fusion=(0.0, 0.4, 0.6), refine="none", batch=3)
+    classes = TissueClasses(("a", "b"), indices=(3, 5))
+    return Segmenter(tiny_lpd().eval(), classes, settings, Calibration.plain(2), (0.0, 0.1, 1.0), "mean")
+
+
+def save(path: Path, size: tuple[int, int] = (24, 20), seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def places(inputs: list[Path], **options: object) -> list[str]:
+    return [str(image.place) for image in find_images(inputs, **options)]
+
+
+def test_folders_keep_their_structure_and_stems_their_points(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "sub/MPP-0.2500+0[1101].tif", ".hidden.png", ".cache/c.png", "notes.txt"):
+        save(tmp_path / name) if name != "notes.txt" else (tmp_path / name).write_text("")
+    assert places([tmp_path]) == ["a", "b", "sub/MPP-0.2500+0[1101]"]
+    assert places([tmp_path], recurse=False) == ["a", "b"]
+    assert places([tmp_path / "sub" / "MPP-0.2500+0[1101].tif"]) == ["MPP-0.2500+0[1101]"]
+
+
+def test_results_inside_the_input_are_no_input(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    save(tmp_path / "out" / "masks" / "a.png")
+    assert places([tmp_path], leave_out=[tmp_path / "sub" / ".." / "out"]) == ["a"]
+    assert places([tmp_path], leave_out=[tmp_path, tmp_path / "out" / "masks"]) == ["a"]
+
+
+def test_an_image_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png")
+    assert [image.path for image in find_images([tmp_path, path])] == [path]
+
+
+@pytest.mark.parametrize("other", ["a.jpg", "elsewhere/a.png"])
+def test_two_images_of_one_name_are_refused(tmp_path: Path, other: str) -> None:
+    first, second = save(tmp_path / "a.png"), save(tmp_path / other)
+    inputs = [tmp_path] if second.parent == tmp_path else [first, second.parent]
+    with pytest.raises(DataError, match=r"would both become a\.png"):
+        find_images(inputs)
+
+
+def test_inputs_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        find_images([tmp_path / "none"])
+    with pytest.raises(DataError, match="holds no images"):
+        find_images([tmp_path])
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a.png")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    scan = os.scandir
+
+    def refuse(path: str | Path) -> Iterator[os.DirEntry[str]]:
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # rights do not bind whoever may do everything
+    with pytest.raises(DataError, match=r"closed cannot be read \(Permission denied\)"):
+        find_images([tmp_path])
+
+
+def test_files_come_in_order_and_as_if_segmented_alone(tmp_path: Path, segmenter: Segmenter) -> None:
+    sizes = [(24, 20)] * 4 + [(16, 40)] + [(24, 20)] * 2
+    paths = [save(tmp_path / f"{index}.png", size, index) for index, size in enumerate(sizes)]
+    done = list(segment_files(segmenter, paths))
+    assert [path for path, _ in done] == paths
+    for path, found in done:
+        alone = segmenter.segment(read_image(path))
+        np.testing.assert_array_equal(found.mask, alone.mask)
+        np.testing.assert_allclose(found.probabilities, alone.probabilities, atol=1e-5)
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-5)
+        np.testing.assert_allclose(found.image_probabilities, alone.image_probabilities, atol=1e-5)
+        assert set(np.unique(found.mask)) <= {3, 5}
+
+
+def test_any_size_works_down_to_one_pixel(tmp_path: Path, segmenter: Segmenter) -> None:
+    for size in ((1, 1), (5, 33), (64, 2)):
+        [(_, found)] = segment_files(segmenter, [save(tmp_path / "x.png", size)])
+        assert found.mask.shape == size
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        MemoryError(),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_halved_for_good(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    tried: list[int] = []
+    whole = Segmenter.segment_batch
+
+    def narrow(model: Segmenter, images: np.ndarray) -> list[Segmentation]:
+        tried.append(len(images))
+        if len(images) > 2:
+            raise error
+        return whole(model, images)
+
+    monkeypatch.setattr(Segmenter, "segment_batch", narrow)
+    paths = [save(tmp_path / f"{index:02}.png", seed=index) for index in range(13)]
+    assert [path for path, _ in segment_files(segmenter, paths, batch=8)] == paths
+    assert tried == [8, 4, 2, 2, 2, 2, 2, 2, 1]
+
+
+def test_an_image_that_does_not_fit_alone_is_named(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(model: Segmenter, images: np.ndarray) -> list[Segmentation]:
+        raise MemoryError
+
+    monkeypatch.setattr(Segmenter, "segment_batch", full)
+    with pytest.raises(DataError, match=r"x\.png \(20 x 24 pixels\) does not fit in memory even alone"):
+        list(segment_files(segmenter, [save(tmp_path / "x.png")]))
+
+
+def test_other_faults_of_the_network_are_not_taken_for_memory(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: Segmenter, images: np.ndarray) -> list[Segmentation]:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Segmenter, "segment_batch", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        list(segment_files(segmenter, [save(tmp_path / "x.png")]))
+
+
+def test_bad_images_stop_or_are_told_and_passed_over(tmp_path: Path, segmenter: Segmenter) -> None:
+    paths = [save(tmp_path / f"{name}.png") for name in "abc"]
+    paths[1].write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"b\.png"):
+        list(segment_files(segmenter, paths))
+    told: list[DataError] = []
+    assert [path.stem for path, _ in segment_files(segmenter, paths, on_error=told.append)] == ["a", "c"]
+    assert len(told) == 1 and "b.png" in str(told[0])
+
+
+def test_nothing_in_nothing_out(segmenter: Segmenter) -> None:
+    assert list(segment_files(segmenter, [])) == []

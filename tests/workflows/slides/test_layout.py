@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from lpdseg.errors import SettingsError
+from lpdseg.workflows.slides.layout import KINDS, leftovers, output_path, parse_kinds, state_path
+
+
+def test_kinds_are_read_in_any_form_and_come_in_one_order() -> None:
+    assert parse_kinds("csv, geojson") == parse_kinds(["geojson,csv", "csv"]) == ("geojson", "csv")
+    with pytest.raises(SettingsError, match=r"no output 'tiff'; slides can become geojson, geojson.gz, ome-tiff"):
+        parse_kinds("geojson,tiff")
+    with pytest.raises(SettingsError, match="no output is named"):
+        parse_kinds(" ,")
+
+
+def test_stems_keep_their_points(tmp_path: Path) -> None:
+    assert output_path(tmp_path, "ome-tiff", "A.1[x]").name == "A.1[x].ome.tif"
+    assert state_path(tmp_path, "A.1").name == "A.1.json"
+
+
+def test_leftovers_are_those_of_the_slide_alone(tmp_path: Path) -> None:
+    mine, other = "a[1]", "a1"
+    expected = set()
+    for stem in (mine, other):
+        for kind in KINDS:
+            path = output_path(tmp_path, kind, stem)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("whole")
+            for end in ("x1.tmp", "x2.tmp.json", "x3.old"):
+                left = path.parent / f".{path.name}.{end}"
+                left.write_text("half")
+                if stem == mine:
+                    expected.add(left)
+    (tmp_path / ".work" / mine).mkdir(parents=True)
+    assert set(leftovers(tmp_path, mine)) == expected | {tmp_path / ".work" / mine}

@@ -1,0 +1,329 @@
+"""Slides in, files out: whole, true to their state, made once, and the same after any interruption."""
+
+import csv
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from lpdseg import api
+from lpdseg.errors import LpdsegError, OutputError, SettingsError
+from lpdseg.segmenting.slides.labels import LabelFile
+from lpdseg.slides.slide import Slide, SlideError
+from lpdseg.workflows.slides import one, outputs
+
+ALL = "geojson,geojson.gz,ome-tiff,zarr,png,csv"
+DrawSlide = Callable[..., Path]
+
+
+@pytest.fixture
+def segment(small_run: Path, tmp_path: Path) -> Callable[..., list[api.SlideResult]]:
+    """Segments slides into `out`, in this process alone."""
+
+    def run(*inputs: Path, **options: Any) -> list[api.SlideResult]:
+        wanted = {"to": "geojson,csv", "model_mpp": 0.5, "workers": 0, "device": "cpu"} | options
+        out = wanted.pop("out", tmp_path / "out")
+        return api.segment_slides(small_run, inputs or [tmp_path / "slides"], out, **wanted)
+
+    return run
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """What a slide's outputs hold; what tells times or is random is left out."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_dir() or name.startswith(("states/", "summary")):
+            continue
+        if name.endswith(".ome.tif"):
+            with tifffile.TiffFile(path) as file:
+                found[name] = b"".join(level.asarray().tobytes() for level in file.series[0].levels)
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def statuses(results: list[api.SlideResult]) -> list[str]:
+    return [result.status for result in results]
+
+
+def test_everything_that_a_slide_becomes_agrees(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    slide, out = draw_slide("a.tif"), tmp_path / "out"
+    [result] = segment(to=ALL, gate="none")
+    assert result.status == "segmented" and result.sentence == "" and result.windows > 0
+    assert {path.relative_to(out).as_posix() for path in result.outputs.values()} == {
+        "geojson/a.geojson", "geojson/a.geojson.gz", "masks/a.ome.tif", "probabilities/a.ome.zarr",
+        "overlays/a.png", "areas/a.csv",
+    }  # fmt: skip
+    assert sorted(path.name for path in out.iterdir()) == [
+        "areas", "geojson", "masks", "overlays", "probabilities", "states", "summary.csv",
+    ]  # fmt: skip
+    labels = tifffile.imread(out / "masks" / "a.ome.tif")
+    assert labels.shape == (190, 250)
+    assert set(np.unique(labels)) <= {0, 1, 255}
+    assert (labels[48:144, 64:192] != 255).all() and (labels[:16] == 255).all()
+    tissue = sum(area.mm2 for area in result.areas)
+    assert tissue == pytest.approx((labels != 255).sum() * 0.25e-6)
+    features = json.loads((out / "geojson" / "a.geojson").read_text())["features"]
+    assert sum(feature["properties"]["measurements"]["Area mm^2"] for feature in features) == pytest.approx(tissue)
+    probabilities = zarr.open_group(out / "probabilities" / "a.ome.zarr", mode="r")["0"][:]
+    computed = labels != 255
+    assert (probabilities.argmax(0)[computed] == labels[computed]).mean() > 0.98  # but for ties of rounding
+    state = json.loads((out / "states" / "a.json").read_text())
+    assert state["status"] == "finished" and state["path"] == str(slide)
+    assert state["settings"]["slide_mpp"] == [0.5, 0.5] and state["settings"]["window"] == 32
+    assert set(state["outputs"]) == set(ALL.split(",")) and state["versions"]["openslide-python"]
+    with (out / "summary.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert row["status"] == "segmented" and row["mpp_x"] == "0.5"
+    assert float(row["mm2_pink"]) + float(row["mm2_blue"]) == pytest.approx(tissue, abs=2e-6)
+
+
+def test_finished_slides_are_kept_and_others_are_not(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif"):
+        draw_slide(name)
+    out = tmp_path / "out"
+    assert statuses(segment()) == ["segmented", "segmented"]
+    before = files(out)
+    kept = segment(to="csv")
+    assert statuses(kept) == ["kept", "kept"] and kept[0].areas
+    (out / "geojson" / "a.geojson").write_text("{}")
+    assert statuses(segment()) == ["segmented", "kept"]
+    assert statuses(segment(redo=True)) == ["segmented", "segmented"]
+    assert files(out) == before
+    assert statuses(segment(to="csv", overlap=0.25)) == ["segmented", "segmented"]
+    assert {path.parts[0] for path in map(Path, files(out))} == {"areas"}  # annotations would be of other labels
+    draw_slide("b.tif", seed=1)
+    assert statuses(segment(to="csv", overlap=0.25)) == ["kept", "segmented"]
+
+
+def test_another_kind_is_added_and_leaves_the_others(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    draw_slide("a.tif")
+    segment(to="geojson,csv")
+    before = files(tmp_path / "out")
+    assert statuses(segment(to="png")) == ["segmented"]
+    assert before.items() <= files(tmp_path / "out").items()
+    assert statuses(segment(to="geojson,csv,png")) == ["kept"]
+
+
+def test_outputs_of_other_settings_go_whatever_came_between(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_slide("a.tif")
+    segment(to="geojson,png")
+
+    def break_off(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lpdseg.workflows.slides.one.stream_labels", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            segment(to="csv", overlap=0.75)
+    assert (tmp_path / "out" / "geojson" / "a.geojson").exists()  # nothing better is there yet
+    [result] = segment(to="csv", overlap=0.25)
+    assert "geojson, png of another model or other settings was removed" in result.sentence
+    assert {Path(path).parts[0] for path in files(tmp_path / "out")} == {"areas"}
+
+
+def test_results_below_the_slides_are_no_slides(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    slide = draw_slide("a.tif")
+    out = slide.parent / "results"
+    for status in ("segmented", "kept"):
+        assert statuses(segment(to="png,ome-tiff", out=out)) == [status]
+
+
+def test_a_run_that_stops_keeps_what_the_table_said(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.tif", "b.tif"):
+        draw_slide(name)
+    segment(to="csv")
+
+    def break_off(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lpdseg.workflows.slides.one.stream_labels", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        segment(to="csv", redo=True)
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["slide"]).name for row in rows] == ["a.tif", "b.tif"]
+    assert all(row["status"] == "segmented" and float(row["windows"]) > 0 for row in rows)
+
+
+def test_more_processes_and_shards_make_the_same(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif", "c.tif"):
+        draw_slide(name, seed=ord(name[0]))
+    segment()
+    plain = files(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    assert [result.path.name for result in segment(shard=(1, 2), workers=1)] == ["a.tif", "c.tif"]
+    assert [result.path.name for result in segment(shard=(2, 2), workers=1)] == ["b.tif"]
+    assert files(tmp_path / "out") == plain
+    assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {"summary-1-of-2.csv", "summary-2-of-2.csv"}
+
+
+def test_a_slide_without_tissue_has_empty_outputs(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    draw_slide("glass.tif", tissue=False)
+    [result] = segment(to=ALL)
+    assert result.status == "segmented" and result.windows == 0 and result.tissue == 0
+    assert result.sentence.endswith("glass.tif shows no tissue; its outputs are empty")
+    assert json.loads((tmp_path / "out" / "geojson" / "glass.geojson").read_text())["features"] == []
+    assert (tifffile.imread(tmp_path / "out" / "masks" / "glass.ome.tif") == 255).all()
+    assert statuses(segment(to=ALL)) == ["kept"]
+
+
+def test_bad_slides_are_told_and_others_go_on(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    good, no_mpp, bad = draw_slide("a.tif"), draw_slide("b.tif", mpp=None), draw_slide("c.tif")
+    bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
+    (tmp_path / "slides" / "d.svs").write_text("no slide")
+    results = segment(skip_bad=True)
+    assert statuses(results) == ["segmented", "failed", "failed", "failed"]
+    sentences = [result.sentence for result in results]
+    assert str(no_mpp) in sentences[1] and "--mpp" in sentences[1]
+    assert str(bad) in sentences[2] and "d.svs" in sentences[3]
+    assert {Path(name).name.partition(".")[0] for name in files(tmp_path / "out")} == {"a"}
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["segmented", "failed", "failed", "failed"]
+    with pytest.raises(SlideError, match=r"b\.tif does not say how many microns"):
+        segment()
+    table = tmp_path / "mpp.csv"
+    table.write_text("slide,mpp\nb.tif,0.5\n")
+    assert statuses(segment(good, no_mpp, mpp_table=table)) == ["kept", "segmented"]
+    table.write_text("slide,mpp\na.tif,100\n")
+    with pytest.raises(SlideError, match=r"100 microns per pixel, from the table of slides, cannot be right"):
+        segment(good, mpp_table=table)
+
+
+def test_a_read_error_in_the_middle_leaves_nothing(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_slide("a.tif"), draw_slide("b.tif")
+    opened = one.open_slide
+
+    class Damaged:
+        def __init__(self, slide: Slide) -> None:
+            self._slide, self.path, self.facts = slide, slide.path, slide.facts
+
+        def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+            if (height, width) == (32, 32) and y > 60:
+                raise SlideError(f"{self.path} is damaged at level {level}, x {x}, y {y}")
+            return self._slide.read(level, x, y, width, height)
+
+        def close(self) -> None:
+            self._slide.close()
+
+    def open_damaged(path: Path) -> Any:
+        return Damaged(opened(path)) if path.stem == "a" else opened(path)
+
+    monkeypatch.setattr("lpdseg.segmenting.slides.view.open_slide", open_damaged)
+    results = segment(skip_bad=True, to=ALL)
+    assert statuses(results) == ["failed", "segmented"] and "is damaged at level 0" in results[0].sentence
+    assert {Path(name).name.partition(".")[0] for name in files(tmp_path / "out") if ".zarr" not in name} == {"b"}
+    state = json.loads((tmp_path / "out" / "states" / "a.json").read_text())
+    assert state["status"] == "failed" and state["reason"] == results[0].sentence
+    assert not (tmp_path / "out" / ".work").exists()
+    monkeypatch.undo()
+    assert statuses(segment(to=ALL)) == ["segmented", "kept"]
+
+
+@pytest.mark.parametrize("where", ["labels", "geojson", "areas"])
+def test_a_full_disk_is_told_and_leaves_nothing(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    draw_slide("a.tif")
+
+    def full(*_: Any, **__: Any) -> Iterator[None]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place, name = {"labels": (LabelFile, "append"), "geojson": (outputs, "write_geojson"),
+                   "areas": (outputs, "write_areas")}[where]  # fmt: skip
+    monkeypatch.setattr(place, name, full)
+    with pytest.raises(OutputError, match=r"a\.tif below .*No space left on device; free space"):
+        segment()
+    left = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert left - {"a.geojson"} == {"a.json", "summary.csv"}
+    monkeypatch.undo()
+    assert statuses(segment()) == ["segmented"]
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path
+) -> None:
+    draw_slide("a.tif")
+    refused: list[tuple[dict[str, Any], type[LpdsegError], str]] = [
+        ({"model_mpp": None}, SettingsError, "--model-mpp"),
+        ({"to": "tiff"}, SettingsError, "no output 'tiff'"),
+        ({"window": 3}, SettingsError, "a window of 3 pixels"),
+        ({"overlap": 1.0}, SettingsError, "windows cannot overlap"),
+        ({"gate": "oracle"}, SettingsError, "oracle gate"),
+        ({"simplify_um": -1.0}, SettingsError, "--simplify"),
+        ({"device": "cuda:77"}, SettingsError, "no device"),
+        ({"mpp_table": tmp_path / "none.csv"}, LpdsegError, "does not exist"),
+    ]
+    for options, kind, told in refused:
+        with pytest.raises(kind, match=told):
+            segment(**options)
+    with pytest.raises(SlideError, match="none does not exist"):
+        segment(tmp_path / "none")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write below"):
+        segment()
+
+
+_PROGRAM = """
+import sys
+from lpdseg import api
+run, slides, out, stop = sys.argv[1:]
+
+def told(number, of, path, stage, pace):
+    if stage == stop and (pace is None or pace.done > pace.total // 2):
+        print("there", flush=True)
+        sys.stdin.read()
+
+if __name__ == "__main__":
+    api.segment_slides(run, [slides], out, to="geojson,ome-tiff,zarr,csv", model_mpp=0.5, device="cpu", overlap=0.0,
+                       workers=1, progress=told)
+"""
+
+
+def test_a_process_that_is_killed_leaves_nothing_half_written(
+    segment: Any, small_run: Path, draw_slide: DrawSlide, tmp_path: Path
+) -> None:
+    draw_slide("a.tif"), draw_slide("b.tif", seed=1)
+    out, wanted = tmp_path / "out", {"to": "geojson,ome-tiff,zarr,csv", "overlap": 0.0}
+    segment(**wanted)
+    plain = files(out)
+    shutil.rmtree(out)
+    segment(tmp_path / "slides" / "a.tif", **wanted)
+    first = files(out)
+    script = tmp_path / "program.py"
+    script.write_text(_PROGRAM)
+    for stage in ("segmenting", "writing"):
+        words = [sys.executable, str(script), str(small_run), str(tmp_path / "slides"), str(out), stage]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None and program.stdout.readline() == "there\n"
+            program.send_signal(signal.SIGKILL)
+        assert (out / ".work" / "b").is_dir()
+        assert json.loads((out / "states" / "b.json").read_text())["status"] == "running"
+        whole = {
+            name: held for name, held in files(out).items() if not any(p[0] == "." for p in name.split("/")[:2])
+        }
+        new = {name for name in whole if name not in first}
+        assert stage == "writing" or not new
+        assert all(name.startswith("probabilities/b.ome.zarr/") and whole[name] == plain[name] for name in new)
+        assert {name: whole[name] for name in first} == first
+    assert statuses(segment(**wanted)) == ["kept", "segmented"]
+    assert files(out) == plain  # and nothing else is left

@@ -1,0 +1,140 @@
+"""Whether outputs are still true: slide, settings and the content of every file must be those of the state."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lpdseg.slides.slide import SlideError
+from lpdseg.workflows.slides.layout import output_path, state_path
+from lpdseg.workflows.slides.state import describe_output, identity, is_finished, left_by, read_state, write_state
+
+SETTINGS = {"window": 224, "thresholds": [0.1], "size": (1, 2)}
+OPTIONS = {"geojson": {"simplify_um": 0.0}, "zarr": {}}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, Path]:
+    """A finished slide: its folder and the slide."""
+    slide = tmp_path / "a.svs"
+    slide.write_bytes(bytes(3_000_000))
+    geojson, store = (output_path(tmp_path, kind, "a") for kind in OPTIONS)
+    geojson.parent.mkdir()
+    geojson.write_text("{}")
+    (store / "0").mkdir(parents=True)
+    (store / "0" / "1").write_bytes(b"chunk")
+    outputs = {kind: describe_output(output_path(tmp_path, kind, "a"), OPTIONS[kind]) for kind in OPTIONS}
+    write_state(
+        tmp_path,
+        "a",
+        {
+            "status": "finished",
+            "slide": identity(slide),
+            "settings": SETTINGS,
+            "outputs": outputs,
+            "earlier": [],
+            "notes": [],
+            "areas": [],
+            "tissue_share": 0.5,
+            "windows": 1,
+            "windows_per_second": 1.0,
+            "waiting_share": 0,
+        },
+    )
+    return tmp_path, slide
+
+
+def finished(out: Path, slide: Path, settings: Any = SETTINGS, options: Any = OPTIONS) -> bool:
+    return is_finished(read_state(out, "a"), out, "a", identity(slide), settings, options)
+
+
+def test_what_has_not_changed_is_finished(made: tuple[Path, Path]) -> None:
+    assert finished(*made)
+    assert finished(*made, options={"zarr": {}})  # less than was made
+
+
+@pytest.mark.parametrize("end", [0, 2_999_999])
+def test_a_slide_that_has_changed_is_not(made: tuple[Path, Path], end: int) -> None:
+    out, slide = made
+    content, times = bytearray(slide.read_bytes()), slide.stat()
+    content[end] = 1
+    slide.write_bytes(content)
+    os.utime(slide, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not finished(out, slide)
+
+
+def test_a_slide_that_was_written_again_is_not(made: tuple[Path, Path]) -> None:
+    out, slide = made
+    os.utime(slide, ns=(0, 1))
+    assert not finished(out, slide)
+
+
+def test_other_settings_options_or_kinds_are_not(made: tuple[Path, Path]) -> None:
+    assert not finished(*made, settings=SETTINGS | {"window": 256})
+    assert not finished(*made, settings=SETTINGS | {"more": 1})
+    assert not finished(*made, options=OPTIONS | {"geojson": {"simplify_um": 1.0}})
+    assert not finished(*made, options=OPTIONS | {"png": {}})
+
+
+def test_outputs_that_have_changed_are_not(made: tuple[Path, Path]) -> None:
+    out, slide = made
+    output_path(out, "geojson", "a").write_text("[]")  # as long as before
+    assert not finished(out, slide)
+    output_path(out, "geojson", "a").write_text("{}")
+    assert finished(out, slide)
+    chunk = output_path(out, "zarr", "a") / "0" / "1"
+    chunk.rename(chunk.with_name("2"))
+    assert not finished(out, slide)
+    chunk.with_name("2").rename(chunk)
+    output_path(out, "geojson", "a").unlink()
+    assert not finished(out, slide)
+
+
+def test_states_that_are_running_damaged_or_of_another_format_are_not(made: tuple[Path, Path]) -> None:
+    out, slide = made
+    state = read_state(out, "a")
+    assert state is not None
+    write_state(out, "a", state | {"status": "running"})
+    assert not finished(out, slide)
+    for text in ("{", "[]", '{"format": 0, "status": "finished"}'):
+        state_path(out, "a").write_text(text)
+        assert read_state(out, "a") is None and not finished(out, slide)
+
+
+@pytest.mark.parametrize(
+    "change", [{"notes": None}, {"outputs": []}, {"outputs": {"csv": 1}}, {"areas": [{}]}, {"earlier": "csv"}]
+)
+def test_a_state_that_somebody_has_bent_is_none(made: tuple[Path, Path], change: dict[str, Any]) -> None:
+    out, slide = made
+    state = read_state(out, "a")
+    assert state is not None
+    write_state(out, "a", state | change)
+    assert read_state(out, "a") is None and not finished(out, slide)
+
+
+def test_what_is_left_is_true_for_the_same_settings_alone(made: tuple[Path, Path]) -> None:
+    out, slide = made
+    state, known = read_state(out, "a"), identity(slide)
+    assert state is not None
+    assert left_by(state, known, SETTINGS) == (state["outputs"], [])
+    assert left_by(state, known, SETTINGS | {"window": 256}) == ({}, ["geojson", "zarr"])
+    assert left_by(state, known | {"bytes": 1}, SETTINGS) == ({}, ["geojson", "zarr"])
+    interrupted = state | {"status": "running", "outputs": {}, "earlier": ["geojson", "png"]}
+    assert left_by(interrupted, known, SETTINGS) == ({}, ["geojson", "png"])
+    assert left_by(None, known, SETTINGS) == ({}, [])
+
+
+def test_a_mirax_slide_is_its_folder_as_well(tmp_path: Path) -> None:
+    slide, folder = tmp_path / "m.mrxs", tmp_path / "m"
+    slide.write_bytes(b"index")
+    folder.mkdir()
+    (folder / "Data0000.dat").write_bytes(b"tiles")
+    before = identity(slide)
+    (folder / "Data0000.dat").write_bytes(b"other tiles")
+    assert identity(slide) != before
+
+
+def test_a_slide_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match="does not exist"):
+        identity(tmp_path / "a.svs")

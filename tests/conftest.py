@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
+    from drawn_slide import DrawnSource
     from lpdseg.model.lpd import LPD
+    from lpdseg.segmenting.segmenter import Segmenter
 
 install_import_hook(
     [
-        "lpdseg.methods",
         "lpdseg.data.augment",
         "lpdseg.data.check",
         "lpdseg.data.check_problems",
@@ -49,12 +50,12 @@ install_import_hook(
         "lpdseg.insight.usage",
         "lpdseg.losses",
         "lpdseg.maps",
+        "lpdseg.methods",
         "lpdseg.model",
         "lpdseg.segmenting",
         "lpdseg.slides",
         "lpdseg.training.optimiser",
-        "lpdseg.methods.lpd_task",
-        "lpdseg.methods.teacher",
+        "lpdseg.workflows",
     ],
     "beartype.beartype",
 )
@@ -142,3 +143,26 @@ def small_run(small_data: Path, small_settings: tuple[str, ...], tmp_path_factor
     run = tmp_path_factory.mktemp("runs") / "small"
     train(small_data, run, classes="pink,blue", overrides=small_settings, device="cpu")
     return run
+
+
+@pytest.fixture
+def drawn() -> Callable[..., "DrawnSource"]:
+    """A builder of slides that need no file: size, and the options of `DrawnView`."""
+    from drawn_slide import DrawnSource, DrawnView
+
+    def build(width: int, height: int, seed: int = 0, damaged: int | None = None) -> "DrawnSource":
+        return DrawnSource(DrawnView((width, height), seed, damaged))
+
+    return build
+
+
+@pytest.fixture
+def segmenter(tiny_lpd: Callable[..., "LPD"]) -> "Segmenter":
+    """A small network with random weights; two classes and background."""
+    from lpdseg.segmenting.segmenter import Calibration, Segmenter
+    from lpdseg.settings import PredictSettings
+    from lpdseg.tissue import TissueClasses
+
+    settings = PredictSettings(fusion=(0.0, 0.4, 0.6), refine="none", background="glass")
+    classes = TissueClasses(("a", "b"), background=2)
+    return Segmenter(tiny_lpd().eval(), classes, settings, Calibration.plain(2), (0.0, 0.1, 1.0), "mean")

@@ -17,9 +17,9 @@ from lpdseg.cli.main import main
 from lpdseg.data.check import check_data
 from lpdseg.data.importers import load_data
 from lpdseg.data.patches import read_image
-from lpdseg.export import tile_slides
 from lpdseg.slides.readers import open_slide
 from lpdseg.slides.slide import Bounds
+from lpdseg.workflows import tile_slides
 
 Run = Callable[..., str]
 

@@ -15,7 +15,7 @@ from lpdseg import api
 from lpdseg.cli.evaluate import what_was_compared
 from lpdseg.cli.main import main
 from lpdseg.data.patches import read_image
-from lpdseg.export import patches
+from lpdseg.workflows import patches
 
 
 def test_a_folder_becomes_masks_with_a_record(

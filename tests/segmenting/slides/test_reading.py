@@ -86,7 +86,7 @@ def test_readers_end_with_whoever_started_them(tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(_PROGRAM)
     program = subprocess.Popen(
-        [sys.executable, str(script), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(script), str(Path(__file__).parents[2])], stdout=subprocess.PIPE, text=True
     )
     assert program.stdout is not None
     reader = int(program.stdout.readline())

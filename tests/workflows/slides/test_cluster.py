@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_slide import DrawnSource, DrawnView, SlowSource
 
+from drawn_slide import DrawnSource, DrawnView, SlowSource
 from lpdseg.errors import SettingsError
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.slides.engine import Job, LocalEngine, Strip
@@ -29,7 +29,9 @@ def cluster() -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         # Nodes hand their environment on to the workers, which need the drawn slides.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+        )
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         made.add_node(num_cpus=1)
         yield made

@@ -110,6 +110,21 @@ def test_the_front_door_is_light(module: str) -> None:
     assert result.stdout.strip() == "[]"
 
 
+HEAVY = (
+    "transformers", "huggingface_hub", "lightning_fabric", "torch._dynamo", "torch.utils.tensorboard",
+    "tensorboard", "torchmetrics", "sklearn", "scipy", "jinja2", "tifffile", "openslide", "rasterio", "shapely",
+    "zarr", "ray", "onnx", "onnxruntime", "openvino", "multiprocessing.managers",
+)  # fmt: skip
+"""What only some verbs need, and costs more than the package itself to import."""
+
+
+def test_the_verbs_cost_little_more_than_pytorch() -> None:
+    """Five seconds of libraries were imported before anybody had said which verb is meant."""
+    code = f"import sys, lpdseg.api; print([name for name in {HEAVY} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 def test_the_names_of_the_front_door_are_those_behind_it() -> None:
     from lpdseg import api
     from lpdseg.data.importers import load_data

@@ -57,7 +57,7 @@ def test_every_other_failure_of_the_hub_is_told(kind: str, cache: Path, monkeypa
     def refuse(*_: object) -> str:
         raise {"OfflineModeIsEnabled": OfflineModeIsEnabled, "PermissionError": PermissionError}[kind]("no")
 
-    monkeypatch.setattr("lpdseg.model.pretrained.hf_hub_download", refuse)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     with pytest.raises(WeightsError, match="mean and sd"):
         read_normalisation("lab/net", MEAN, STD)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from sklearn.metrics import roc_auc_score
 
 from lpdseg.evaluation.confusion import mean_of_known
 
@@ -49,6 +48,8 @@ def score_images(
     - `truth`: 1 where the image holds the class, else 0.
     - `thresholds`: one per class, see `choose_thresholds`.
     """
+    from sklearn.metrics import roc_auc_score
+
     held, predicted = truth == 1, probabilities >= thresholds
     hit = (held & predicted).sum(0)
     size = held.sum(0) + predicted.sum(0)

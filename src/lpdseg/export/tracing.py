@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from scipy import ndimage
 
 from lpdseg.export.joining import OpenRegions, TracedRegion
 from lpdseg.slides.label_map import LabelMap
@@ -78,6 +77,8 @@ def label_parts(
     labels: UInt8[np.ndarray, "h w"], classes: int
 ) -> tuple[Int[np.ndarray, "h w"], UInt8[np.ndarray, " parts"]]:
     """Numbers the connected parts of a tile from 1, 0 where there is no class; and the class of each part."""
+    from scipy import ndimage
+
     numbers = np.zeros(labels.shape, np.int32)
     index: list[int] = []
     for c in np.unique(labels):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from lpdseg.data.dataset import TrainingPatches
@@ -63,6 +62,8 @@ def cluster_bank(
     They are scaled by one number to a mean square of 1, which is what learnable prototypes start with; it changes
     no direction.
     """
+    from sklearn.cluster import KMeans
+
     means = []
     for indices, count in zip(bank, counts, strict=True):
         features = torch.cat(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -133,7 +132,8 @@ class Encoder(nn.Module):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _C_l _H_l _W_l"]]:
         """RGB in [0, 1] → features of every scale, finest first."""
         pixels = (images - self.mean) / self.std
-        if isinstance(self.backbone, transformers.SegformerModel):
+        config: Any = self.backbone.config
+        if config.model_type == "segformer":
             return list(self.backbone(pixels, output_hidden_states=True).hidden_states)
         return list(self.backbone(pixels).feature_maps)
 
@@ -170,6 +170,8 @@ class Encoder(nn.Module):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Encoder":
         """The architecture that `config` describes, with random weights."""
+        import transformers
+
         values = dict(config["backbone"])
         backbone_config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
         backbone = _backbone_class(backbone_config.model_type)(backbone_config)
@@ -204,6 +206,8 @@ def build_encoder(
     **Raises:** `SettingsError` for a name that is not in the table, or a stride it cannot have; `WeightsError`
     where weights are missing or belong to another architecture.
     """
+    import transformers
+
     if name not in ENCODERS:
         raise SettingsError(f"unknown encoder {name!r}; the table has {', '.join(ENCODERS)}")
     entry = ENCODERS[name]
@@ -237,6 +241,8 @@ def build_encoder(
 
 
 def _backbone_class(model_type: str) -> Any:
+    import transformers
+
     return {
         "pvt_v2": transformers.PvtV2Backbone,
         "segformer": transformers.SegformerModel,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-import transformers
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -118,8 +117,10 @@ class FrozenTower(nn.Module):
 
     def _choose_attention(self, device: str) -> None:
         """On CPUs, in bfloat16, PyTorch's fused attention is slower through small windows than products."""
+        from transformers import PreTrainedModel
+
         wanted = "eager" if device == "cpu" and torch.is_autocast_enabled("cpu") else "sdpa"
-        if wanted != self._attention and isinstance(self.tower, transformers.PreTrainedModel):
+        if wanted != self._attention and isinstance(self.tower, PreTrainedModel):
             self.tower.set_attn_implementation(wanted)
             self._attention = wanted
 
@@ -146,6 +147,8 @@ def build_image_encoder(spec: str, encoder: Encoder) -> ImageEncoder | None:
 
 
 def _hugging_face(source: str) -> FrozenTower:
+    import transformers
+
     try:
         config = transformers.AutoConfig.from_pretrained(source)
         is_clip = config.model_type in {"clip", "clip_vision_model"}

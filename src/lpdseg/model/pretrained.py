@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import nn
 
@@ -86,7 +83,9 @@ def first_stages(config: Any, stages: int | None) -> Any:
         if key not in {"out_features", "out_indices", "stage_names", "model_type"}
     }
     values |= {key: kept for key in ("num_stages", "num_encoder_blocks") if key in values}
-    cut = transformers.AutoConfig.for_model(config.model_type, **values)
+    from transformers import AutoConfig
+
+    cut = AutoConfig.for_model(config.model_type, **values)
     if config.model_type != "segformer":
         cut.out_features = [f"stage{number}" for number in range(1, kept + 1)]
     return cut
@@ -131,6 +130,9 @@ def read_normalisation(
 
 def _fetch_processor(weights: str) -> Path | None:
     """The file from the hub or its cache; None where the repository is known not to have it."""
+    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
     try:
         return Path(hf_hub_download(weights, _PROCESSOR))
     except EntryNotFoundError as error:
@@ -145,8 +147,10 @@ def _read_config(weights: str, label: str) -> Any:
     folder = Path(weights).expanduser()
     if (weights.startswith((".", "/", "~")) or folder.exists()) and not (folder / "config.json").is_file():
         raise WeightsError(f"{weights} is no weights folder: it has no config.json; name the folder that has one")
+    from transformers import AutoConfig
+
     try:
-        return transformers.AutoConfig.from_pretrained(weights)
+        return AutoConfig.from_pretrained(weights)
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"cannot get weights {weights!r} for the encoder {label!r}: neither a local folder with a config.json "
@@ -155,11 +159,13 @@ def _read_config(weights: str, label: str) -> Any:
 
 
 def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
+    from transformers.utils.logging import disable_progress_bar
+
     # The library warns of parameters that do not fit; `load_backbone` says it in one sentence instead.
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    transformers.utils.logging.disable_progress_bar()
+    disable_progress_bar()
     try:
         backbone, info = backbone_class.from_pretrained(
             weights,
@@ -182,6 +188,8 @@ def weights_source(weights: str) -> dict[str, str]:
     """
     folder = Path(weights)
     if not folder.exists():
+        from huggingface_hub import try_to_load_from_cache
+
         config = try_to_load_from_cache(weights, "config.json")  # snapshots/REVISION/config.json
         return {"weights": weights} | ({"revision": Path(config).parent.name} if isinstance(config, str) else {})
     digest = hashlib.sha256()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from scipy import ndimage
 
 from lpdseg.maps.background import GLASS_DENSITY
 from lpdseg.slides.at_mpp import AtMpp
@@ -89,6 +88,8 @@ def find_tissue(view: AtMpp, mpp: float = 8.0) -> TissueMask:
 
     **Raises:** `SlideError` where the file is damaged.
     """
+    from scipy import ndimage
+
     low = AtMpp(view.slide, view.mpp, max(mpp, view.wanted))
     width, height = low.size
     stained = np.zeros((height, width), bool)
@@ -125,6 +126,8 @@ def _without_small(
     found: Bool[np.ndarray, "h w"], least: float, keep: Bool[np.ndarray, "h w"] | None = None
 ) -> Bool[np.ndarray, "h w"]:
     """Drops connected regions of fewer than `least` pixels; with `keep`, not those that hold a pixel of it."""
+    from scipy import ndimage
+
     regions, count = ndimage.label(found, _EIGHT)
     large = np.bincount(regions.ravel(), minlength=count + 1) >= least
     if keep is not None:

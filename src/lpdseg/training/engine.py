@@ -5,16 +5,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 
 from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.network import Network
 from lpdseg.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _PATIENCE = timedelta(hours=6)
 """How long processes wait for the first one, which validates alone."""
@@ -34,11 +35,14 @@ class Engine:
     nodes: int = 1
 
 
-def make_fabric(engine: Engine, settings: TrainSettings) -> Fabric:
+def make_fabric(engine: Engine, settings: TrainSettings) -> "Fabric":
     """Starts the processes that `engine` names (this function returns in each of them).
 
     **Raises:** `SettingsError` for a device that is not there, or a batch that the processes cannot share.
     """
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
     world = engine.devices * engine.nodes
     if settings.batch % world:
         raise SettingsError(
@@ -86,7 +90,7 @@ def compile_encoder(model: Network) -> None:
     model.encoder.compile()
 
 
-def in_first_process(fabric: Fabric, work: Callable[[], None]) -> None:
+def in_first_process(fabric: "Fabric", work: Callable[[], None]) -> None:
     """Runs `work` in the first process while the others wait; an `LpdsegError` there is raised in all of them."""
     error: LpdsegError | None = None
     if fabric.is_global_zero:

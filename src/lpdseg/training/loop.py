@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -42,6 +41,9 @@ from lpdseg.training.setup import (
 )
 from lpdseg.training.stop import leave_signals_to_the_parent, stop_requested
 from lpdseg.training.validation import Validated, Validation
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class _Trainer:
         data: Manifest,
         described: dict[str, Any],
         run: Path,
-        fabric: Fabric,
+        fabric: "Fabric",
         reporter: Reporter,
         state: dict[str, Any] | None,
     ) -> None:

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
 from lpdseg.errors import OutputError
 from lpdseg.files import write_text
 
@@ -38,6 +36,8 @@ class Metrics:
     """
 
     def __init__(self, run: Path, resume_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
         self.run = run
         self.rows = [row for row in read_metrics(run) if row["step"] <= resume_step]
         write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows))

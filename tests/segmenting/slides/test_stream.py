@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn_slide import DrawnSource
 
+from drawn_slide import DrawnSource
 from lpdseg.errors import DataError
 from lpdseg.segmenting.segmenter import Evidence, Prediction, Segmenter
 from lpdseg.segmenting.slides.blend import Band

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lpdseg.segmenting.segmenter import Segmentation, Segmenter
     from lpdseg.settings import Settings, load_settings
     from lpdseg.tissue import TissueClasses
+    from lpdseg.workflows.slides.options import SlideOptions
 else:  # a type checker sees the imports above, and a mistyped name as one
     _HOMES = {
         "LpdsegError": "lpdseg.errors",
@@ -24,6 +25,7 @@ else:  # a type checker sees the imports above, and a mistyped name as one
         "Segmentation": "lpdseg.segmenting.segmenter",
         "Segmenter": "lpdseg.segmenting.segmenter",
         "Settings": "lpdseg.settings",
+        "SlideOptions": "lpdseg.workflows.slides.options",
         "TissueClasses": "lpdseg.tissue",
         "evaluate": "lpdseg.api",
         "generate": "lpdseg.data.synthetic",
@@ -50,6 +52,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "Settings",
+    "SlideOptions",
     "TissueClasses",
     "__version__",
     "evaluate",

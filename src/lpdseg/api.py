@@ -32,11 +32,13 @@ from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import versions
 from lpdseg.workflows.patches import Exported, export_patches
 from lpdseg.workflows.slides.many import segment_slides
+from lpdseg.workflows.slides.options import SlideOptions
 from lpdseg.workflows.slides.result import SlideResult
 
 __all__ = [
     "Exported",
     "Quantised",
+    "SlideOptions",
     "SlideResult",
     "Told",
     "TrainResult",

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import tifffile
 
+import lpdseg
 from lpdseg.cli.main import main
+from lpdseg.cli.slide_options import OPTIONS, asked_settings
+from lpdseg.cli.words import Engine, Origin
 from lpdseg.workflows.slides import one
 
 
@@ -109,6 +112,14 @@ def test_slides_and_patches_are_never_taken_for_one_another(
     assert not (tmp_path / "out").exists()
 
 
+def test_every_option_of_the_table_reaches_the_run() -> None:
+    fields = set(lpdseg.SlideOptions.__dataclass_fields__)
+    assert set(OPTIONS) <= fields
+    asked = dict.fromkeys(OPTIONS) | {"from_bounds": Origin.slide, "shard": "2/8", "engine": Engine.local}
+    assert asked_settings(asked) == {"from_bounds": False, "shard": (2, 8), "engine": "local"}
+    lpdseg.SlideOptions(**asked_settings(asked))
+
+
 def test_ctrl_c_says_how_to_go_on(
     run: Callable[..., int],
     slides: Path,
@@ -116,16 +127,16 @@ def test_ctrl_c_says_how_to_go_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write = one.write_outputs
+    write = one.class_areas
 
-    def stopped_at_the_second(
-        label_map: object, view: object, areas: object, out: Path, stem: str, *rest: object
-    ) -> object:
-        if stem == "b":
+    def stopped_at_the_second(label_map: object) -> object:
+        if len(seen) == 1:
             raise KeyboardInterrupt
-        return write(label_map, view, areas, out, stem, *rest)
+        seen.append(label_map)
+        return write(label_map)
 
-    monkeypatch.setattr(one, "write_outputs", stopped_at_the_second)
+    seen: list[object] = []
+    monkeypatch.setattr(one, "class_areas", stopped_at_the_second)
     assert run(slides, "--to", "csv", *SLIDE) == 130
     told = f"lpdseg: stopped; slides finished in {tmp_path / 'out'}: 1; run the same command again"
     assert capsys.readouterr().err.splitlines()[-1].startswith(told)

@@ -1,16 +1,16 @@
 """`lpdseg segment`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lpdseg.cli import slide_options as slides
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import Checkpoint, Engine, OnError, OpenGate, Origin, Refinement, Runtime
-from lpdseg.errors import SettingsError
+from lpdseg.cli.words import Checkpoint, OnError, OpenGate, Refinement, Runtime
 
 
+@slides.with_slide_options
 def segment(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
     inputs: Annotated[
@@ -48,20 +48,8 @@ def segment(
     on_error: Annotated[
         OnError, typer.Option(help="At an image or slide that cannot be read: stop, or skip it and exit with 1.")
     ] = OnError.stop,
-    to: slides.To = None,
-    mpp: slides.SlideMpp = None,
-    mpp_table: slides.MppTable = None,
-    model_mpp: slides.ModelMpp = None,
-    window: slides.Window = None,
-    overlap: slides.Overlap = None,
-    simplify: slides.Simplify = None,
-    min_area: slides.MinArea = None,
-    origin: slides.OriginChoice = None,
-    workers: slides.Workers = None,
-    shard: slides.Shard = None,
-    redo: slides.Redo = False,
-    engine: slides.EngineChoice = None,
-    address: slides.Address = None,
+    *,
+    asked: dict[str, Any],
 ) -> None:
     """Turn patches into masks: palette PNGs whose pixel values are the class values of the training data.
 
@@ -72,48 +60,27 @@ def segment(
     from lpdseg.cli.progress import stages
     from lpdseg.data.patches import IMAGE_SUFFIXES
 
-    if to is not None:
+    if asked["to"] is not None:
         from lpdseg.cli.segment_slides import segment_slides
 
         slides.refuse_for_slides(
             {"--probabilities": probabilities, "--overlay": overlay, "--no-recurse": not recurse}
         )
-        if address is not None and engine is not Engine.ray:
-            raise SettingsError("--address is of a Ray cluster; add --engine ray")
         segment_slides(
             run,
             inputs,
             out,
-            shard=shard,
-            to=to,
-            mpp=mpp,
-            mpp_table=mpp_table,
-            model_mpp=model_mpp,
-            window=window,
-            overlap=overlap,
             gate=None if gate is None else gate.value,
             refine=None if refine is None else refine.value,
-            simplify_um=simplify or 0.0,
-            minimum_um2=min_area or 0.0,
-            from_bounds=origin is not Origin.slide,
             skip_bad=on_error is OnError.skip,
-            redo=redo,
-            engine="local" if engine is None else engine.value,
-            address=address,
-            workers=workers,
             batch=batch,
             checkpoint=checkpoint.value,
             device=device,
             backend=backend.value,
+            **slides.asked_settings(asked),
         )
         return
-    slides.refuse_for_patches(
-        {
-            "--mpp": mpp, "--mpp-table": mpp_table, "--model-mpp": model_mpp, "--window": window,
-            "--overlap": overlap, "--simplify": simplify, "--min-area": min_area, "--origin": origin,
-            "--workers": workers, "--shard": shard, "--redo": redo, "--engine": engine, "--address": address,
-        }
-    )  # fmt: skip
+    slides.refuse_for_patches(asked)
     slides.refuse_slides_without_to(inputs, IMAGE_SUFFIXES)
 
     def left() -> str:

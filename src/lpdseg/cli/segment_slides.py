@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from lpdseg.workflows.slides.result import SlideResult
 
 
-def segment_slides(run: Path, inputs: Sequence[Path], out: Path, *, shard: str | None, **options: Any) -> None:
+def segment_slides(run: Path, inputs: Sequence[Path], out: Path, **options: Any) -> None:
     """Segments slides and shows how each has ended; exits with 1 where some have failed.
 
-    `options` are those of `lpdseg.api.segment_slides`.
+    `options` are fields of `SlideOptions`.
     """
     from lpdseg import api
     from lpdseg.cli.progress import slide_stages
-    from lpdseg.workflows.slides.shard import parse_shard
+    from lpdseg.workflows.slides.options import SlideOptions
     from lpdseg.workflows.slides.summary import summary_path
 
-    part = None if shard is None else parse_shard(shard)
+    chosen = SlideOptions(**options)
     finished: list[SlideResult] = []
 
     def left() -> str:
@@ -35,9 +35,9 @@ def segment_slides(run: Path, inputs: Sequence[Path], out: Path, *, shard: str |
             finished.append(result)
             ended(result)
 
-        api.segment_slides(run, inputs, out, shard=part, progress=progress, ended=end, **options)
+        api.segment_slides(run, inputs, out, options=chosen, progress=progress, ended=end)
     _show(finished)
-    typer.echo(f"Outputs in {out}; the table is in {summary_path(out, part)}.")
+    typer.echo(f"Outputs in {out}; the table is in {summary_path(out, chosen.shard)}.")
     failed = [result for result in finished if result.status == "failed"]
     if failed:
         typer.echo(f"{len(failed)} of {len(finished)} slides failed:", err=True)

@@ -1,94 +1,97 @@
 """The options of `lpdseg segment` that are for whole slides, and what may not stand beside them."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from enum import Enum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lpdseg.cli.words import Engine, Origin
 from lpdseg.errors import SettingsError
 
-_PANEL = "Whole slides"
 
-To = Annotated[
-    list[str] | None,
-    typer.Option(
+def _option(kind: Any, flag: str, help_text: str, **more: Any) -> Any:
+    return Annotated[kind, typer.Option(flag, help=help_text, rich_help_panel="Whole slides", **more)]
+
+
+OPTIONS: dict[str, Any] = {
+    "to": _option(
+        list[str] | None,
         "--to",
-        metavar="KINDS",
-        help="Inputs are whole slides; they become: geojson, geojson.gz (QuPath), ome-tiff (mask), zarr "
+        "Inputs are whole slides; they become: geojson, geojson.gz (QuPath), ome-tiff (mask), zarr "
         "(probabilities), png (picture), csv (areas). Separated by commas.",
-        rich_help_panel=_PANEL,
+        metavar="KINDS",
     ),
-]
-SlideMpp = Annotated[
-    float | None,
-    typer.Option("--mpp", help="Microns per pixel of the slides, whatever they say.", rich_help_panel=_PANEL),
-]
-MppTable = Annotated[
-    Path | None,
-    typer.Option(
-        "--mpp-table",
-        metavar="CSV",
-        help="Columns slide and mpp, for slides that do not say.",
-        rich_help_panel=_PANEL,
+    "mpp": _option(float | None, "--mpp", "Microns per pixel of the slides, whatever they say."),
+    "mpp_table": _option(
+        Path | None, "--mpp-table", "Columns slide and mpp, for slides that do not say.", metavar="CSV"
     ),
-]
-ModelMpp = Annotated[
-    float | None,
-    typer.Option("--model-mpp", help="Microns per pixel of the training patches.", rich_help_panel=_PANEL),
-]
-Window = Annotated[
-    int | None,
-    typer.Option("--window", help="Side in pixels of what is computed at once.", rich_help_panel=_PANEL),
-]
-Overlap = Annotated[
-    float | None,
-    typer.Option(
-        "--overlap", help="Share of a window that neighbours share, 0 to 0.9. Default 0.5.", rich_help_panel=_PANEL
+    "model_mpp": _option(float | None, "--model-mpp", "Microns per pixel of the training patches."),
+    "window": _option(int | None, "--window", "Side in pixels of what is computed at once."),
+    "overlap": _option(
+        float | None, "--overlap", "Share of a window that neighbours share, 0 to 0.9. Default 0.5."
     ),
-]
-Simplify = Annotated[
-    float | None,
-    typer.Option("--simplify", metavar="MICRONS", help="Smoother outlines in geojson.", rich_help_panel=_PANEL),
-]
-MinArea = Annotated[
-    float | None,
-    typer.Option(
-        "--min-area", metavar="SQ_MICRONS", help="Smaller regions are left out of geojson.", rich_help_panel=_PANEL
+    "simplify_um": _option(float | None, "--simplify", "Smoother outlines in geojson.", metavar="MICRONS"),
+    "minimum_um2": _option(
+        float | None, "--min-area", "Smaller regions are left out of geojson.", metavar="SQ_MICRONS"
     ),
-]
-OriginChoice = Annotated[
-    Origin | None,
-    typer.Option(
+    "from_bounds": _option(
+        Origin | None,
         "--origin",
-        help="Where geojson counts from: the corner of the scanned part of a slide, as in QuPath (bounds, the "
-        "default), or of the whole (slide). Only some scanners, such as MIRAX, make a difference.",
-        rich_help_panel=_PANEL,
+        "Where geojson counts from: the corner of the scanned part of a slide, as in QuPath (bounds, the default), "
+        "or of the whole (slide). Only some scanners, such as MIRAX, make a difference.",
     ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers", min=0, help="Processes that read slides; with ray, models in all.", rich_help_panel=_PANEL
+    "workers": _option(int | None, "--workers", "Processes that read slides; with ray, models in all.", min=0),
+    "shard": _option(str | None, "--shard", "Do part I of N, as one job of an array.", metavar="I/N"),
+    "redo": _option(bool, "--redo", "Do slides again that are finished."),
+    "engine": _option(Engine | None, "--engine", "This machine (local), or a Ray cluster."),
+    "address": _option(
+        str | None, "--address", "Of the Ray cluster: auto, or HOST:PORT. Default: one on this machine."
     ),
-]
-Shard = Annotated[
-    str | None,
-    typer.Option("--shard", metavar="I/N", help="Do part I of N, as one job of an array.", rich_help_panel=_PANEL),
-]
-Redo = Annotated[bool, typer.Option("--redo", help="Do slides again that are finished.", rich_help_panel=_PANEL)]
-EngineChoice = Annotated[
-    Engine | None, typer.Option("--engine", help="This machine (local), or a Ray cluster.", rich_help_panel=_PANEL)
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        "--address", help="Of the Ray cluster: auto, or HOST:PORT. Default: one on this machine.",
-        rich_help_panel=_PANEL,
-    ),
-]  # fmt: skip
+}
+"""By their names in `SlideOptions`: a new one needs a line there and one here."""
+
+
+def with_slide_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `OPTIONS`, whose values it gets together as `asked`, by name."""
+    own = [one for one in inspect.signature(command).parameters.values() if one.name != "asked"]
+    added = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False if name == "redo" else None, annotation=kind
+        )
+        for name, kind in OPTIONS.items()
+    ]
+
+    @wraps(command)
+    def taken(**given: Any) -> None:
+        asked = {name: given.pop(name) for name in OPTIONS}
+        command(**given, asked=asked)
+
+    kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    taken.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
+    taken.__annotations__ = {one.name: one.annotation for one in (*own, *added)}
+    return taken
+
+
+def asked_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that were given, as `SlideOptions` takes them.
+
+    **Raises:** `SettingsError` for a shard that cannot be, and an address without its engine.
+    """
+    from lpdseg.workflows.slides.shard import parse_shard
+
+    if asked["address"] is not None and asked["engine"] is not Engine.ray:
+        raise SettingsError("--address is of a Ray cluster; add --engine ray")
+    given = {name: value for name, value in asked.items() if value is not None}
+    if "from_bounds" in given:
+        given["from_bounds"] = given["from_bounds"] is Origin.bounds
+    if "shard" in given:
+        given["shard"] = parse_shard(given["shard"])
+    return {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
 
 
 def refuse_for_patches(asked: Mapping[str, object]) -> None:
@@ -98,7 +101,8 @@ def refuse_for_patches(asked: Mapping[str, object]) -> None:
     """
     for name, value in asked.items():
         if value is not None and value is not False:
-            raise SettingsError(f"{name} is for whole slides; say with --to what they shall become")
+            flag = OPTIONS[name].__metadata__[0].default
+            raise SettingsError(f"{flag} is for whole slides; say with --to what they shall become")
 
 
 def refuse_for_slides(asked: Mapping[str, bool]) -> None:

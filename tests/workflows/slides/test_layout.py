@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from lpdseg.cli.slide_options import OPTIONS
 from lpdseg.errors import SettingsError
-from lpdseg.workflows.slides.layout import KINDS, leftovers, output_path, parse_kinds, state_path
+from lpdseg.workflows.slides.kinds import KINDS, parse_kinds
+from lpdseg.workflows.slides.layout import leftovers, output_path, state_path
 
 
 def test_kinds_are_read_in_any_form_and_come_in_one_order() -> None:
@@ -12,6 +14,13 @@ def test_kinds_are_read_in_any_form_and_come_in_one_order() -> None:
         parse_kinds("geojson,tiff")
     with pytest.raises(SettingsError, match="no output is named"):
         parse_kinds(" ,")
+
+
+def test_every_kind_is_told_and_has_one_writer() -> None:
+    told = OPTIONS["to"].__metadata__[0].help
+    for name, kind in KINDS.items():
+        assert name in told.replace("(", " ").replace(",", " ").split()
+        assert (kind.write is None) != (kind.store is None)
 
 
 def test_stems_keep_their_points(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ import pytest
 import tifffile
 import zarr
 
+import lpdseg
 from lpdseg import api
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.segmenting.slides.labels import LabelFile
 from lpdseg.slides.slide import Slide, SlideError
-from lpdseg.workflows.slides import one, outputs
+from lpdseg.workflows.slides import kinds, one
 
 ALL = "geojson,geojson.gz,ome-tiff,zarr,png,csv"
 DrawSlide = Callable[..., Path]
@@ -88,6 +89,15 @@ def test_everything_that_a_slide_becomes_agrees(segment: Any, draw_slide: DrawSl
         [row] = csv.DictReader(file)
     assert row["status"] == "segmented" and row["mpp_x"] == "0.5"
     assert float(row["mm2_pink"]) + float(row["mm2_blue"]) == pytest.approx(tissue, abs=2e-6)
+
+
+def test_options_may_come_together_or_one_by_one(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    draw_slide("a.tif")
+    together = lpdseg.SlideOptions(to="csv", model_mpp=0.5, workers=0, device="cpu", overlap=0.0)
+    assert statuses(segment(options=together)) == ["segmented"]  # for the single ones go before it
+    assert statuses(segment(overlap=0.0)) == ["kept"]
+    with pytest.raises(TypeError, match="ovrlap"):
+        segment(ovrlap=0.25)
 
 
 def test_finished_slides_are_kept_and_others_are_not(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
@@ -247,8 +257,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     def full(*_: Any, **__: Any) -> Iterator[None]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    place, name = {"labels": (LabelFile, "append"), "geojson": (outputs, "write_geojson"),
-                   "areas": (outputs, "write_areas")}[where]  # fmt: skip
+    place, name = {"labels": (LabelFile, "append"), "geojson": (kinds, "write_geojson"),
+                   "areas": (kinds, "write_areas")}[where]  # fmt: skip
     monkeypatch.setattr(place, name, full)
     with pytest.raises(OutputError, match=r"a\.tif below .*No space left on device; free space"):
         segment()
@@ -285,6 +295,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 
 _PROGRAM = """
 import sys
+import lpdseg
 from lpdseg import api
 run, slides, out, stop = sys.argv[1:]
 

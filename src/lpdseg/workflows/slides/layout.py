@@ -1,47 +1,12 @@
-"""What can be made of a slide, and where it goes below the output folder."""
+"""Where what is made of a slide goes below the output folder."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from lpdseg.errors import SettingsError
+from lpdseg.workflows.slides.kinds import KINDS
 
 WORK = ".work"
 """Folder for what is only there while a slide is being segmented."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of output: its folder, how its files end, and the modules that write it."""
-
-    folder: str
-    suffix: str
-    modules: tuple[str, ...] = ()
-
-
-KINDS: dict[str, Kind] = {
-    "geojson": Kind("geojson", ".geojson", ("rasterio", "shapely")),
-    "geojson.gz": Kind("geojson", ".geojson.gz", ("rasterio", "shapely")),
-    "ome-tiff": Kind("masks", ".ome.tif", ("tifffile", "imagecodecs")),
-    "zarr": Kind("probabilities", ".ome.zarr", ("zarr", "numcodecs")),
-    "png": Kind("overlays", ".png"),
-    "csv": Kind("areas", ".csv"),
-}
-"""By the name that `--to` takes."""
-
-
-def parse_kinds(words: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of kinds, separated by commas or one by one → each once, in the order of `KINDS`.
-
-    **Raises:** `SettingsError` for one that does not exist, or none.
-    """
-    parts = words.split(",") if isinstance(words, str) else [part for word in words for part in word.split(",")]
-    names = [part.strip() for part in parts if part.strip()]
-    unknown = [name for name in names if name not in KINDS]
-    if unknown or not names:
-        told = f"no output {unknown[0]!r}" if unknown else "no output is named"
-        raise SettingsError(f"{told}; slides can become {', '.join(KINDS)}")
-    return tuple(name for name in KINDS if name in names)
 
 
 def output_path(out: Path, kind: str, stem: str) -> Path:

@@ -4,30 +4,31 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.extras import needed
-from lpdseg.model.runtime import Backend
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.bundle import load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, LocalEngine
 from lpdseg.segmenting.slides.meter import Pace
-from lpdseg.settings import Gate
 from lpdseg.slides.readers import SlideFile, find_slides
 from lpdseg.training.record import versions
 from lpdseg.workflows.slides.cluster import RayEngine
-from lpdseg.workflows.slides.layout import KINDS, WORK, parse_kinds
+from lpdseg.workflows.slides.kinds import KINDS, parse_kinds
+from lpdseg.workflows.slides.layout import WORK
 from lpdseg.workflows.slides.mpp_table import with_table
 from lpdseg.workflows.slides.one import Stage, Work, do_slide
+from lpdseg.workflows.slides.options import SlideOptions
 from lpdseg.workflows.slides.result import SlideResult
 from lpdseg.workflows.slides.shard import take_shard
 from lpdseg.workflows.slides.summary import summary_path, write_summary
-from lpdseg.workflows.slides.wanted import Wanted, check_figures, resolve_windows
+from lpdseg.workflows.slides.wanted import Wanted, resolve_windows
 
 _MOST_READERS = 4
 
@@ -40,29 +41,10 @@ def segment_slides(
     inputs: Sequence[str | Path],
     out: str | Path,
     *,
-    to: str | Iterable[str] = "geojson,csv",
-    mpp: float | None = None,
-    mpp_table: str | Path | None = None,
-    model_mpp: float | None = None,
-    window: int | None = None,
-    overlap: float | None = None,
-    gate: Gate | None = None,
-    refine: str | None = None,
-    simplify_um: float = 0.0,
-    minimum_um2: float = 0.0,
-    from_bounds: bool = True,
-    skip_bad: bool = False,
-    shard: tuple[int, int] | None = None,
-    redo: bool = False,
-    engine: Literal["local", "ray"] = "local",
-    address: str | None = None,
-    workers: int | None = None,
-    batch: int | None = None,
-    checkpoint: str = "best",
-    device: str = "auto",
-    backend: Backend = "torch",
+    options: SlideOptions | None = None,
     progress: SlideProgress | None = None,
     ended: Callable[[SlideResult], None] | None = None,
+    **changes: Any,
 ) -> list[SlideResult]:
     """Segments whole slides, and leaves what is asked for below `out`; `lpdseg.workflows.slides` has the layout.
 
@@ -72,83 +54,59 @@ def segment_slides(
     Slides are read by other processes, so a script that calls this needs `if __name__ == "__main__"`, unless
     `workers` is 0.
 
+    ```python
+    segment_slides("runs/first", ["SLIDES"], "results", to="geojson,csv", overlap=0.25)
+    ```
+
     **Arguments:**
 
     - `run`: the folder of a trained run.
     - `inputs`: slides, folders, patterns, or CSVs with a column `slide` and optionally `mpp`; see `find_slides`.
-    - `to`: what slides become: `geojson`, `geojson.gz`, `ome-tiff`, `zarr`, `png`, `csv`.
-    - `mpp`: microns per pixel of every slide's level 0, whatever it says of itself.
-    - `mpp_table`: a CSV with the columns `slide` (its name) and `mpp`, for slides that say nothing; see
-      `resolve_mpp` for the order of belief.
-    - `model_mpp`, `window`: microns per pixel and side in pixels of the patches that the model learnt from, where
-      the run does not say, or to see slides otherwise.
-    - `overlap`: share of a window's side that neighbours share, in 0..0.9; 0.5 by default.
-    - `gate`, `refine`: instead of the run's own. The gate acts on each window, as it was calibrated on patches.
-    - `simplify_um`, `minimum_um2`: of GeoJSON, see `write_geojson`.
-    - `from_bounds`: coordinates of GeoJSON count from the corner of the part of a slide that was scanned, as in
-      QuPath, which crops slides to it; otherwise from the corner of level 0.
-    - `skip_bad`: go on after a slide that fails; else its error is raised.
-    - `shard`: (i, n): do every n-th slide from the i-th on, as one of n jobs.
-    - `redo`: do slides whose outputs are there as well.
-    - `engine`: `local`, or `ray` for the cluster at `address` (by default one on this machine).
-    - `workers`: processes that read slides, by default up to 4, or 0 for none but this one; with `ray`, models, by
-      default one per GPU or, without any, per processor.
-    - `batch`: windows at once; halved where they do not fit in memory. Another size may change results by rounding.
-    - `checkpoint`, `device`, `backend`: see `lpdseg.load`.
+    - `options`: see `SlideOptions`; `changes` are single ones of them by name, such as `to="png"`.
     - `progress`, `ended`: told as slides go, and as each has ended.
 
     **Returns:** how each slide ended, in sorted order of their paths.
 
     **Raises:** `SettingsError`, `CheckpointError`, `OutputError`; `SlideError` where there are no slides, or where
-    one fails and `skip_bad` is not set.
+    one fails and `skip_bad` is not set; `TypeError` for an option that does not exist.
     """
     run, out = Path(run), Path(out)
-    kinds = parse_kinds(to)
+    options = replace(options or SlideOptions(), **changes)
+    kinds = parse_kinds(options.to)
     needed("slides", "zarr", *(module for kind in kinds for module in KINDS[kind].modules))
-    check_figures(simplify_um, minimum_um2, mpp)
-    slides = take_shard(with_table(find_slides(inputs, leave_out=[out]), mpp_table), shard)
-    seen = resolve_windows(run, trained_on(run, checkpoint), model_mpp, window, overlap)
-    if gate == "oracle":
-        raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
-    asked = {"gate": gate, "refine": refine}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, **changes)
+    slides = take_shard(with_table(find_slides(inputs, leave_out=[out]), options.mpp_table), options.shard)
+    checkpoint, backend = options.checkpoint, options.backend
+    seen = resolve_windows(run, trained_on(run, checkpoint), options)
+    load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, **options.predicting)
     with quiet():
-        segmenter = load(device="cpu" if engine == "ray" else device)
+        segmenter = load(device="cpu" if options.engine == "ray" else options.device)
     _check_writable(out)
     with ExitStack() as stack:
 
         @cache
         def started() -> Engine:
-            if engine == "ray":
-                return stack.enter_context(_cluster(load, address, workers, device, backend))
-            return stack.enter_context(_local(segmenter, workers))
+            made = _cluster(load, options) if options.engine == "ray" else _local(segmenter, options.workers)
+            return stack.enter_context(made)
 
-        at_once = batch or segmenter.settings.batch
-        work = Work(
-            out,
-            Wanted(kinds, *seen, at_once, simplify_um, minimum_um2, from_bounds),
-            segmenter,
-            weights_digest(run, checkpoint),
-            started,
-            mpp,
-            redo,
-            {
-                "run": str(run),
-                "checkpoint": checkpoint,
-                "computed": {"engine": engine, "backend": backend, "device": device, "batch": at_once},
-                "versions": versions() | _library_versions(),
+        wanted = Wanted(options, kinds, *seen, options.batch or segmenter.settings.batch)
+        described = {
+            "run": str(run),
+            "checkpoint": checkpoint,
+            "computed": {
+                "engine": options.engine, "backend": backend, "device": options.device, "batch": wanted.batch
             },
-        )
+            "versions": versions() | _library_versions(),
+        }  # fmt: skip
+        work = Work(out, wanted, segmenter, weights_digest(run, checkpoint), started, described)
         results: list[SlideResult] = []
         try:
-            for result in _each(slides, work, skip_bad, progress):
+            for result in _each(slides, work, options.skip_bad, progress):
                 results.append(result)
                 if ended is not None:
                     ended(result)
         finally:
             left = [slide.path for slide in slides[len(results) :]]
-            write_summary(summary_path(out, shard), results, segmenter.classes.names, left)
+            write_summary(summary_path(out, options.shard), results, segmenter.classes.names, left)
             with suppress(OSError):
                 (out / WORK).rmdir()
     return results
@@ -178,18 +136,17 @@ def _local(segmenter: Segmenter, workers: int | None) -> Engine:
     return LocalEngine(segmenter, min(_MOST_READERS, max(1, cores // 2)) if workers is None else workers)
 
 
-def _cluster(
-    load: Callable[..., Segmenter], address: str | None, workers: int | None, device: str, backend: Backend
-) -> Engine:
+def _cluster(load: Callable[..., Segmenter], options: SlideOptions) -> Engine:
+    device, workers = options.device, options.workers
     if device not in ("auto", "cpu", "cuda"):
         raise SettingsError(f"workers of a cluster choose their own device, not {device}; use auto, cpu or cuda")
     if workers == 0:
         raise SettingsError(
             "a cluster needs at least one worker; leave --workers out for as many as it has room for"
         )
-    on_processor = device == "cpu" or backend != "torch"
+    on_processor = device == "cpu" or options.backend != "torch"
     gpu = False if on_processor else True if device == "cuda" else None
-    return RayEngine(partial(load, device=device), address=address, workers=workers, gpu=gpu)
+    return RayEngine(partial(load, device=device), address=options.address, workers=workers, gpu=gpu)
 
 
 def _library_versions() -> dict[str, str]:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.export.areas import ClassArea, class_areas
-from lpdseg.export.ome_zarr import probability_store
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, Job
 from lpdseg.segmenting.slides.labels import LabelFile
@@ -27,9 +26,9 @@ from lpdseg.slides.mpp import resolve_mpp, warn_if_far
 from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tissue_mask import TissueMask, find_tissue
+from lpdseg.workflows.slides.kinds import KINDS, Segmented
 from lpdseg.workflows.slides.layout import WORK, leftovers, output_path
 from lpdseg.workflows.slides.lock import only_one
-from lpdseg.workflows.slides.outputs import write_outputs
 from lpdseg.workflows.slides.result import SlideResult
 from lpdseg.workflows.slides.state import (
     VERSION,
@@ -53,7 +52,6 @@ class Work:
 
     - `engine`: gives the engine, which is made when the first slide needs it.
     - `weights`: digest of the model's.
-    - `mpp_flag`: microns per pixel of every slide, whatever it says of itself.
     - `described`: for the record.
     """
 
@@ -62,8 +60,6 @@ class Work:
     segmenter: Segmenter
     weights: str
     engine: Callable[[], Engine]
-    mpp_flag: float | None
-    redo: bool
     described: dict[str, Any]
 
 
@@ -77,11 +73,11 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     began, stem = time.monotonic(), file.path.stem
     with only_one(work.out / WORK / f"{stem}.lock"), ExitStack() as stack:
         slide = stack.enter_context(closing(open_slide(file.path)))
-        mpp = resolve_mpp(file.path, slide.facts, work.mpp_flag, file.mpp)
-        options = work.wanted.options(slide.facts.bounds)
+        mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp)
+        depends = work.wanted.depends(slide.facts.bounds)
         settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, mpp)}
         known, before = identity(file.path), read_state(work.out, stem)
-        if not work.redo and is_finished(before, work.out, stem, known, settings, options):
+        if not work.wanted.options.redo and is_finished(before, work.out, stem, known, settings, depends):
             assert before is not None
             return _kept(file.path, before, mpp, work, time.monotonic() - began)
         _clean(work.out, stem)
@@ -91,7 +87,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
             "path": str(file.path),
             "slide": known,
             "settings": settings,
-            "outputs": {kind: noted for kind, noted in true.items() if kind not in options},
+            "outputs": {kind: noted for kind, noted in true.items() if kind not in depends},
             "earlier": untrue,
             "slide_mpp_source": mpp.source,
             "started": _now(),
@@ -100,9 +96,9 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         write_state(work.out, stem, state)
         view = AtMpp(slide, mpp, work.wanted.mpp)
         with _recorded(work.out, stem, state):
-            done = _segment(view, file.path, work, options, told)
+            done = _segment(view, file.path, work, depends, told)
             done["outputs"] = state["outputs"] | done["outputs"]
-            removed = sorted(set(untrue) - set(options))
+            removed = sorted(set(untrue) - set(depends))
             _remove(work.out, stem, removed)
             seconds = time.monotonic() - began
             ending = {"status": "finished", "earlier": [], "seconds": round(seconds, 1)}
@@ -112,7 +108,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     return _result(file.path, "segmented", state | done, mpp, work, seconds)
 
 
-def _segment(view: AtMpp, path: Path, work: Work, options: dict[str, dict[str, Any]], told: Told) -> dict[str, Any]:
+def _segment(view: AtMpp, path: Path, work: Work, depends: dict[str, dict[str, Any]], told: Told) -> dict[str, Any]:
     """Does a slide and gives what its state says of that."""
     wanted, segmenter, out = work.wanted, work.segmenter, work.out
     classes, folder = segmenter.classes, work.out / WORK / path.stem
@@ -126,17 +122,10 @@ def _segment(view: AtMpp, path: Path, work: Work, options: dict[str, dict[str, A
         labels = LabelFile(folder, view.size, len(classes))
         with ExitStack() as stack:
             store: RowStore | None = None
-            if "zarr" in options:
-                store = stack.enter_context(
-                    probability_store(
-                        output_path(out, "zarr", path.stem),
-                        view.size,
-                        channels=names,
-                        colours=(*classes.colours, classes.background_colour)[: len(names)],
-                        mpp=(wanted.mpp, wanted.mpp),
-                        scale=view.scale,
-                    )
-                )
+            for kind in depends:
+                opens = KINDS[kind].store
+                if opens is not None:
+                    store = stack.enter_context(opens(output_path(out, kind, path.stem), view, names, classes))
             pace = stream_labels(
                 work.engine(),
                 job,
@@ -151,8 +140,8 @@ def _segment(view: AtMpp, path: Path, work: Work, options: dict[str, dict[str, A
         told("writing", None)
         label_map = LabelMap(labels.array, view.scale, (wanted.mpp, wanted.mpp), view.slide.facts.size, classes)
         areas = class_areas(label_map)
-        facts = write_outputs(label_map, view, areas, out, path.stem, options)
-        outputs = {kind: describe_output(output_path(out, kind, path.stem), options[kind]) for kind in options}
+        facts = [*_write(Segmented(label_map, view, areas), out, path.stem, depends)]
+        outputs = {kind: describe_output(output_path(out, kind, path.stem), depends[kind]) for kind in depends}
     except OSError as error:
         raise OutputError(
             f"cannot write the results of {path} below {out}: {error.strerror or error}; free space, change rights "
@@ -170,6 +159,14 @@ def _segment(view: AtMpp, path: Path, work: Work, options: dict[str, dict[str, A
         "notes": [*_notes(path, view.mpp, wanted.mpp, tissue), *facts],
         "finished": _now(),
     }
+
+
+def _write(slide: Segmented, out: Path, stem: str, depends: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Writes each kind that has not been while the slide was segmented; gives what is worth knowing about them."""
+    for kind, chosen in depends.items():
+        write = KINDS[kind].write
+        if write is not None:
+            yield from write(output_path(out, kind, stem), slide, chosen)
 
 
 def _notes(path: Path, mpp: Mpp, wanted: float, tissue: TissueMask) -> Iterator[str]:

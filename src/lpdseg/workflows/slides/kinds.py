@@ -1,0 +1,144 @@
+"""The kinds of output that a slide can become: an entry for each, with its place, its writer and what it needs."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lpdseg.errors import SettingsError
+from lpdseg.export.areas import ClassArea, write_areas
+from lpdseg.export.geojson import write_geojson
+from lpdseg.export.ome_tiff import write_ome_tiff
+from lpdseg.export.ome_zarr import probability_store
+from lpdseg.export.slide_overlay import write_slide_overlay
+from lpdseg.segmenting.slides.stream import RowStore
+from lpdseg.slides.at_mpp import AtMpp
+from lpdseg.slides.label_map import LabelMap
+from lpdseg.slides.slide import Bounds
+from lpdseg.tissue import TissueClasses
+from lpdseg.workflows.slides.options import SlideOptions
+
+_PICTURE = 2048
+"""The longer side of an overlay in pixels."""
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A slide whose labels are known.
+
+    - `view`: the slide at the resolution of the labels.
+    """
+
+    labels: LabelMap
+    view: AtMpp
+    areas: Sequence[ClassArea]
+
+
+Chosen = Mapping[str, Any]
+"""What one output alone depends on, besides the labels; kept in the state."""
+
+
+def _nothing(options: SlideOptions, bounds: Bounds | None) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of output.
+
+    - `folder`, `suffix`: where it goes below the output folder, and how its files end.
+    - `modules`: the libraries that write it.
+    - `write`: makes the file of a segmented slide, and gives what is worth knowing about it in sentences. Raises
+      `OutputError`, or `OSError` where the disk is full; `SlideError` where the slide cannot be read for it.
+    - `store`: instead of that opens what takes probabilities while the slide is segmented: (path, view, channels,
+      classes).
+    - `depends`: what the output alone depends on, from the options and the bounds of the slide.
+    """
+
+    folder: str
+    suffix: str
+    modules: tuple[str, ...] = ()
+    write: Callable[[Path, Segmented, Chosen], Iterator[str]] | None = None
+    store: Callable[[Path, AtMpp, Sequence[str], TissueClasses], AbstractContextManager[RowStore]] | None = None
+    depends: Callable[[SlideOptions, Bounds | None], dict[str, Any]] = _nothing
+
+
+def _regions_depend(options: SlideOptions, bounds: Bounds | None) -> dict[str, Any]:
+    offset = [bounds.x, bounds.y] if options.from_bounds and bounds is not None else [0, 0]
+    return {"simplify_um": options.simplify_um, "minimum_um2": options.minimum_um2, "offset": offset}
+
+
+def _write_regions(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
+    x, y = chosen["offset"]
+    summary = write_geojson(
+        slide.labels,
+        path,
+        simplify_um=chosen["simplify_um"],
+        minimum_um2=chosen["minimum_um2"],
+        offset=(float(x), float(y)),
+    )
+    if summary.left_out:
+        area = f"{summary.left_out_mm2:.3g} mm²"
+        yield f"{summary.left_out} regions ({area}) below --min-area are not in {path.name}"
+    if summary.changed:
+        yield f"--simplify moved {summary.changed:.2%} of the pixels to another class in {path.name}"
+
+
+def _write_mask(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
+    write_ome_tiff(slide.labels, path)
+    yield from ()
+
+
+def _write_picture(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
+    # Slides hold smaller levels, from which a picture is read much faster.
+    view, (width, height) = slide.view, slide.labels.slide_size
+    across = max(width * view.mpp.x, height * view.mpp.y)
+    coarse = AtMpp(view.slide, view.mpp, max(view.wanted, across / _PICTURE))
+    write_slide_overlay(coarse, slide.labels, path, _PICTURE)
+    yield from ()
+
+
+def _write_table(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
+    write_areas({path.name.removesuffix(".csv"): slide.areas}, path)
+    yield from ()
+
+
+def _probabilities(
+    path: Path, view: AtMpp, channels: Sequence[str], classes: TissueClasses
+) -> AbstractContextManager[RowStore]:
+    return probability_store(
+        path,
+        view.size,
+        channels=channels,
+        colours=(*classes.colours, classes.background_colour)[: len(channels)],
+        mpp=(view.wanted, view.wanted),
+        scale=view.scale,
+    )
+
+
+_POLYGONS = ("rasterio", "shapely")
+
+KINDS: dict[str, Kind] = {
+    "geojson": Kind("geojson", ".geojson", _POLYGONS, _write_regions, depends=_regions_depend),
+    "geojson.gz": Kind("geojson", ".geojson.gz", _POLYGONS, _write_regions, depends=_regions_depend),
+    "ome-tiff": Kind("masks", ".ome.tif", ("tifffile", "imagecodecs"), _write_mask),
+    "zarr": Kind("probabilities", ".ome.zarr", ("zarr", "numcodecs"), store=_probabilities),
+    "png": Kind("overlays", ".png", (), _write_picture),
+    "csv": Kind("areas", ".csv", (), _write_table),
+}
+"""By the name that `--to` takes."""
+
+
+def parse_kinds(words: str | Iterable[str]) -> tuple[str, ...]:
+    """Names of kinds, separated by commas or one by one → each once, in the order of `KINDS`.
+
+    **Raises:** `SettingsError` for one that does not exist, or none.
+    """
+    parts = words.split(",") if isinstance(words, str) else [part for word in words for part in word.split(",")]
+    names = [part.strip() for part in parts if part.strip()]
+    unknown = [name for name in names if name not in KINDS]
+    if unknown or not names:
+        told = f"no output {unknown[0]!r}" if unknown else "no output is named"
+        raise SettingsError(f"{told}; slides can become {', '.join(KINDS)}")
+    return tuple(name for name in KINDS if name in names)

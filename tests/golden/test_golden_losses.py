@@ -1,0 +1,23 @@
+"""A change that should change nothing shows the same losses, step by step."""
+
+from pathlib import Path
+
+import pytest
+from recorded_losses import CASES, FOLDER, recorded, train_briefly
+
+from lpdseg.methods.table import METHODS
+from lpdseg.settings import load_settings
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_losses_are_those_recorded(name: str, tmp_path: Path) -> None:
+    found, expected = train_briefly(name, tmp_path), recorded(name)
+    assert len(found) == len(expected)
+    for step, (now, then) in enumerate(zip(found, expected, strict=True), 1):
+        assert now == pytest.approx(then, rel=1e-4, abs=1e-7), f"step {step}"
+
+
+def test_every_method_has_a_record() -> None:
+    methods = [load_settings(FOLDER / "settings.yaml", CASES[name]).method for name in CASES]
+    assert set(methods) == set(METHODS)
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(CASES)

@@ -20,12 +20,14 @@ from lpdseg.ahead import ahead
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError, SettingsError, TrainingError
 from lpdseg.methods.lpd_task import LpdTask
+from lpdseg.segmenting.segmenter import Calibration
 from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import _on_one_thread, train
 from lpdseg.training.metrics import read_metrics
 from lpdseg.training.progress import Silent
+from lpdseg.training.validation import Validated, Validation
 
 CLASSES = TissueClasses(("pink", "blue"))
 SMALL = (
@@ -139,6 +141,66 @@ def test_signal_saves_and_resume_ends_at_the_same_parameters(
     assert_same_run(tmp_path / "whole", tmp_path / "part")
     resumed = read_metrics(tmp_path / "part")
     assert resumed == read_metrics(tmp_path / "whole")
+
+
+class Falling:
+    """Stands in for `Validation.run`: every validation finds less, with thresholds and offsets of its own."""
+
+    def __init__(self) -> None:
+        self.found: list[Validated] = []
+
+    def __call__(self, validation: Validation, model: Any) -> Validated:
+        number = len(self.found) + 1
+        chosen = Calibration(torch.tensor([0.1, 0.2]) * number, torch.tensor([0.5, -0.5]) * number)
+        record = {"miou": 90.0 / number, "mdice": 50.0, "image_level": {"f1": 50.0}}
+        self.found.append(Validated(chosen, record))
+        return self.found[-1]
+
+
+@pytest.mark.parametrize("stop", [None, 4], ids=["whole", "resumed"])
+def test_the_record_tells_one_state_the_best(
+    stop: int | None, data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling, run = Falling(), tmp_path / "run"
+    monkeypatch.setattr(Validation, "run", lambda self, model: falling(self, model))
+    if stop is not None:
+        train(small_settings(), data, run, reporter=StopAfter(stop))
+        assert_tells_the_best(run, step=3)
+    train(small_settings(), data, run, resume=stop is not None)
+    assert len(falling.found) == 2
+    assert_tells_the_best(run, step=3)
+    last = json.loads((run / "checkpoints" / "last.json").read_text())
+    assert last["step"] == last["calibrated"] == 6  # whatever is best, these weights go with these thresholds
+    assert last["thresholds"] == pytest.approx([0.2, 0.4])
+
+
+def assert_tells_the_best(run: Path, step: int) -> None:
+    record = json.loads((run / "run.json").read_text())
+    best = json.loads((run / "checkpoints" / "best.json").read_text())
+    assert (record["valid_miou"], record["best_step"]) == (90.0, step)
+    assert record["thresholds"] == pytest.approx([0.1, 0.2]) and record["offsets"] == [0.5, -0.5]
+    assert (best["best"], best["step"], best["calibrated"]) == (90.0, step, step)
+    assert (best["thresholds"], best["offsets"]) == (record["thresholds"], record["offsets"])
+
+
+def test_a_run_stopped_before_any_validation_has_no_best(data: Manifest, tmp_path: Path) -> None:
+    train(small_settings(), data, tmp_path / "run", reporter=StopAfter(1))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [record[key] for key in ("valid_miou", "best_step", "thresholds", "offsets")] == [None] * 4
+    assert json.loads((tmp_path / "run" / "checkpoints" / "last.json").read_text())["calibrated"] is None
+
+
+def test_seconds_and_waiting_are_of_the_same_calls(data: Manifest, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(small_settings(), data, run, reporter=StopAfter(2))
+    last = run / "checkpoints" / "last.json"
+    state = json.loads(last.read_text())
+    assert 0 <= state["waited"] <= state["seconds"]
+    state |= {"seconds": 1000.0, "waited": 500.0}  # as if the first call had been long, and half of it waiting
+    last.write_text(json.dumps(state))
+    train(small_settings(), data, run, resume=True)
+    record = json.loads((run / "run.json").read_text())
+    assert record["seconds"] > 1000 and record["loader_wait_share"] == pytest.approx(0.5, abs=0.1)
 
 
 _KILLED = """

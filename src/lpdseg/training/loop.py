@@ -29,7 +29,7 @@ from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.optimiser import build_optimiser, set_learning_rate, stage_starts, staged_learning_rate
 from lpdseg.training.progress import Reporter, Silent
-from lpdseg.training.record import RunRecord, describe_data
+from lpdseg.training.record import RunRecord, best_of, describe_data
 from lpdseg.training.setup import (
     build_task,
     check_labels,
@@ -131,9 +131,11 @@ class _Trainer:
         self.patch: list[int] | None = None  # (H, W) in pixels of what the network learns from
         self.step = 0
         self.seconds = 0.0  # of earlier calls that this one resumes
+        self.meter = Meter()
         self.began = time.monotonic()
         self.best: float | None = None
         self.thresholds, self.offsets = [0.5] * len(data.classes), [0.0] * len(data.classes)
+        self.calibrated: int | None = None  # the step whose weights they were chosen for
         count = len(data.split("train"))
         self.total = max(1, round(settings.train.epochs * steps_per_epoch(count, settings.train.batch)))
         if state is not None:
@@ -144,7 +146,8 @@ class _Trainer:
         unpack_optimiser(self.optimiser, read_tensors(self.run, state, "optimiser"))
         self.step, self.best = state["step"], state["best"]
         self.thresholds, self.offsets = state["thresholds"], state["offsets"]
-        self.seconds = state["seconds"]
+        self.calibrated = state.get("calibrated")
+        self.seconds, self.meter = state["seconds"], Meter(state.get("waited", 0.0))
 
     def fit(self, training: TrainingBatches) -> TrainResult:
         """Runs the steps that are left."""
@@ -157,10 +160,9 @@ class _Trainer:
         in_first_process(self.fabric, self._start_record)
         metrics = Metrics(self.run, self.step) if self.leads else None
         self.reporter.start(self.step, self.total)
-        meter = Meter()
         try:
             with stop_requested() as stop:
-                self._steps(module, optimiser, batches, meter, metrics, stop)
+                self._steps(module, optimiser, batches, metrics, stop)
         except LpdsegError as error:
             if self.leads:
                 with suppress(OutputError):
@@ -170,14 +172,13 @@ class _Trainer:
             self.reporter.stop()
             if metrics is not None:
                 metrics.close()
-        return self._finish(time.monotonic() - self.began, meter)
+        return self._finish(time.monotonic() - self.began)
 
     def _steps(
         self,
         module: Any,
         optimiser: Any,
         batches: Any,
-        meter: Meter,
         metrics: Metrics | None,
         stop: threading.Event,
     ) -> None:
@@ -185,18 +186,18 @@ class _Trainer:
         validations = self._validation_steps()
         waited = saved = time.monotonic()
         for batch in ahead(_on_one_thread(batches), 2):
-            meter.wait(time.monotonic() - waited)
-            meter.add(self._one_step(module, optimiser, batch))
+            self.meter.wait(time.monotonic() - waited)
+            self.meter.add(self._one_step(module, optimiser, batch))
             self.step += 1
             validate = self.step in validations
             report = validate or self.step % self.settings.train.log_every == 0 or self.step == self.total
-            losses = self._report(meter, metrics) if report else None
+            losses = self._report(metrics) if report else None
             self.reporter.step(self.step, losses)
             due = time.monotonic() - saved > self.settings.train.checkpoint_minutes * 60
             interrupted, due = self._agree(stop.is_set(), due)
             save = validate or interrupted or due or self.step == self.total
             if save and losses is None:
-                self._report(meter, metrics)  # what is no number must not be saved
+                self._report(metrics)  # what is no number must not be saved
             if validate:
                 in_first_process(self.fabric, lambda: self._validate(metrics))
             if save:
@@ -206,8 +207,8 @@ class _Trainer:
                 break
             waited = time.monotonic()
 
-    def _report(self, meter: Meter, metrics: Metrics | None) -> dict[str, float]:
-        losses = meter.drain(self.step, self._mean_over_processes)
+    def _report(self, metrics: Metrics | None) -> dict[str, float]:
+        losses = self.meter.drain(self.step, self._mean_over_processes)
         if metrics is not None:
             metrics.add("train", self.step, losses | {"lr": self._rate(self.step - 1)})
         return losses
@@ -288,6 +289,7 @@ class _Trainer:
         found: Validated = self.validation.run(self.task.model)
         self.thresholds = found.calibration.thresholds.tolist()
         self.offsets = found.calibration.offsets.tolist()
+        self.calibrated = self.step
         miou = found.record["miou"]
         image_f1 = found.record["image_level"]["f1"]
         if miou is None:
@@ -311,9 +313,11 @@ class _Trainer:
             "step": self.step,
             "steps": self.total,
             "seconds": round(self.seconds + time.monotonic() - self.began, 1),
+            "waited": round(self.meter.waited, 3),
             "best": self.best,
             "thresholds": self.thresholds,
             "offsets": self.offsets,
+            "calibrated": self.calibrated,
             "valid": valid,
             "classes": self.data.classes.as_dict(),
             "encoder": self.task.model.encoder.config,
@@ -327,7 +331,7 @@ class _Trainer:
         save_checkpoint(self.run, name, state, weights, tensors)
         self.saved_at = self.step
 
-    def _finish(self, seconds: float, meter: Meter) -> TrainResult:
+    def _finish(self, seconds: float) -> TrainResult:
         done = self.step == self.total
 
         def conclude() -> None:
@@ -337,10 +341,8 @@ class _Trainer:
                 status="finished" if done else "interrupted",
                 step=self.step,
                 seconds=round(self.seconds + seconds, 1),
-                loader_wait_share=round(meter.wait_share(seconds), 4),
-                valid_miou=self.best,
-                thresholds=self.thresholds,
-                offsets=self.offsets,
+                loader_wait_share=round(self.meter.wait_share(self.seconds + seconds), 4),
+                **best_of(self.run),
             )
 
         in_first_process(self.fabric, conclude)

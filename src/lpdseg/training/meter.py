@@ -9,20 +9,20 @@ from lpdseg.errors import TrainingError
 
 
 class Meter:
-    """Running means of the losses, and the time spent waiting for patches."""
+    """Running means of the losses, and the seconds `waited` for patches, of earlier calls as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, waited: float = 0.0) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._waited = 0.0
+        self.waited = waited
 
     def wait(self, seconds: float) -> None:
         """Counts time spent waiting for patches."""
-        self._waited += seconds
+        self.waited += seconds
 
     def wait_share(self, seconds: float) -> float:
         """The share of `seconds` that was spent waiting."""
-        return self._waited / max(seconds, 1e-9)
+        return self.waited / max(seconds, 1e-9)
 
     def add(self, parts: dict[str, Tensor]) -> None:
         """Counts the losses of one step."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from lpdseg.checkpoint import has_checkpoint, read_state
 from lpdseg.data.records import Manifest
 from lpdseg.files import write_json
 from lpdseg.settings import Settings
@@ -58,6 +59,23 @@ def describe_data(data: Manifest, training_masks: bool = False) -> dict[str, Any
         "classes": data.classes.as_dict(),
         "patches": {split: len(data.split(split)) for split in data.splits},
         "patients": {split: len({record.patient for record in data.split(split)}) for split in data.splits},
+    }
+
+
+def best_of(run: Path) -> dict[str, Any]:
+    """What a run's record says of its checkpoint `best`, all of it read from there; None where there is none yet.
+
+    - `best_step`: when it was saved.
+    - `valid_miou`, `thresholds`, `offsets`: what validation found and chose then, not in the last one.
+    """
+    if not has_checkpoint(run, "best"):
+        return dict.fromkeys(("best_step", "valid_miou", "thresholds", "offsets"))
+    state = read_state(run, "best")
+    return {
+        "best_step": state["step"],
+        "valid_miou": state["best"],
+        "thresholds": state["thresholds"],
+        "offsets": state["offsets"],
     }
 
 

@@ -12,7 +12,7 @@ import lpdseg
 
 ROOT = Path(lpdseg.__file__).parent
 FLOORS = (
-    {"errors", "extras", "files", "quiet", "durations", "ahead", "version", "tissue", "settings"},
+    {"choices", "errors", "extras", "files", "quiet", "durations", "ahead", "version", "tissue", "settings"},
     {"data"},
     {"maps"},
     {"model"},

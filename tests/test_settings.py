@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lpdseg.errors import SettingsError
@@ -167,6 +167,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     st.lists(st.integers(1, 20), min_size=1, max_size=5),
     st.text(max_size=20),
 )
+@example(1.0, 1.0, [1], "a line\x85 of Unicode\u2028 breaks\u2029 thrice")
 def test_yaml_round_trip_is_exact(lr: float, epochs: float, prototypes: list[int], description: str) -> None:
     values: dict[str, Any] = {
         "description": description,

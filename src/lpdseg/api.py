@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lpdseg.choices import Backend, Background, Gate
 from lpdseg.data.importers import load_data
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, DataError, SettingsError
-from lpdseg.evaluation.confusion import Background
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.export.int8 import Quantised, quantise
 from lpdseg.model.graph import GraphFacts, write_graph
-from lpdseg.model.runtime import Backend, OnnxNetwork, difference
+from lpdseg.model.runtime import OnnxNetwork, difference
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.backends import int8_place
 from lpdseg.segmenting.bundle import load_prototypes, load_segmenter, weights_digest
 from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.segmenter import Segmentation, Segmenter
-from lpdseg.settings import Gate, Settings, load_settings, parse_settings
+from lpdseg.settings import Settings, load_settings, parse_settings
 from lpdseg.tissue import PRESETS, TissueClasses, tissue_classes
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import TrainResult

@@ -13,6 +13,19 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lpdseg.choices import (
+    AnySource,
+    BackgroundRule,
+    Fill,
+    Gate,
+    ImageMerge,
+    Merge,
+    MethodName,
+    Negatives,
+    Precision,
+    Refinement,
+    View,
+)
 from lpdseg.errors import SettingsError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -21,14 +34,6 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Width = Annotated[float, Field(ge=1)]
-Gate = Literal["predicted", "oracle", "none"]
-"""Which classes a mask may show, see `lpdseg.maps.gate`."""
-
-MethodName = Literal["lpd", "cam", "pbip", "supervised", "lpd-released"]
-"""What can be trained, see `lpdseg.methods.table`."""
-
-View = Literal["plain", "flip", "dark", "flip_dark", "bright", "flip_bright"]
-"""A horizontal flip or none, times brightness 0.9 (dark), 1.0 or 1.1 (bright)."""
 
 _ALIASES = {
     "learning_rate": "train.lr",
@@ -84,7 +89,7 @@ class ModelSettings(_Section):
     prototype_dim: Count = 512
     hidden_dim: Count = 256
     temperature: Positive = Field(0.07, description="start of 1/s, s the learnable scale of the cosine")
-    merge: Literal["mean", "softmax", "pixel"] = Field("pixel", description="prototypes → class while training")
+    merge: ImageMerge = Field("pixel", description="prototypes → class while training")
     head_width: Count = Field(128, description="channels of the segmentation head, where there is one")
 
 
@@ -96,8 +101,8 @@ class ContrastSettings(_Section):
     threshold: Fraction = Field(0.5, description="α: the mask is where a map reaches α times its maximum")
     temperature: Positive = 0.07
     map_weight: NonNegative = Field(5e-4, description="μ: weight of the mean map, inside the bracket of L_sim")
-    negatives: Literal["other_classes", "published"] = "other_classes"
-    fill: Literal["black", "white"] = Field("white", description="what masked-out tissue becomes; white is glass")
+    negatives: Negatives = "other_classes"
+    fill: Fill = Field("white", description="what masked-out tissue becomes; white is glass")
     pairs_per_image: Count | None = Field(None, description="active prototypes drawn per image; none: all")
     size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
     chunk: Count = Field(4, description="pairs that are encoded at once; bounds the memory, changes rounding alone")
@@ -171,7 +176,7 @@ class TrainSettings(_Section):
     betas: tuple[Momentum, Momentum] = (0.9, 0.999)
     lr_warmup: Fraction = Field(0.0, description="share of the steps with rising learning rate")
     clip: NonNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
-    precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="auto: bf16 where supported")
+    precision: Precision = Field("auto", description="auto: bf16 where supported")
     compile: bool = Field(False, description="the encoder by torch.compile; on a CPU needs a C++ compiler")
     seed: int = Field(0, ge=0, lt=2**32)
     deterministic: bool = False
@@ -195,17 +200,17 @@ class PredictSettings(_Section):
     """From class maps to a mask (method §4)."""
 
     views: Annotated[tuple[View, ...], Field(min_length=1)] = ("plain", "flip")
-    source: Literal["auto", "maps", "head"] = Field(
+    source: AnySource = Field(
         "auto", description="class maps, or the segmentation head; auto: the head where there is one"
     )
-    merge: Literal["mean", "softmax"] = Field("softmax", description="prototypes → class")
+    merge: Merge = Field("softmax", description="prototypes → class")
     gate: Gate = Field("predicted", description="predicted | none; a run itself cannot have oracle")
     fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
-    background: Literal["power", "glass", "none"] = Field("power", description="how background pixels are found")
+    background: BackgroundRule = Field("power", description="how background pixels are found")
     background_power: Positive = 10.0
     temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
     offsets: bool = Field(True, description="class offsets of best validation mIoU; false: none")
-    refine: Literal["none", "crf"] = "crf"
+    refine: Refinement = "crf"
     crf: CrfSettings = CrfSettings()
     batch: Count = 16
 
@@ -289,7 +294,11 @@ def change_section(section: AnySection, changes: dict[str, Any], name: str) -> A
 
 def as_yaml(settings: Settings) -> str:
     """Settings as YAML that `load_settings` reads back."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    values = settings.model_dump(mode="json")
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    if any(mark in text for mark in "\x85\u2028\u2029"):  # line breaks of Unicode, which YAML would fold away
+        return yaml.safe_dump(values, sort_keys=False)
+    return text
 
 
 def _read(preset: str | Path) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from lpdseg.cli.words import Engine, Origin
 
 import lpdseg
 from lpdseg.cli.main import main
 from lpdseg.cli.slide_options import OPTIONS, asked_settings
-from lpdseg.cli.words import Engine, Origin
 from lpdseg.workflows.slides import one
 
 

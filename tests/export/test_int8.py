@@ -9,9 +9,10 @@ import onnx
 import pytest
 
 from lpdseg import api
+from lpdseg.choices import Backend
 from lpdseg.data.patches import read_image
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.model.runtime import INT8_KEY, Backend
+from lpdseg.model.runtime import INT8_KEY
 
 BACKENDS: tuple[Backend, ...] = ("onnx-int8", "openvino-int8")
 

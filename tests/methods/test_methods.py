@@ -13,13 +13,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lpdseg import api
+from lpdseg.choices import MethodName
 from lpdseg.cli.main import main
 from lpdseg.data.importers import load_data
 from lpdseg.data.manifest import write_manifest
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
 from lpdseg.methods.table import METHODS
-from lpdseg.settings import MethodName
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.progress import Silent
 

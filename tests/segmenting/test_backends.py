@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lpdseg import api
+from lpdseg.choices import Backend
 from lpdseg.errors import CheckpointError, SettingsError
-from lpdseg.model.runtime import Backend
 
 BACKENDS: tuple[Backend, ...] = ("onnx", "openvino")
 

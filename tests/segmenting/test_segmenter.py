@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lpdseg.choices import View
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.segmenting.views import make_views, mean_of_views
-from lpdseg.settings import PredictSettings, View
+from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
 BACKGROUND = TissueClasses(("A", "B"), indices=(7, 3), background=5)

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lpdseg.choices import View
 from lpdseg.segmenting.views import make_views, mean_of_views
-from lpdseg.settings import View
 
 ALL: tuple[View, ...] = get_args(View)
 VIEWS = st.lists(st.sampled_from(ALL), min_size=1, max_size=6).map(tuple)

@@ -15,14 +15,14 @@ variants:
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from lpdseg.choices import Split
 from lpdseg.errors import SettingsError
 
-Split = Literal["train", "valid", "test"]
 Overrides = tuple[str, ...]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 

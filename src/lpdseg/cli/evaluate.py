@@ -1,12 +1,13 @@
 """`lpdseg evaluate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from lpdseg.choices import Backend, Background, Checkpoint, Gate, Refinement, Split
+from lpdseg.cli.repeated import one_of, shown
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import AnyGate, BackgroundRule, Checkpoint, Refinement, Runtime, Split
 
 if TYPE_CHECKING:
     from lpdseg.evaluation.protocol import Record
@@ -20,27 +21,33 @@ def evaluate(
             metavar="DIR_OR_CSV", envvar="LPDSEG_DATA", help="A manifest CSV, or the folder of a data set."
         ),
     ],
-    split: Annotated[Split, typer.Option(help="Which patches to compare.")] = Split.valid,
+    split: Annotated[Split, typer.Option(help="Which patches to compare.")] = "valid",
     gate: Annotated[
-        list[AnyGate] | None,
+        list[str] | None,
         typer.Option(
+            parser=one_of(Gate),
+            metavar=shown(Gate),
             help="Classes that a mask may show: those predicted for its image, those of its ground truth (oracle), "
-            "or all (none). Repeatable. Default: predicted."
+            "or all (none). Repeatable. Default: predicted.",
         ),
     ] = None,
     background: Annotated[
-        list[BackgroundRule] | None,
-        typer.Option(help="Whether pixels whose truth is background count. Repeatable. Default: keep."),
+        list[str] | None,
+        typer.Option(
+            parser=one_of(Background),
+            metavar=shown(Background),
+            help="Whether pixels whose truth is background count. Repeatable. Default: keep.",
+        ),
     ] = None,
     refine: Annotated[Refinement | None, typer.Option(help="Instead of the run's own refinement.")] = None,
     classes: Annotated[
         str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
     ] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     backend: Annotated[
-        Runtime, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
-    ] = Runtime.torch,
+        Backend, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
+    ] = "torch",
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the records there.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a row per record there.")] = None,
 ) -> None:
@@ -57,19 +64,19 @@ def evaluate(
     from lpdseg.files import write_json
 
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
-        gates: Any = [entry.value for entry in gate or [AnyGate.predicted]]
-        backgrounds: Any = [entry.value for entry in background or [BackgroundRule.keep]]
+        gates = cast("list[Gate]", gate or ["predicted"])
+        backgrounds = cast("list[Background]", background or ["keep"])
         records = api.evaluate(
             run,
             data,
-            split.value,
+            split,
             list(dict.fromkeys(gates)),
             list(dict.fromkeys(backgrounds)),
             classes=classes,
-            refine=None if refine is None else refine.value,
-            checkpoint=checkpoint.value,
+            refine=refine,
+            checkpoint=checkpoint,
             device=device,
-            backend=backend.value,
+            backend=backend,
             progress=progress,
         )
     if json is not None:
@@ -78,7 +85,7 @@ def evaluate(
         write_csv(records, csv)
     console = Console(markup=False, highlight=False)
     console.print(table(records))
-    chosen = read_state(run, checkpoint.value)["valid"] is not None
+    chosen = read_state(run, checkpoint)["valid"] is not None
     console.print(what_was_compared(records, chosen), soft_wrap=True)
 
 

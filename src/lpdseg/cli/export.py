@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from lpdseg.choices import Checkpoint, Source
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import Checkpoint, Source
 
 
 def export(
@@ -26,7 +26,7 @@ def export(
             metavar="DATA", help="In 8-bit integers, calibrated on the training patches of this data set."
         ),
     ] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
 ) -> None:
     """Write the network as an ONNX graph for other programs: RGB in [0, 1] in, maps and logits out, any size.
 
@@ -42,11 +42,11 @@ def export(
         raise SettingsError("--int8 exports what the run predicts with; leave --source out")
     with told_what_is_left(lambda: "nothing was written"):
         if int8 is not None:
-            made = api.export_int8(run, int8, out, checkpoint=checkpoint.value)
+            made = api.export_int8(run, int8, out, checkpoint=checkpoint)
         else:
             assert out is not None
-            changes = {} if source is None else {"source": source.value}
-            facts, apart = api.export_graph(run, out, checkpoint=checkpoint.value, **changes)
+            changes = {} if source is None else {"source": source}
+            facts, apart = api.export_graph(run, out, checkpoint=checkpoint, **changes)
     if int8 is not None:
         compared = "there are no validation masks to compare with"
         if made.miou is not None:

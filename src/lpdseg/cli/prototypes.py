@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lpdseg.choices import Checkpoint, Split
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import Checkpoint, Split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +21,7 @@ def prototypes(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The atlas, an HTML page that needs no other file.")],
-    split: Annotated[Split, typer.Option(help="Which patches to look at; they need masks.")] = Split.valid,
+    split: Annotated[Split, typer.Option(help="Which patches to look at; they need masks.")] = "valid",
     patches: Annotated[int, typer.Option(min=1, max=24, help="Typical patches shown per prototype.")] = 6,
     png: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write one picture, the best patch of each prototype.")
@@ -34,7 +34,7 @@ def prototypes(
     classes: Annotated[
         str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
     ] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
     """Show what each prototype has become, and measure whether a class's prototypes cover it."""
@@ -50,12 +50,12 @@ def prototypes(
     from lpdseg.settings import parse_settings
 
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
-        segmenter = api.load_for_prototypes(run, checkpoint.value, device)
-        settings = parse_settings(read_state(run, checkpoint.value)["settings"], source=str(run))
+        segmenter = api.load_for_prototypes(run, checkpoint, device)
+        settings = parse_settings(read_state(run, checkpoint)["settings"], source=str(run))
         atlas = make_atlas(
             segmenter,
             api.same_classes(segmenter.classes, data, classes),
-            split.value,
+            split,
             patches=patches,
             most=most,
             seed=seed,

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from lpdseg.choices import Backend, Checkpoint, OnError, OpenGate, Refinement
 from lpdseg.cli import slide_options as slides
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import Checkpoint, OnError, OpenGate, Refinement, Runtime
 
 
 @slides.with_slide_options
@@ -36,18 +36,18 @@ def segment(
         ),
     ] = None,
     refine: Annotated[Refinement | None, typer.Option(help="Instead of the run's own refinement.")] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = Checkpoint.best,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Images at once; halved where they do not fit in memory.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     backend: Annotated[
-        Runtime, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
-    ] = Runtime.torch,
+        Backend, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
+    ] = "torch",
     recurse: Annotated[bool, typer.Option("--recurse/--no-recurse", help="Look into folders below.")] = True,
     on_error: Annotated[
         OnError, typer.Option(help="At an image or slide that cannot be read: stop, or skip it and exit with 1.")
-    ] = OnError.stop,
+    ] = "stop",
     *,
     asked: dict[str, Any],
 ) -> None:
@@ -70,13 +70,13 @@ def segment(
             run,
             inputs,
             out,
-            gate=None if gate is None else gate.value,
-            refine=None if refine is None else refine.value,
-            skip_bad=on_error is OnError.skip,
+            gate=gate,
+            refine=refine,
+            skip_bad=on_error == "skip",
             batch=batch,
-            checkpoint=checkpoint.value,
+            checkpoint=checkpoint,
             device=device,
-            backend=backend.value,
+            backend=backend,
             **slides.asked_settings(asked),
         )
         return
@@ -92,16 +92,16 @@ def segment(
             run,
             inputs,
             out,
-            gate=None if gate is None else gate.value,
-            refine=None if refine is None else refine.value,
+            gate=gate,
+            refine=refine,
             probabilities=probabilities,
             overlays=overlay,
             recurse=recurse,
-            skip_bad=on_error is OnError.skip,
+            skip_bad=on_error == "skip",
             batch=batch,
-            checkpoint=checkpoint.value,
+            checkpoint=checkpoint,
             device=device,
-            backend=backend.value,
+            backend=backend,
             progress=lambda done, total: progress("segmenting", done, total),
         )
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())

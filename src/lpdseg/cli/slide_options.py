@@ -3,14 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from enum import Enum
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lpdseg.cli.words import Engine, Origin
+from lpdseg.choices import Origin, SlideEngine
 from lpdseg.errors import SettingsError
 
 
@@ -48,7 +47,7 @@ OPTIONS: dict[str, Any] = {
     "workers": _option(int | None, "--workers", "Processes that read slides; with ray, models in all.", min=0),
     "shard": _option(str | None, "--shard", "Do part I of N, as one job of an array.", metavar="I/N"),
     "redo": _option(bool, "--redo", "Do slides again that are finished."),
-    "engine": _option(Engine | None, "--engine", "This machine (local), or a Ray cluster."),
+    "engine": _option(SlideEngine | None, "--engine", "This machine (local), or a Ray cluster."),
     "address": _option(
         str | None, "--address", "Of the Ray cluster: auto, or HOST:PORT. Default: one on this machine."
     ),
@@ -84,14 +83,14 @@ def asked_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
     """
     from lpdseg.workflows.slides.shard import parse_shard
 
-    if asked["address"] is not None and asked["engine"] is not Engine.ray:
+    if asked["address"] is not None and asked["engine"] != "ray":
         raise SettingsError("--address is of a Ray cluster; add --engine ray")
     given = {name: value for name, value in asked.items() if value is not None}
     if "from_bounds" in given:
-        given["from_bounds"] = given["from_bounds"] is Origin.bounds
+        given["from_bounds"] = given["from_bounds"] == "bounds"
     if "shard" in given:
         given["shard"] = parse_shard(given["shard"])
-    return {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
+    return given
 
 
 def refuse_for_patches(asked: Mapping[str, object]) -> None:

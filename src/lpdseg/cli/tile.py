@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from lpdseg.choices import Origin, Split
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.cli.words import Origin, Split
 
 
 def tile(
@@ -24,7 +24,7 @@ def tile(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new data set, or one to add to.")],
-    split: Annotated[Split, typer.Option(help="Where these patches belong.")] = Split.train,
+    split: Annotated[Split, typer.Option(help="Where these patches belong.")] = "train",
     patch_mpp: Annotated[float, typer.Option(help="Microns per pixel of the patches.")] = 0.5,
     size: Annotated[int, typer.Option(min=1, help="Side of a patch in pixels.")] = 224,
     stride: Annotated[
@@ -50,7 +50,7 @@ def tile(
             help="Where regions count from: the corner of the scanned part of a slide, as in QuPath, or of the "
             "whole. Only some scanners, such as MIRAX, make a difference."
         ),
-    ] = Origin.bounds,
+    ] = "bounds",
     skip_glass: Annotated[bool, typer.Option("--skip-glass", help="Leave out patches without tissue.")] = False,
 ) -> None:
     """Cut patches with image-level labels out of slides where people drew regions.
@@ -73,11 +73,11 @@ def tile(
             out,
             cut,
             patch_mpp=patch_mpp,
-            split=split.value,
+            split=split,
             slide_mpp=mpp,
             classes=None if classes is None else tissue_classes(classes),
             patients=read_patients(slides),
-            from_bounds=origin is Origin.bounds,
+            from_bounds=origin == "bounds",
             skip_glass=skip_glass,
             progress=lambda done, total: progress("cutting", done, total),
         )
@@ -85,4 +85,4 @@ def tile(
         typer.echo(note, err=True)
     labels = zip(*(record.labels or () for record in tiled.records), strict=True)
     counts = ", ".join(f"{sum(bits)} {name}" for name, bits in zip(tiled.classes.names, labels, strict=True))
-    typer.echo(f"{len(tiled.records)} {split.value} patches of {size} px in {out} ({counts})")
+    typer.echo(f"{len(tiled.records)} {split} patches of {size} px in {out} ({counts})")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lpdseg.choices import MethodName
 from lpdseg.cli.processes import is_first
 from lpdseg.cli.stop import Stopped, told_what_is_left
 from lpdseg.durations import duration
@@ -27,8 +28,8 @@ def train(
         typer.Option(metavar="NAME_OR_YAML", help="Settings to start from: bcss, luad, wsss4luad, glas, paper, …"),
     ] = None,
     method: Annotated[
-        str | None,
-        typer.Option(help="lpd, or what it is compared with: cam, pbip, supervised, lpd-released."),
+        MethodName | None,
+        typer.Option(help="What is trained: LPD (the default), or what it is compared with."),
     ] = None,
     weights: Annotated[
         str | None,

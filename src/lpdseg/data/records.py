@@ -5,11 +5,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from lpdseg.choices import Split
 from lpdseg.errors import DataError
 from lpdseg.tissue import TissueClasses
 
-SPLITS = ("train", "valid", "test")
+SPLITS: tuple[str, ...] = get_args(Split)
 """The splits, in the order in which they are used."""
 
 

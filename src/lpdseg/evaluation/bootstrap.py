@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from lpdseg.evaluation.confusion import Background, Scores
+from lpdseg.choices import Background
+from lpdseg.evaluation.confusion import Scores
 
 Interval = tuple[float, float]
 

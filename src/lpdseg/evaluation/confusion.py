@@ -6,18 +6,14 @@ columns are prediction. Figures are fractions in 0..1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, UInt8
 from numpy.typing import ArrayLike
 
+from lpdseg.choices import Background
 from lpdseg.errors import DataError
 from lpdseg.tissue import IGNORE
-
-Background = Literal["keep", "ignore"]
-"""Whether pixels whose truth is background count. `keep`: they do, and tissue predicted there is a false
-positive. `ignore`: they are dropped, while background predicted on a tissue pixel stays a miss."""
 
 
 def confusion_matrix(

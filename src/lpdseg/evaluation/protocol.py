@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Int
 from rich.table import Table
 
+from lpdseg.choices import Background, Gate
 from lpdseg.evaluation.bootstrap import Interval, intervals
-from lpdseg.evaluation.confusion import Background, Scores
+from lpdseg.evaluation.confusion import Scores
 from lpdseg.evaluation.image_level import ImageLevelScores
 from lpdseg.files import write_text
-from lpdseg.settings import Gate
 from lpdseg.tissue import TissueClasses
 
 Record = dict[str, Any]

@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from lpdseg.choices import Background
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
-from lpdseg.evaluation.confusion import Background, confusion_matrix, sum_by_patient
+from lpdseg.evaluation.confusion import confusion_matrix, sum_by_patient
 from lpdseg.evaluation.image_level import choose_thresholds, score_images
 from lpdseg.evaluation.protocol import Protocol, Record, record
 from lpdseg.segmenting.segmenter import Evidence, Segmenter

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lpdseg.checkpoint import has_checkpoint
+from lpdseg.choices import Gate
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import generate
 from lpdseg.durations import duration
@@ -25,7 +26,7 @@ from lpdseg.insight.report import write_report
 from lpdseg.insight.sample import segment_sample, spread
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
-from lpdseg.settings import Gate, Settings, load_settings
+from lpdseg.settings import Settings, load_settings
 from lpdseg.training.loop import train
 from lpdseg.training.progress import Bar
 from lpdseg.training.setup import read_resumable

@@ -5,20 +5,17 @@ N active pairs of an image i and a prototype j; K prototypes in all, of width D;
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from lpdseg.choices import Fill, Negatives
 from lpdseg.losses.active import Pairs
 from lpdseg.losses.chunks import PairSums, chunked_sums
 from lpdseg.losses.term import Term
 from lpdseg.maps.normalise import unit_range
-
-Negatives = Literal["other_classes", "published"]
-Fill = Literal["black", "white"]
 
 
 @dataclass(frozen=True)

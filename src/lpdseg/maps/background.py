@@ -3,14 +3,12 @@
 B images, C classes, H x W pixels.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-Background = Literal["power", "glass", "none"]
+from lpdseg.choices import BackgroundRule
 
 GLASS_DENSITY = 0.06
 """Mean optical density (base 10) of a pixel that is as likely glass as tissue: 87 % transmitted, or 222 of 255, the
@@ -24,7 +22,7 @@ _WINDOW = 13
 
 
 def with_background(
-    kind: Background,
+    kind: BackgroundRule,
     scores: Float[Tensor, "B C H W"],
     gate: Bool[Tensor, "B C"],
     images: Float[Tensor, "B 3 H W"],

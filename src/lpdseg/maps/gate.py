@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lpdseg.choices import Gate
 from lpdseg.errors import SettingsError
-from lpdseg.settings import Gate
 
 
 def open_gate(

@@ -3,17 +3,11 @@
 B images, C classes, k prototypes per class (at most), K prototypes in all, class-major; `...` pixels or nothing.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Merge = Literal["mean", "softmax"]
-"""How prototype scores become class scores."""
-
-ImageMerge = Literal["mean", "softmax", "pixel"]
-"""How prototype maps become the image-level logits of the classes, see `image_logits`."""
+from lpdseg.choices import ImageMerge, Merge
 
 
 def class_slots(counts: tuple[int, ...]) -> tuple[Int[Tensor, "C k"], Bool[Tensor, "C k"]]:

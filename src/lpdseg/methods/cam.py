@@ -8,8 +8,8 @@ from collections.abc import Collection
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lpdseg.choices import ImageMerge, Merge
 from lpdseg.losses.classification import classification_loss
-from lpdseg.maps.merge import ImageMerge, Merge
 from lpdseg.methods.task import Task, as_pixels, check_scales, global_mean
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network, Reading

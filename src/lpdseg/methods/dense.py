@@ -8,7 +8,7 @@ from collections.abc import Collection
 from jaxtyping import Float
 from torch import Tensor
 
-from lpdseg.maps.merge import ImageMerge, Merge
+from lpdseg.choices import ImageMerge, Merge
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.network import Network, Reading

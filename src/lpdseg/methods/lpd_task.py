@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from lpdseg.choices import ImageMerge
 from lpdseg.errors import SettingsError
 from lpdseg.losses.active import active_prototypes, draw_pairs
 from lpdseg.losses.classification import classification_loss
@@ -16,7 +17,6 @@ from lpdseg.losses.pseudo import IGNORED, candidate_loss, pseudo_mask_loss
 from lpdseg.losses.term import Term
 from lpdseg.maps.background import glass_share
 from lpdseg.maps.labelling import pseudo_mask
-from lpdseg.maps.merge import ImageMerge
 from lpdseg.methods.task import Task, as_pixels, global_mean
 from lpdseg.methods.teacher import Teacher
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lpdseg.maps.merge import ImageMerge, Merge, image_logits, merge_prototypes
+from lpdseg.choices import ImageMerge, Merge
+from lpdseg.maps.merge import image_logits, merge_prototypes
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.network import Network, Reading

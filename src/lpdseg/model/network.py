@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lpdseg.maps.merge import ImageMerge, Merge
+from lpdseg.choices import ImageMerge, Merge
 
 if TYPE_CHECKING:
     from lpdseg.model.encoders import Encoder

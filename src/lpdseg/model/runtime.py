@@ -8,20 +8,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lpdseg.choices import ImageMerge, Merge
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.extras import needed
-from lpdseg.maps.merge import ImageMerge, Merge
 from lpdseg.model.graph import KEY, GraphFacts
 from lpdseg.model.network import Network, Reading, Wanted
-
-Backend = Literal["torch", "onnx", "openvino", "onnx-int8", "openvino-int8"]
 
 INT8_KEY = "lpdseg_int8"
 """Of the metadata of a graph in 8-bit integers: a JSON object with its `difference` from PyTorch and its mIoU."""

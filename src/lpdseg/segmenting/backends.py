@@ -3,10 +3,11 @@
 import hashlib
 from pathlib import Path
 
+from lpdseg.choices import Backend
 from lpdseg.errors import SettingsError
 from lpdseg.model.device import pick_device
 from lpdseg.model.graph import write_graph
-from lpdseg.model.runtime import Backend, OnnxNetwork, OpenvinoNetwork, RuntimeNetwork, difference
+from lpdseg.model.runtime import OnnxNetwork, OpenvinoNetwork, RuntimeNetwork, difference
 from lpdseg.segmenting.segmenter import Segmenter
 
 _FOLDER = "exports"

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from lpdseg.checkpoint import read_state, read_tensors
+from lpdseg.choices import Backend
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError
 from lpdseg.methods.table import METHODS
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network
-from lpdseg.model.runtime import Backend
 from lpdseg.segmenting.backends import backend_device, with_backend
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import Settings, change_section, parse_settings

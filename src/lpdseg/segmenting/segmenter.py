@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from lpdseg.choices import ImageMerge
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.maps.background import with_background
 from lpdseg.maps.crf import dense_crf
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
 from lpdseg.maps.labelling import gated_logits, likeliest
-from lpdseg.maps.merge import ImageMerge
 from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.segmenting.views import make_views, mean_of_views

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lpdseg.settings import View
+from lpdseg.choices import View
 
 
 def make_views(images: Float[Tensor, "B 3 H W"], views: Sequence[View]) -> Float[Tensor, "VB 3 H W"]:

@@ -3,11 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from lpdseg.choices import Backend, Gate, SlideEngine
 from lpdseg.errors import SettingsError
-from lpdseg.model.runtime import Backend
-from lpdseg.settings import Gate
 from lpdseg.slides.mpp import COARSEST_MPP, FINEST_MPP
 
 
@@ -52,7 +50,7 @@ class SlideOptions:
     skip_bad: bool = False
     shard: tuple[int, int] | None = None
     redo: bool = False
-    engine: Literal["local", "ray"] = "local"
+    engine: SlideEngine = "local"
     address: str | None = None
     workers: int | None = None
     batch: int | None = None

@@ -1,0 +1,67 @@
+"""Words that may be chosen from, each set of them in one place: for settings, functions and options alike.
+
+Light: the command line imports this before it knows what to do, and shows the words in its help.
+"""
+
+from typing import Literal
+
+Split = Literal["train", "valid", "test"]
+"""Splits of a data set, in the order in which they are used."""
+
+MethodName = Literal["lpd", "cam", "pbip", "supervised", "lpd-released"]
+"""What can be trained, see `lpdseg.methods.table`."""
+
+Merge = Literal["mean", "softmax"]
+"""How prototype scores become class scores."""
+
+ImageMerge = Literal["mean", "softmax", "pixel"]
+"""How prototype maps become the image-level logits of the classes, see `lpdseg.maps.merge.image_logits`."""
+
+Negatives = Literal["other_classes", "published"]
+"""Which prototypes the contrast of a pair pushes away."""
+
+Fill = Literal["black", "white"]
+"""What masked-out tissue becomes before an image encoder sees it; white is glass."""
+
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+"""In which numbers a model is trained; auto: bf16 where supported."""
+
+View = Literal["plain", "flip", "dark", "flip_dark", "bright", "flip_bright"]
+"""A horizontal flip or none, times brightness 0.9 (dark), 1.0 or 1.1 (bright)."""
+
+Gate = Literal["predicted", "oracle", "none"]
+"""Which classes a mask may show, see `lpdseg.maps.gate`."""
+
+OpenGate = Literal["predicted", "none"]
+"""Gates that need no ground truth."""
+
+Source = Literal["maps", "head"]
+"""What of the network a mask is made from: class maps, or the segmentation head."""
+
+AnySource = Literal["auto", "maps", "head"]
+"""The same in the settings; auto: the head where there is one."""
+
+BackgroundRule = Literal["power", "glass", "none"]
+"""How background pixels are found, see `lpdseg.maps.background`."""
+
+Background = Literal["keep", "ignore"]
+"""Whether pixels whose truth is background count. `keep`: they do, and tissue predicted there is a false
+positive. `ignore`: they are dropped, while background predicted on a tissue pixel stays a miss."""
+
+Refinement = Literal["none", "crf"]
+"""What is done to the class maps before the mask."""
+
+Checkpoint = Literal["best", "last"]
+"""Which state of a run."""
+
+Backend = Literal["torch", "onnx", "openvino", "onnx-int8", "openvino-int8"]
+"""What computes the network."""
+
+SlideEngine = Literal["local", "ray"]
+"""Who computes slides: this machine, or a Ray cluster."""
+
+OnError = Literal["stop", "skip"]
+"""What to do with an image or slide that cannot be read."""
+
+Origin = Literal["bounds", "slide"]
+"""Where the coordinates of regions count from: the corner of the scanned part, or of the whole slide."""

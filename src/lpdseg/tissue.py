@@ -5,7 +5,7 @@ index c, background has index C, and pixels that no figure may count have `IGNOR
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,14 @@ class TissueClasses:
     def channel_names(self) -> tuple[str, ...]:
         """Names by internal index, background last where there is one."""
         return self.names if self.background is None else (*self.names, "background")
+
+    def with_background(self) -> "TissueClasses":
+        """The same classes with a background: where they have none, the value after the largest, or the lowest that
+        is free. A class that is itself named so stays alone."""
+        if self.background is not None or "background" in self.names:
+            return self
+        values = [max(self.indices) + 1, *range(IGNORE)]
+        return replace(self, background=next(v for v in values if v < IGNORE and v not in self.indices))
 
     def to_internal(self) -> UInt8[np.ndarray, "256"]:
         """A lookup table from disk values to internal indices. Values that mean nothing map to `NO_CLASS`."""

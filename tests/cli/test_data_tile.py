@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from shapely.geometry import box, mapping
 
@@ -92,6 +93,30 @@ def test_two_calls_make_one_data_set_that_passes_the_check(slides: Path, tile: R
     assert read_image(first.path).shape == (32, 32, 3)
     report = check_data(manifest, workers=1)
     assert report.ok and report.patches == {"train": 15, "valid": 15} and report.alone == (6, 6)
+
+
+def test_classes_of_slides_have_a_background_since_patches_show_glass(
+    slides: Path, tile: Run, tmp_path: Path
+) -> None:
+    tile(slides / "s1.png")
+    assert load_data(tmp_path / "out").classes.background == 2
+    tile(slides / "s2.png")
+    assert load_data(tmp_path / "out").classes.background == 2
+
+
+@pytest.mark.parametrize("stem", ["case", "case.ome"])
+def test_both_stems_of_an_ome_tiff_find_its_regions(stem: str, slides: Path, tile: Run, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    tifffile.imwrite(slides / "case.ome.tif", pixels, photometric="rgb", tile=(64, 64), ome=True)
+    write_regions(tmp_path / "regions" / f"{stem}.geojson", ("TUM", (0, 0, 80, 96)), ("STR", (80, 0, 160, 96)))
+    assert "15 train patches" in tile(slides / "case.ome.tif")
+
+
+def test_no_patch_is_cut_from_an_ignored_area(slides: Path, tile: Run, tmp_path: Path) -> None:
+    write_regions(tmp_path / "regions" / "s1.geojson", ("TUM", (0, 0, 160, 96)), ("Ignore*", (64, 32, 96, 64)))
+    assert "14 train patches" in tile(slides / "s1.png")
+    assert "cut the areas of the ignored class Ignore* out" in tile.notes  # type: ignore[attr-defined]
+    assert load_data(tmp_path / "out").classes.names == ("TUM",)
 
 
 def test_cutting_a_slide_again_replaces_its_patches(slides: Path, tile: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_collections_lists_and_single_features(value: Any, name: str, tmp_path: 
     file = read_regions(write(tmp_path, value, name))
     (region,) = file.regions
     assert (region.name, region.colour, region.geometry.area) == ("tumour", (200, 0, 0), 100)
-    assert (file.without_class, file.without_area) == (0, 0)
+    assert list(file.notes()) == []
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_collections_lists_and_single_features(value: Any, name: str, tmp_path: 
         ("Tumor", "Tumor", None),
         ("Tumor ", "Tumor", None),
         ({"names": [" Tumor", "Positive "]}, "Tumor: Positive", None),
+        ({"name": "Positive", "parentClass": {"name": "Tumor", "colorRGB": 1}}, "Tumor: Positive", None),
     ],
 )
 def test_classes_of_all_versions(classification: Any, name: str, colour: Any, tmp_path: Path) -> None:
@@ -72,7 +74,8 @@ def test_what_has_no_class_or_no_area_is_counted(tmp_path: Path) -> None:
         feature(), feature(classification=None), feature(classification={}), plain, feature(point), feature(None)
     )
     file = read_regions(write(tmp_path, value))
-    assert (len(file.regions), file.without_class, file.without_area) == (1, 3, 2)
+    assert len(file.regions) == 1
+    assert file.passed_over == {"features without a class": 3, "points and lines": 2}
 
 
 def test_a_crossed_outline_is_repaired(tmp_path: Path) -> None:
@@ -99,11 +102,121 @@ def test_shapes_come_back_and_move(
     assert moved.bounds == pytest.approx((shift[0], shift[1], 12 + shift[0], 12 + shift[1]))
 
 
+OTHER = {"name": "stroma"}
+
+
+def placed(x: float, side: float = 10) -> dict[str, Any]:
+    return mapping(shapely.box(x, 0, x + side, side))
+
+
+@pytest.mark.parametrize(
+    "coordinates",
+    [[], [[[10, 10]] * 4], [[[0, 0], [5, 5], [9, 9], [0, 0]]], [[[0, 0], [1, 1]]], [[]]],
+)
+def test_outlines_without_area_are_passed_over(coordinates: Any, tmp_path: Path) -> None:
+    bad = feature({"type": "Polygon", "coordinates": coordinates})
+    file = read_regions(write(tmp_path, collection(feature(), bad)))
+    assert len(file.regions) == 1
+    assert file.passed_over == {"outlines that enclose no area": 1}
+    assert list(file.notes()) == [f"{tmp_path / 'x.geojson'}: passed over outlines that enclose no area (1)"]
+
+
+@pytest.mark.parametrize("name", ["Ignore*", "Artefact*", "Ignore*: Positive"])
+def test_areas_of_ignored_classes_are_cut_out(name: str, tmp_path: Path) -> None:
+    inside = feature(placed(2, 4), OTHER)
+    file = read_regions(write(tmp_path, collection(feature(), inside, feature(placed(2, 4), {"name": name}))))
+    (region,) = file.regions
+    assert region.name == "tumour" and region.geometry.area == pytest.approx(100 - 16)
+    assert file.cut_out == {name: 1} and len(list(file.notes())) == 2
+
+
+def test_a_frame_is_no_tissue_and_cuts_nothing_out(tmp_path: Path) -> None:
+    value = collection(feature(placed(0, 50), {"name": "Region*"}), feature())
+    (region,) = read_regions(write(tmp_path, value), ["tumour"]).regions
+    assert region.geometry.area == 100
+    named = read_regions(write(tmp_path, value), ["tumour", "Region*"])
+    assert [one.name for one in named.regions] == ["Region*", "tumour"]  # whoever asks has named it
+
+
+@pytest.mark.parametrize("kind", ["cell", "detection", "tile", "tmaCore", "tma_core"])
+@pytest.mark.parametrize("key", ["objectType", "object_type"])
+def test_only_annotations_are_regions(kind: str, key: str, tmp_path: Path) -> None:
+    other = feature(classification={"name": "Immune"})
+    del other["properties"]["objectType"]
+    other["properties"][key] = kind
+    old = {**feature(classification={"name": "Immune"}), "id": "PathCellObject"}
+    del old["properties"]["objectType"]
+    file = read_regions(write(tmp_path, collection(feature(), other, old)), ["tumour"])
+    assert len(file.regions) == 1
+    assert file.passed_over == {"cells, detections and other objects that are no annotations": 2}
+
+
+@pytest.mark.parametrize(("plane", "count"), [({"c": -1, "z": 0, "t": 0}, 2), ({"z": 3}, 1), ({"z": 0, "t": 1}, 1)])
+def test_other_planes_are_passed_over(plane: Any, count: int, tmp_path: Path) -> None:
+    file = read_regions(write(tmp_path, collection(feature(), feature(SQUARE | {"plane": plane}))))
+    assert len(file.regions) == count and sum(file.passed_over.values()) == 2 - count
+
+
+@pytest.mark.parametrize("key", ["childObjects", "children"])
+@pytest.mark.parametrize("where", ["properties", "feature"])
+def test_objects_within_others_are_read(key: str, where: str, tmp_path: Path) -> None:
+    core = feature(placed(0, 90), None)
+    core["properties"]["objectType"] = "tmaCore"
+    parent = feature(placed(0, 50), {"name": "Tissue"})
+    (parent["properties"] if where == "properties" else parent)[key] = [feature(), feature(placed(20), OTHER)]
+    (core["properties"] if where == "properties" else core)[key] = [parent]
+    file = read_regions(write(tmp_path, core))
+    assert [one.name for one in file.regions] == ["Tissue", "tumour", "stroma"]
+    parent["properties"]["classification"] = {"names": 3}
+    with pytest.raises(DataError, match=r"feature 1, object 1 within it has the classification"):
+        read_regions(write(tmp_path, core))
+
+
+def test_of_a_collection_the_polygons_count(tmp_path: Path) -> None:
+    point = {"type": "Point", "coordinates": [5, 5]}
+    nested = {"type": "GeometryCollection", "geometries": [placed(20), placed(25)]}
+    value = feature({"type": "GeometryCollection", "geometries": [SQUARE, point, nested]})
+    file = read_regions(write(tmp_path, value))
+    assert file.regions[0].geometry.area == pytest.approx(250)
+    assert file.passed_over == {"points and lines": 1}
+
+
+def test_derived_classes_count_as_what_they_are_derived_from(tmp_path: Path) -> None:
+    path = write(tmp_path, collection(feature(classification={"names": ["tumour", "Positive"]}), feature()))
+    file = read_regions(path, ["tumour", "stroma"])
+    assert [one.name for one in file.regions] == ["tumour", "tumour"]
+    assert list(file.notes()) == [f"{path}: the derived class tumour: Positive counts as tumour (1)"]
+    file = read_regions(path)
+    assert [one.name for one in file.regions] == ["tumour: Positive", "tumour"]
+    assert "is a class of its own" in next(file.notes())
+    assert not list(read_regions(path, ["tumour", "tumour: Positive"]).notes())
+    with pytest.raises(DataError, match="has the class 'tumour: Positive', but the classes are stroma"):
+        read_regions(path, ["stroma"])
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.geojson.zip"])
+def test_zip(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.geojson", json.dumps(collection(feature())))
+        archive.writestr("sub/b.json", json.dumps([feature(placed(20), OTHER)]))
+        archive.writestr("__MACOSX/._a.geojson", b"\0\1")
+        archive.writestr("readme.txt", "")
+    assert [one.name for one in read_regions(path).regions] == ["tumour", "stroma"]
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match="is damaged or no zip file"):
+        read_regions(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "")
+    with pytest.raises(DataError, match=r"holds no \.geojson"):
+        read_regions(path)
+
+
 def test_a_class_that_is_none_of_those_named(tmp_path: Path) -> None:
-    path = write(tmp_path, collection(feature(), feature(classification={"name": "Tumor*"})))
+    path = write(tmp_path, collection(feature(), feature(classification={"name": "Tumor"})))
     assert len(read_regions(path).regions) == 2
     with pytest.raises(
-        DataError, match=r"x\.geojson, feature 2 has the class 'Tumor\*', but the classes are tumour, s"
+        DataError, match=r"x\.geojson, feature 2 has the class 'Tumor', but the classes are tumour, s"
     ):
         read_regions(path, ("tumour", "stroma"))
 
@@ -111,14 +224,13 @@ def test_a_class_that_is_none_of_those_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("geometry", "told"),
     [
-        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "cannot be read"),
+        ({"type": "Polygon", "coordinates": [[[0], [1], [2], [0]]]}, "cannot be read"),
         ({"type": "Polygon", "coordinates": [[["a", 0], [1, 1], [2, 2], [0, 0]]]}, "cannot be read"),
         ({"type": "Polygon", "coordinates": [1, 2]}, "cannot be read"),
         ({"type": "Polygon"}, "cannot be read"),
-        ({"type": "Polygon", "coordinates": []}, "encloses no area"),
-        ({"type": "Polygon", "coordinates": [[[0, 0], [5, 5], [9, 9], [0, 0]]]}, "encloses no area"),
-        ({"type": "Polygon", "coordinates": [[[0, 0], [float("nan"), 0], [1, 1], [0, 0]]]}, "encloses no area"),
-        ({"type": "GeometryCollection", "geometries": [SQUARE]}, "type 'GeometryCollection'"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [float("nan"), 0], [1, 1], [0, 0]]]}, "is not finite"),
+        ({"type": "Circle", "coordinates": [0, 0, 5]}, "type 'Circle'"),
+        ({"type": "GeometryCollection", "geometries": [{"type": "Circle"}]}, "type 'Circle'"),
         ([1, 2], "type None"),
     ],
 )

@@ -36,8 +36,8 @@ def find_region_files(slides: Sequence[SlideFile], source: Path) -> tuple[dict[P
 
     **Arguments:**
 
-    - `source`: the file of the only slide, or a folder with STEM.geojson (or .json, .geojson.gz, .json.gz) for
-      slides of that stem.
+    - `source`: the file of the only slide, or a folder with STEM.geojson (or another of `REGION_SUFFIXES`) for
+      slides of that stem. For `case.ome.tif` both `case.ome` and `case`, as QuPath has it, are its stem.
 
     **Raises:** `DataError` where it does not exist, is one file for several slides, or has two files for a slide or
     none for any.
@@ -50,7 +50,9 @@ def find_region_files(slides: Sequence[SlideFile], source: Path) -> tuple[dict[P
         raise DataError(f"{source} does not exist; give a GeoJSON file, or a folder with one per slide")
     found: dict[Path, Path] = {}
     for slide in slides:
-        there = [path for suffix in REGION_SUFFIXES if (path := source / (slide.path.stem + suffix)).is_file()]
+        stems = dict.fromkeys([slide.path.stem, slide.path.stem.removesuffix(".ome")])
+        names = (stem + suffix for stem in stems for suffix in REGION_SUFFIXES)
+        there = [path for name in names if (path := source / name).is_file()]
         if len(there) > 1:
             raise DataError(f"{there[0]} and {there[1]} both hold the regions of {slide.path}; keep one")
         found |= dict.fromkeys([slide.path], there[0]) if there else {}
@@ -102,13 +104,15 @@ def tile_slides(
     classes = classes or _classes_of(list(files.values()), regions)
     if before is not None:
         _check_same(before, classes, patch_mpp)
+    else:  # patches of slides show glass
+        classes = classes.with_background()
     check_names(classes, out / MANIFEST_FILE)
     notes = [f"{path} has no regions in {regions} and was passed over" for path in without]
     records: list[PatchRecord] = []
     chosen = [slide for slide in slides if slide.path in files]
     for done, slide_file in enumerate(chosen, 1):
         file, stem = files[slide_file.path], slide_file.path.stem
-        notes += _notes_on(file)
+        notes += file.notes()
         slide = open_slide(slide_file.path)
         try:
             mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp)
@@ -185,8 +189,3 @@ def _check_same(before: Manifest, classes: TissueClasses, mpp: float) -> None:
         raise DataError(
             f"{before.source} has patches of {other.pop()} microns per pixel, not {mpp:g}; write to another folder"
         )
-
-
-def _notes_on(file: RegionFile) -> list[str]:
-    passed = [(file.without_class, "features without a class"), (file.without_area, "points and lines")]
-    return [f"{file.path}: passed over {kind} ({count})" for count, kind in passed if count]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from lpdseg.cli.words import Engine, Origin
 
 import lpdseg
 from lpdseg.cli.main import main
@@ -115,7 +114,7 @@ def test_slides_and_patches_are_never_taken_for_one_another(
 def test_every_option_of_the_table_reaches_the_run() -> None:
     fields = set(lpdseg.SlideOptions.__dataclass_fields__)
     assert set(OPTIONS) <= fields
-    asked = dict.fromkeys(OPTIONS) | {"from_bounds": Origin.slide, "shard": "2/8", "engine": Engine.local}
+    asked = dict.fromkeys(OPTIONS) | {"from_bounds": "slide", "shard": "2/8", "engine": "local"}
     assert asked_settings(asked) == {"from_bounds": False, "shard": (2, 8), "engine": "local"}
     lpdseg.SlideOptions(**asked_settings(asked))
 

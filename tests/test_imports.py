@@ -12,7 +12,21 @@ import lpdseg
 
 ROOT = Path(lpdseg.__file__).parent
 FLOORS = (
-    {"choices", "errors", "extras", "files", "quiet", "durations", "ahead", "version", "tissue", "settings"},
+    {
+        "ahead",
+        "choices",
+        "durations",
+        "errors",
+        "extras",
+        "files",
+        "folders",
+        "plain",
+        "plain_yaml",
+        "quiet",
+        "settings",
+        "tissue",
+        "version",
+    },
     {"data"},
     {"maps"},
     {"model"},

@@ -196,3 +196,13 @@ def test_a_section_changes_into_a_new_one() -> None:
         change_section(before, {"gat": "none"}, "predict")
     with pytest.raises(SettingsError, match=r"predict\.batch = 0 cannot be used"):
         change_section(before, {"batch": 0}, "predict")
+
+
+def test_words_that_yaml_1_1_would_change_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("data: {classes: 'NO,YES'}\nmodel: {weights: NO}\n")
+    assert load_settings(path).model.weights == "NO"
+    settings = load_settings(None, ["model.weights=2020-01-01", "train.compile=yes"])
+    assert (settings.model.weights, settings.train.compile) == ("2020-01-01", True)
+    path.write_text(as_yaml(load_settings(None, ["model.weights='1e3'"])))
+    assert load_settings(path).model.weights == "1e3"

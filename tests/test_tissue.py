@@ -117,3 +117,27 @@ def test_text_is_a_preset_or_names() -> None:
     assert tissue_classes("TUM,").names == ("TUM",)
     with pytest.raises(SettingsError, match="no class preset 'gals'; use bcss, luad, wsss4luad, glas"):
         tissue_classes("gals")
+
+
+@pytest.mark.parametrize("name", ["background", "Background", "BACKGROUND", "ignored", "Ignore"])
+def test_names_that_results_give_to_pixels_of_no_class(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"cannot be named '{name}'"):
+        TissueClasses(("A", name), background=2)
+
+
+def test_background_may_be_a_class_where_there_is_no_background_value() -> None:
+    assert TissueClasses(("background", "gland")).channel_names == ("background", "gland")
+    with pytest.raises(SettingsError, match="cannot be named 'ignored'"):
+        TissueClasses(("A", "ignored"))
+
+
+@pytest.mark.parametrize("value", [False, None, 12, 1e3, ["A"]])
+def test_a_name_is_text(value: object) -> None:
+    with pytest.raises(SettingsError, match="is no name of a tissue class"):
+        TissueClasses.from_dict({"names": ["B", value]})
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "1.5", "yes", None])
+def test_a_mask_value_is_a_whole_number(value: object) -> None:
+    with pytest.raises(SettingsError, match="is no mask value"):
+        TissueClasses.from_dict({"names": ["B"], "indices": [value]})

@@ -1,10 +1,18 @@
 """Errors for people: what happened, where, and what to do next, in one sentence."""
 
+from lpdseg.plain import plain_text
+
 
 class LpdsegError(Exception):
-    """A failure that the user can mend; the command line prints its message and exits with `exit_code`."""
+    """A failure that the user can mend; the command line prints its message and exits with `exit_code`.
+
+    The message can always be printed, whatever bytes are in the names of files.
+    """
 
     exit_code = 1
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(plain_text(part) if isinstance(part, str) else part for part in parts))
 
 
 class SettingsError(LpdsegError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.errors import OutputError
+from lpdseg.plain import ESCAPED, plain_values
 
 _ADVICE = {
     errno.ENOSPC: "free space or ",
@@ -88,11 +89,11 @@ def _share_like_new(path: Path, rights: int) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8, whole or not at all."""
+    """Writes `text` as UTF-8, whole or not at all; bytes of file names that are no UTF-8 as in `plain_text`."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, whole or not at all. NaN is refused with a `ValueError`."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(plain_values(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -5,7 +5,6 @@ Only `training`, `segment` and what stands above them see this object; building 
 
 import difflib
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,6 +26,7 @@ from lpdseg.choices import (
     View,
 )
 from lpdseg.errors import SettingsError
+from lpdseg.plain_yaml import read_yaml, write_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -294,11 +294,7 @@ def change_section(section: AnySection, changes: dict[str, Any], name: str) -> A
 
 def as_yaml(settings: Settings) -> str:
     """Settings as YAML that `load_settings` reads back."""
-    values = settings.model_dump(mode="json")
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    if any(mark in text for mark in "\x85\u2028\u2029"):  # line breaks of Unicode, which YAML would fold away
-        return yaml.safe_dump(values, sort_keys=False)
-    return text
+    return write_yaml(settings.model_dump(mode="json"))
 
 
 def _read(preset: str | Path) -> dict[str, Any]:
@@ -316,7 +312,7 @@ def _read(preset: str | Path) -> dict[str, Any]:
             f"(presets: {', '.join(names)}; or give a .yaml file)"
         )
     try:
-        values = yaml.safe_load(text) or {}
+        values = read_yaml(text) or {}
     except yaml.YAMLError as error:
         raise SettingsError(f"{preset} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -329,12 +325,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise SettingsError(f"cannot read the override {override!r}; write it as section.setting=value")
     try:
-        value = yaml.safe_load(text)
+        value = read_yaml(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"cannot read the value of the override {override!r}") from error
-    if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-        with suppress(ValueError):
-            value = float(value)
     *sections, name = key.strip().split(".")
     for section in sections:
         inner = values.setdefault(section, {})

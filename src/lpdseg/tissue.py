@@ -16,8 +16,14 @@ from lpdseg.errors import SettingsError
 IGNORE = 255
 """Mask value, on disk and inside, of a pixel that is left out of every figure."""
 
+_SHARED = ({"background", "ignored", "ignore"}, {"ignored", "ignore"})
+"""Names, in lower case, that results give to pixels of no class; the second where there is no background value."""
+
 NO_CLASS = 254
 """Internal index of a mask value that means nothing."""
+
+_NOTHING = ("", "~", "null", "Null", "NULL", "none", "None")
+"""What people write where there is nothing, once every word of a file is text."""
 
 Colour = tuple[int, int, int]
 
@@ -62,6 +68,12 @@ class TissueClasses:
         odd = next((name for name in self.names if name != name.strip() or len(name.splitlines()) > 1), None)
         if odd is not None:
             raise SettingsError(f"the name of a tissue class is one line, without blanks at its ends; got {odd!r}")
+        taken = next((name for name in self.names if name.casefold() in _SHARED[self.background is None]), None)
+        if taken is not None:
+            raise SettingsError(
+                f"a tissue class cannot be named {taken!r}, as results call pixels of no class; rename it or leave "
+                f"it out: background is the mask value `background`, and {IGNORE} is left out of every figure"
+            )
         if count >= NO_CLASS:  # background has the index after the last class
             raise SettingsError(f"a mask can tell {NO_CLASS - 1} tissue classes apart; got {count}")
         for colour in (*self.colours, self.background_colour):
@@ -142,8 +154,10 @@ class TissueClasses:
                 f"got {sorted(value)}"
             )
         background = value.get("background")
+        if background in _NOTHING:
+            background = None
         return cls(
-            names=tuple(str(name) for name in _listed(value, "names")),
+            names=tuple(_name(name) for name in _listed(value, "names")),
             colours=tuple(_colour(text) for text in _listed(value, "colours")),
             indices=tuple(_mask_value(index) for index in _listed(value, "indices")),
             background=None if background is None else _mask_value(background),
@@ -153,13 +167,23 @@ class TissueClasses:
 
 def _listed(value: dict[str, Any], key: str) -> Sequence[Any]:
     found = value.get(key) or ()
+    if found in _NOTHING:
+        return ()
     if not isinstance(found, list | tuple):
         raise SettingsError(f"{key} of tissue classes must be a list, one entry per class; got {found!r}")
     return found
 
 
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{value!r} is no name of a tissue class; write it in quotes, as in 'NO'")
+    return value
+
+
 def _mask_value(value: Any) -> int:
     try:
+        if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+            raise ValueError
         return int(value)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{value!r} is no mask value; use a whole number in 0..254") from error

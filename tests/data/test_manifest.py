@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lpdseg.data.classes_file import read_classes, write_classes
 from lpdseg.data.manifest import MANIFEST_FILE, Manifest, PatchRecord, read_manifest, write_manifest
 from lpdseg.errors import DataError
 from lpdseg.tissue import PRESETS, TissueClasses
@@ -192,3 +193,16 @@ def test_a_fingerprint_knows_content_and_not_place(tmp_path: Path) -> None:
     (tmp_path / "one" / "a.png").unlink()
     with pytest.raises(DataError, match=r"cannot read .*a\.png"):
         read_manifest(path).fingerprint()
+
+
+def test_names_of_classes_yaml_are_taken_as_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "classes.yaml").write_text(
+        "names: [NO, yes, 1e3, 010, null, 2020-01-01]\nindices: [010, 1, 2, 3, 4, 5]\n"
+        "background: null\ncolours: ~\n"
+    )
+    classes = read_classes(tmp_path)
+    assert classes is not None
+    assert classes.names == ("NO", "yes", "1e3", "010", "null", "2020-01-01")
+    assert (classes.indices[0], classes.background) == (10, None)
+    write_classes(classes, tmp_path)
+    assert read_classes(tmp_path) == classes

@@ -22,6 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from lpdseg.choices import Split
 from lpdseg.errors import SettingsError
+from lpdseg.plain_yaml import read_yaml
 
 Overrides = tuple[str, ...]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -130,7 +131,7 @@ def read_config(path: Path) -> Config:
     **Raises:** `SettingsError` that names the file and the entry at fault.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read the benchmark {path}: {error}") from error
     except yaml.YAMLError as error:

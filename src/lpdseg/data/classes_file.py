@@ -6,6 +6,7 @@ import yaml
 
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.files import write_text
+from lpdseg.plain_yaml import read_yaml_words, write_yaml
 from lpdseg.tissue import TissueClasses
 
 CLASSES_FILE = "classes.yaml"
@@ -24,7 +25,7 @@ def read_classes(folder: Path) -> TissueClasses | None:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     try:
-        value = yaml.safe_load(text)
+        value = read_yaml_words(text)
         if not isinstance(value, dict):
             raise DataError(f"{path} must be a mapping with `names`, one per tissue class")
         return TissueClasses.from_dict(value)
@@ -38,4 +39,4 @@ def read_classes(folder: Path) -> TissueClasses | None:
 
 def write_classes(classes: TissueClasses, folder: Path) -> None:
     """Writes `classes.yaml` into `folder`; `read_classes` reads it back."""
-    write_text(folder / CLASSES_FILE, yaml.safe_dump(classes.as_dict(), sort_keys=False, allow_unicode=True))
+    write_text(folder / CLASSES_FILE, write_yaml(classes.as_dict()))

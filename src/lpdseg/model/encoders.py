@@ -228,6 +228,7 @@ def build_encoder(
             (last_stride or 1) if strided else None,
             stages,
             label=name,
+            hub_id=entry.hub_id,
         )
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] = entry.mean, entry.std
     if weights is not None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from lpdseg.model.pretrained import first_line, read_normalisation, weights_source
+from lpdseg.model.weights_folder import CONVERT, check_weights_folder
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -150,13 +151,14 @@ def _hugging_face(source: str) -> FrozenTower:
     import transformers
 
     try:
+        check_weights_folder(source, "openai/clip-vit-base-patch16")
         config = transformers.AutoConfig.from_pretrained(source)
         is_clip = config.model_type in {"clip", "clip_vision_model"}
         loader: Any = transformers.CLIPVisionModelWithProjection if is_clip else transformers.AutoModel
         tower, info = loader.from_pretrained(
             source, use_safetensors=True, output_loading_info=True, dtype=torch.float32
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, WeightsError) as error:
         raise WeightsError(f"cannot load the image encoder hf:{source}: {first_line(error)}") from error
     if info["missing_keys"]:
         raise WeightsError(
@@ -182,7 +184,7 @@ def _medclip(folder: Path) -> FrozenTower:
     if not path.is_file():
         raise WeightsError(
             f"{folder} holds no MedCLIP vision weights: model.safetensors is missing; convert the published "
-            "pytorch_model.bin once with safetensors.torch.save_file"
+            f'pytorch_model.bin once, in that folder, with python -c "{CONVERT.format(name="pytorch_model.bin")}"'
         )
     try:
         state = load_file(path)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from lpdseg.errors import WeightsError
+from lpdseg.model.weights_folder import check_normalisation, check_weights_folder
 
 # Layers that a backbone adds on top of the published network and that start as the identity.
 _ADDED_BY_BACKBONE = ("hidden_states_norms",)
@@ -26,6 +27,7 @@ def load_backbone(
     last_stride: int | None,
     stages: int | None,
     label: str,
+    hub_id: str,
 ) -> nn.Module:
     """Weights of a folder or hub id → a backbone with all its stages as outputs.
 
@@ -35,10 +37,11 @@ def load_backbone(
     - `last_stride`: of the last stage that is kept, where the configuration has strides; it changes no weight's
       shape.
     - `stages`: how many of the first stages to keep; None keeps all.
-    - `label`: the table's name of the architecture, for messages.
+    - `label`: the table's name of the architecture, and `hub_id` where its weights are published, for messages.
 
     **Raises:** `WeightsError` where nothing is found, the architecture is another, or parameters are missing.
     """
+    check_weights_folder(weights, hub_id)
     config = _read_config(weights, label)
     if config.model_type != model_type:
         raise WeightsError(
@@ -99,7 +102,7 @@ def read_normalisation(
     `published` says that those given are known to be the weights' own, so that the file need not be had.
 
     **Raises:** `WeightsError` for a file that cannot be fetched, cannot be read or holds other than three numbers
-    each.
+    each that can be of RGB in [0, 1].
     """
     path: Path | None = Path(weights) / _PROCESSOR
     if not Path(weights).exists():
@@ -123,8 +126,7 @@ def read_normalisation(
         )
     except (ValueError, AttributeError, TypeError, OSError) as error:
         raise WeightsError(f"{path} is not the JSON of an image processor: {first_line(error)}") from error
-    if len(mean) != 3 or len(std) != 3:
-        raise WeightsError(f"{path}: image_mean and image_std must have three numbers each")
+    check_normalisation(path, mean, std, values.get("rescale_factor"))
     return mean, std
 
 
@@ -144,14 +146,11 @@ def _fetch_processor(weights: str) -> Path | None:
 
 
 def _read_config(weights: str, label: str) -> Any:
-    folder = Path(weights).expanduser()
-    if (weights.startswith((".", "/", "~")) or folder.exists()) and not (folder / "config.json").is_file():
-        raise WeightsError(f"{weights} is no weights folder: it has no config.json; name the folder that has one")
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(weights)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
         raise WeightsError(
             f"cannot get weights {weights!r} for the encoder {label!r}: neither a local folder with a config.json "
             f"nor a model that the hub gave us ({first_line(error)})"
@@ -175,7 +174,7 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
             ignore_mismatched_sizes=True,
             dtype=torch.float32,  # whatever the file holds: autocast, not storage, decides where halves are used
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise WeightsError(f"cannot load weights from {weights!r}: {first_line(error)}") from error
     finally:
         logger.setLevel(level)

@@ -1,0 +1,98 @@
+"""Looking at a folder of pretrained weights before the library opens it, to say in one sentence what it lacks."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from lpdseg.errors import WeightsError
+
+_PICKLES = (".bin", ".pth", ".pt", ".ckpt")
+_OTHERS = (".h5", ".msgpack", ".onnx", ".npz")
+
+CONVERT = (
+    "import torch, safetensors.torch as s; w = torch.load('{name}', map_location='cpu', weights_only=True); "
+    "w = w.get('state_dict', w); "
+    "s.save_file({{k: v.clone().contiguous() for k, v in w.items()}}, 'model.safetensors', {{'format': 'pt'}})"
+)
+"""Python that turns a pickle of tensors into safetensors; run in the folder of the weights."""
+
+
+def check_weights_folder(weights: str, instead: str) -> None:
+    """Refuses a local folder that cannot be loaded; anything that is no local path is left to the hub.
+
+    `instead` is a hub id whose weights would do.
+
+    **Raises:** `WeightsError`.
+    """
+    folder = Path(weights).expanduser()
+    if folder.is_file():
+        raise WeightsError(f"{weights} is a file; name the folder that holds it and its config.json")
+    config_path = folder / "config.json"
+    if not config_path.is_file():
+        if folder.exists() or weights.startswith((".", "/", "~")):
+            raise WeightsError(
+                f"{weights} is no weights folder: it has no config.json; name the folder that has one"
+            )
+        return
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+        found = config.get("model_type")
+    except (ValueError, AttributeError, OSError) as error:
+        raise WeightsError(f"{config_path} is not the JSON of a network: {error}; get the folder again") from error
+    if found is None and ("pretrained_cfg" in config or "architecture" in config):
+        raise WeightsError(
+            f"{weights} holds weights of the library timm ({config.get('architecture', 'unnamed')}), whose "
+            "parameters have other names than those of transformers, which are read here; take the network's "
+            f"weights for transformers, such as {instead}"
+        )
+    if found is None:
+        raise WeightsError(
+            f"{config_path} does not say what network it is (no model_type); take weights for transformers, such "
+            f"as {instead}"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise WeightsError(_without_safetensors(weights, folder))
+
+
+def _without_safetensors(weights: str, folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    pickles = [name for name in names if name.endswith(_PICKLES)]
+    if len(pickles) == 1:
+        command = CONVERT.format(name=pickles[0])
+        return (
+            f"{weights} holds {pickles[0]} and no safetensors; such a file may run code when opened, so it is not "
+            f'read: if you trust where it is from, convert it once, in that folder, with python -c "{command}"'
+        )
+    if pickles:
+        return (
+            f"{weights} holds {', '.join(pickles)} and no safetensors; such files may run code when opened; "
+            "they are not read: get the model.safetensors of the same weights"
+        )
+    other = [name for name in names if name.endswith(_OTHERS)]
+    held = f"holds {', '.join(other)} and no safetensors" if other else "holds no safetensors"
+    return f"{weights} {held}; get the model.safetensors of the same weights"
+
+
+def check_normalisation(source: Path, mean: Sequence[float], std: Sequence[float], rescale: object) -> None:
+    """Refuses mean and sd that cannot be those of RGB in [0, 1]; bytes are multiplied with `rescale` where told.
+
+    **Raises:** `WeightsError` that names the file.
+    """
+    if len(mean) != 3 or len(std) != 3:
+        raise WeightsError(f"{source}: image_mean and image_std must have three numbers each")
+    told = f"image_mean {list(mean)} and image_std {list(std)}"
+    if not all(map(math.isfinite, (*mean, *std))):
+        raise WeightsError(f"{source}: {told} are no numbers; write down those that the weights were trained with")
+    if any(value > 1 for value in mean) and all(0 <= value <= 255 for value in mean) and all(x > 1 for x in std):
+        raise WeightsError(f"{source}: {told} are of RGB in 0..255; divide them by 255")
+    if not all(0 <= value <= 1 for value in mean) or not all(0 < value <= 1 for value in std):
+        raise WeightsError(
+            f"{source}: {told} cannot be of RGB in 0..1, where means are in 0..1 and sds above 0 and at most 1; "
+            "write down those that the weights were trained with"
+        )
+    if rescale is not None and not (isinstance(rescale, int | float) and abs(rescale * 255 - 1) < 1e-3):
+        raise WeightsError(
+            f"{source}: rescale_factor {rescale} is not 1/255, so that image_mean and image_std are not of RGB in "
+            "0..1; give the two for that range and take rescale_factor out"
+        )

@@ -1,0 +1,50 @@
+r"""Text that every file and terminal can hold.
+
+A file name is bytes. Where they are no UTF-8, as from old Windows or Samba shares, Python carries each such byte as
+half a surrogate pair, which nothing can encode. In texts it is written as `\xE4`.
+"""
+
+import codecs
+import re
+from typing import Any
+
+_LONE = re.compile("[\ud800-\udfff]")
+_WRITTEN = re.compile(r"\\x([89a-f][0-9a-f])", re.IGNORECASE)
+
+ESCAPED = "lpdseg.escaped"
+"""The name of an error handler for streams and files: they never fail for a letter that they do not have."""
+
+
+def plain_text(text: str) -> str:
+    r"""`text` with bytes that are no UTF-8 written as `\xE4`; all other text as it is."""
+    return text if text.isascii() else _LONE.sub(lambda found: _escape(found[0]), text)
+
+
+def raw_text(text: str) -> str:
+    """The inverse of `plain_text`: the name that a file has on disk."""
+    return _WRITTEN.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text)
+
+
+def plain_values(value: Any) -> Any:
+    """`plain_text` of all texts in nested lists, tuples and dictionaries."""
+    if isinstance(value, str):
+        return plain_text(value)
+    if isinstance(value, dict):
+        return {plain_values(key): plain_values(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(entry) for entry in value]
+    return value
+
+
+def _escape(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code - 0xDC00:02X}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeEncodeError) and _LONE.match(error.object[error.start]):
+        return _escape(error.object[error.start]), error.start + 1
+    return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error(ESCAPED, _escaped)

@@ -1,0 +1,54 @@
+"""A word is a word, in settings and in names."""
+
+import pytest
+import yaml
+
+from lpdseg.plain_yaml import read_yaml, read_yaml_words, write_yaml
+
+
+@pytest.mark.parametrize(
+    "word", ["NO", "no", "yes", "on", "Off", "y", "010", "0x1F", "1:30", "2020-01-01", "1_000", "=", "NA"]
+)
+def test_words_stay_words(word: str) -> None:
+    assert read_yaml(f"a: [{word}]") == {"a": [word]}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True), ("False", False), ("null", None), ("~", None), ("", None), ("12", 12), ("-3", -3), ("0", 0),
+        ("1e-4", 1e-4), ("1E3", 1e3), (".5", 0.5), ("2.", 2.0), ("-1.5e+2", -150.0), ("'12'", "12"), ("'NO'", "NO"),
+    ],
+)  # fmt: skip
+def test_numbers_truth_and_nothing(text: str, value: object) -> None:
+    found = read_yaml(f"a: {text}")["a"]
+    assert found == value and type(found) is type(value)
+
+
+def test_infinity_and_no_number() -> None:
+    assert read_yaml("[.inf, -.inf]") == [float("inf"), float("-inf")]
+    assert read_yaml(".nan") != read_yaml(".nan")
+
+
+def test_names_are_taken_as_they_stand() -> None:
+    text = "names: [NO, yes, null, 1e3, 1.0, 007, 2020-01-01, true, 'NO ', ~]"
+    assert read_yaml_words(text) == {
+        "names": ["NO", "yes", "null", "1e3", "1.0", "007", "2020-01-01", "true", "NO ", "~"]
+    }
+
+
+@pytest.mark.parametrize(
+    "value", ["NO", "a\u2028b", "1e3", "null", "010", "0.5", "1e-4", "", "true", 1e-5, 1e22, 3, None, True, [1.0]]
+)
+def test_what_is_written_is_read_back_by_old_and_new_readers(value: object) -> None:
+    text = write_yaml({"a": value})
+    assert read_yaml(text) == yaml.safe_load(text) == {"a": value}
+
+
+def test_no_objects_are_built() -> None:
+    for read in (read_yaml, read_yaml_words):
+        try:
+            found = read("!!python/object/apply:os.system ['true']")
+        except yaml.YAMLError:
+            continue
+        assert found == ["true"]

@@ -52,6 +52,7 @@ install_import_hook(
         "lpdseg.maps",
         "lpdseg.methods",
         "lpdseg.model",
+        "lpdseg.pictures",
         "lpdseg.segmenting",
         "lpdseg.slides",
         "lpdseg.training.optimiser",

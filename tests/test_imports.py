@@ -27,7 +27,7 @@ FLOORS = (
         "tissue",
         "version",
     },
-    {"data"},
+    {"data", "pictures"},
     {"maps"},
     {"model"},
     {"losses"},

@@ -227,6 +227,9 @@ class Settings(_Section):
     train: TrainSettings = TrainSettings()
     predict: PredictSettings = PredictSettings()
 
+    def __repr__(self) -> str:
+        return f"Settings({self.name}: {self.method}, encoder {self.model.encoder}, seed {self.train.seed})"
+
     @model_validator(mode="after")
     def _scales_agree(self) -> "Settings":
         if len(self.loss.scale_weights) != len(self.predict.fusion):

@@ -33,7 +33,7 @@ _SPARE_COLOURS: tuple[Colour, ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TissueClasses:
     """The tissue classes of a data set, in the order of its labels.
 
@@ -84,6 +84,9 @@ class TissueClasses:
         used = [*self.indices, *([] if self.background is None else [self.background])]
         if len(set(used)) != len(used) or not all(0 <= value < IGNORE for value in used):
             raise SettingsError(f"mask values must be different and in 0..254; got {used}")
+
+    def __repr__(self) -> str:
+        return f"TissueClasses({', '.join(self.channel_names)})"
 
     def __len__(self) -> int:
         return len(self.names)

@@ -5,6 +5,7 @@ import numpy as np
 from PIL import Image
 
 from lpdseg.insight import pictures
+from lpdseg.pictures.masks import class_palette, colour_mask
 from lpdseg.tissue import IGNORE, TissueClasses
 
 CLASSES = TissueClasses(("a", "b"), ((255, 0, 0), (0, 0, 255)), background=7, background_colour=(250, 251, 252))
@@ -15,17 +16,6 @@ def decode(uri: str) -> Image.Image:
     head, _, body = uri.partition(",")
     assert head == "data:image/png;base64"
     return Image.open(io.BytesIO(base64.b64decode(body, validate=True)))
-
-
-def test_masks_take_the_colours_of_internal_indices() -> None:
-    expected = [[[255, 0, 0], [0, 0, 255]], [[250, 251, 252], [128, 128, 128]]]
-    assert pictures.colour_mask(MASK, CLASSES).tolist() == expected
-
-
-def test_overlay_leaves_background_and_left_out_pixels() -> None:
-    image = np.full((2, 2, 3), 100, np.uint8)
-    assert pictures.overlay(image, MASK, CLASSES, 0.5)[0, 0].tolist() == [178, 50, 50]
-    assert (pictures.overlay(image, MASK, CLASSES)[1] == 100).all()
 
 
 def test_heat_rises_in_lightness() -> None:
@@ -41,13 +31,13 @@ def test_quantise_clips() -> None:
 def test_uris_hold_the_pixels() -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
     assert np.array_equal(np.asarray(decode(pictures.rgb_uri(image))), image)
-    shown = decode(pictures.indexed_uri(MASK, pictures.class_palette(CLASSES)))
-    assert np.array_equal(np.asarray(shown.convert("RGB")), pictures.colour_mask(MASK, CLASSES))
+    shown = decode(pictures.indexed_uri(MASK, class_palette(CLASSES)))
+    assert np.array_equal(np.asarray(shown.convert("RGB")), colour_mask(MASK, CLASSES))
 
 
 def test_large_masks_shrink_without_new_colours() -> None:
     mask = np.random.default_rng(0).integers(0, 2, (300, 400), dtype=np.uint8)
-    shown = decode(pictures.indexed_uri(mask, pictures.class_palette(CLASSES), side=100))
+    shown = decode(pictures.indexed_uri(mask, class_palette(CLASSES), side=100))
     assert shown.size == (100, 75)
     assert set(np.unique(np.asarray(shown))) <= {0, 1}
 

@@ -40,7 +40,7 @@ class _Found:
 
 
 def load_data(
-    source: Path, classes: TissueClasses | None = None, presumed: TissueClasses | None = None
+    source: str | Path, classes: TissueClasses | None = None, presumed: TissueClasses | None = None
 ) -> Manifest:
     """Reads a data set.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class PatchRecord:
     mpp: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Manifest:
     """The patches of a data set, sorted by path; `source` is the CSV or folder that they were read from.
 
@@ -48,6 +49,11 @@ class Manifest:
     records: tuple[PatchRecord, ...]
     source: Path
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = Counter(record.split for record in self.records)
+        held = ", ".join(f"{split} {counts[split]:,}" for split in self.splits) or "no patches"
+        return f"Manifest({held}; {', '.join(self.classes.channel_names)}; {self.source})"
 
     @property
     def root(self) -> Path:

@@ -23,8 +23,16 @@ from lpdseg.evaluation.image_level import ImageLevelScores
 from lpdseg.files import write_text
 from lpdseg.tissue import TissueClasses
 
-Record = dict[str, Any]
 _FIGURES = ("miou", "mdice", "fwiou", "pixel_accuracy")
+
+
+class Record(dict[str, Any]):
+    """The figures of one evaluation, plain values by name: see `record` for the keys."""
+
+    def __repr__(self) -> str:
+        protocol = f"{self.get('split')}, gate {self.get('gate')}, background {self.get('background')}"
+        known = [f"{name} {self[name]:.2f}" for name in _FIGURES if self.get(name) is not None]
+        return f"Record({protocol}: {', '.join(known) or 'no figures'})"
 
 
 @dataclass(frozen=True)
@@ -88,15 +96,15 @@ def record(
     spread = intervals(matrices, tissue, protocol.background, resamples=resamples, seed=seed)
     per_class = [{"iou": _percent(i), "dice": _percent(d)} for i, d in zip(scores.iou, scores.dice, strict=True)]
     background_counts = classes.background is not None and protocol.background == "keep"
-    return {
+    return Record(
         **asdict(protocol),
-        "images": images,
-        "patients": len(matrices),
+        images=images,
+        patients=len(matrices),
         **{name: _percent(getattr(scores, name)) for name in _FIGURES},
-        "classes": dict(zip(classes.names, per_class, strict=False)),
-        "background_class": per_class[tissue] if background_counts else None,
-        "image_level": None if image_level is None else _image_level(image_level, classes.names),
-        "interval": None
+        classes=dict(zip(classes.names, per_class, strict=False)),
+        background_class=per_class[tissue] if background_counts else None,
+        image_level=None if image_level is None else _image_level(image_level, classes.names),
+        interval=None
         if spread is None
         else {
             **{name: _percents(getattr(spread, name)) for name in _FIGURES},
@@ -105,9 +113,9 @@ def record(
                 for c, name in enumerate(classes.names)
             },
         },
-        "confusion": confusion.tolist(),
-        "by_patient": None if patients is None else dict(zip(patients, matrices.tolist(), strict=True)),
-    }
+        confusion=confusion.tolist(),
+        by_patient=None if patients is None else dict(zip(patients, matrices.tolist(), strict=True)),
+    )
 
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
@@ -151,7 +159,7 @@ def table(records: Sequence[Record]) -> Table:
     return result
 
 
-def _image_level(scores: ImageLevelScores, names: Sequence[str]) -> Record:
+def _image_level(scores: ImageLevelScores, names: Sequence[str]) -> dict[str, Any]:
     return {
         "f1": _percent(scores.mean_f1),
         "auc": _percent(scores.mean_auc),

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from lpdseg.export.areas import class_areas
-from lpdseg.export.legend import legend
-from lpdseg.export.masks import outlines
 from lpdseg.export.view import View
 from lpdseg.files import replacing
-from lpdseg.insight.pictures import class_palette, overlay
+from lpdseg.pictures.legend import legend
+from lpdseg.pictures.masks import class_palette, outlines, tint
+from lpdseg.pictures.scale_bar import draw_scale_bar
 from lpdseg.slides.label_map import LabelMap
 
 _ROWS = 256
@@ -46,12 +46,12 @@ def write_slide_overlay(view: View, label_map: LabelMap, path: Path, longest: in
     width, height = (max(round(side / step), 1) for side in label_map.slide_size)
     picture = np.concatenate(list(_thumbnail(view, step, width, height)))
     index = np.concatenate(list(_small_mask(label_map, step, width, height)))
-    tinted = overlay(picture, index, classes, opacity=0.35)
+    tinted = tint(picture, index, classes, opacity=0.35)
     edge = outlines(index) & (index < len(classes))
     tinted[edge] = class_palette(classes)[index[edge]]
     letters = max(round(max(width, height) / 64), 11)
     sheet = Image.fromarray(tinted)
-    _scale_bar(sheet, step * label_map.mpp[0] / label_map.scale[0], letters)
+    draw_scale_bar(sheet, step * label_map.mpp[0] / label_map.scale[0], letters)
     strip = legend(
         [
             # Pillow's own font has no superscripts and no Greek letters.
@@ -102,28 +102,6 @@ def _bands(height: int, step: float) -> Iterator[tuple[int, int]]:
     rows = max(int(_ROWS / step), 1)
     for top in range(0, height, rows):
         yield top, min(top + rows, height)
-
-
-def _scale_bar(picture: Image.Image, mpp: float, letters: int) -> None:
-    """Draws a bar of a round length, at most a fifth of the width, into the lower left corner."""
-    longest = picture.width / 5 * mpp
-    power = 10 ** math.floor(math.log10(longest))
-    microns = max(factor * power for factor in (1, 2, 5) if factor * power <= longest)
-    text = f"{microns / 1000:g} mm"
-    length, thick, margin = round(microns / mpp), max(letters // 5, 2), letters
-    pen = ImageDraw.Draw(picture)
-    bottom = picture.height - margin
-    font = ImageFont.load_default(letters)
-    around = (
-        margin // 2,
-        bottom - thick - round(1.6 * letters),
-        margin + length + margin // 2,
-        bottom + margin // 2,
-    )
-    right = max(around[2], margin + round(pen.textlength(text, font)) + margin // 2)
-    pen.rectangle((around[0], around[1], right, around[3]), "white")
-    pen.rectangle((margin, bottom - thick, margin + length, bottom), "black")
-    pen.text((margin, bottom - thick - letters // 4), text, "black", font, anchor="ls")
 
 
 def _shown(mm2: float) -> str:

@@ -1,4 +1,4 @@
-"""Arrays → pictures: masks in the colours of their classes, heat maps, and PNG data URIs for pages.
+"""Arrays → pictures for pages: heat maps, sheets of examples, and PNG data URIs.
 
 Masks here have internal indices: class c is c, background C, left-out pixels `IGNORE`.
 """
@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from lpdseg.tissue import IGNORE, TissueClasses
+from lpdseg.pictures.masks import class_palette, colour_mask
+from lpdseg.tissue import TissueClasses
 
-_LEFT_OUT = (128, 128, 128)
 _OUTLINE = (20, 20, 20)
 _HEAT_STOPS = (
     (0.0, (16, 12, 38)), (0.2, (62, 24, 98)), (0.4, (139, 38, 105)), (0.6, (207, 70, 73)),
@@ -24,16 +24,6 @@ _WINNER_COLOURS = (
     (68, 119, 170), (238, 102, 119), (34, 136, 51), (204, 187, 68), (102, 204, 238), (170, 51, 119),
     (187, 187, 187), (153, 85, 20), (15, 32, 128), (180, 255, 200),
 )  # fmt: skip
-
-
-def class_palette(classes: TissueClasses) -> UInt8[np.ndarray, "256 3"]:
-    """RGB by internal index; left-out pixels are grey, other values black."""
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = classes.colours
-    if classes.background is not None:
-        palette[len(classes)] = classes.background_colour
-    palette[IGNORE] = _LEFT_OUT
-    return palette
 
 
 def heat_palette() -> UInt8[np.ndarray, "256 3"]:
@@ -46,23 +36,6 @@ def heat_palette() -> UInt8[np.ndarray, "256 3"]:
 def number_palette() -> UInt8[np.ndarray, "256 3"]:
     """RGB by number, for things that have no colour of their own; repeats after 10."""
     return np.resize(np.array(_WINNER_COLOURS, np.uint8), (256, 3))
-
-
-def colour_mask(mask: UInt8[np.ndarray, "H W"], classes: TissueClasses) -> UInt8[np.ndarray, "H W 3"]:
-    """A mask in the colours of its classes."""
-    coloured: UInt8[np.ndarray, "H W 3"] = class_palette(classes)[mask]
-    return coloured
-
-
-def overlay(
-    image: UInt8[np.ndarray, "H W 3"],
-    mask: UInt8[np.ndarray, "H W"],
-    classes: TissueClasses,
-    opacity: float = 0.4,
-) -> UInt8[np.ndarray, "H W 3"]:
-    """The image under its mask; background and left-out pixels stay as they are."""
-    tinted = (1 - opacity) * image + opacity * colour_mask(mask, classes)
-    return np.where((mask < len(classes))[..., None], tinted.round(), image).astype(np.uint8)
 
 
 def quantise(values: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:

@@ -16,7 +16,6 @@ from lpdseg.insight import figures
 from lpdseg.insight.evidence import class_maps, prototypes_of
 from lpdseg.insight.page import render
 from lpdseg.insight.pictures import (
-    class_palette,
     heat_palette,
     indexed_uri,
     number_palette,
@@ -25,6 +24,7 @@ from lpdseg.insight.pictures import (
 )
 from lpdseg.insight.prototypes import view_prototypes
 from lpdseg.insight.sample import Choice, main_class, segment_sample, spread
+from lpdseg.pictures.masks import class_palette
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import as_yaml, parse_settings
 from lpdseg.tissue import IGNORE, TissueClasses

@@ -5,10 +5,12 @@ B images, C classes, n = C or C + 1 channels (background last), H x W pixels; sc
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +23,7 @@ from lpdseg.maps.gate import open_gate
 from lpdseg.maps.labelling import gated_logits, likeliest
 from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.network import Network, Reading, Wanted
+from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
 from lpdseg.segmenting.views import make_views, mean_of_views
 from lpdseg.settings import PredictSettings, change_section
 from lpdseg.tissue import TissueClasses
@@ -32,7 +35,7 @@ _SPOT = 3
 """Side in pixels of the finest scale over which dense probabilities are averaged for the image-level one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """What the network says of a batch, before any gate: small, so that a whole split fits in memory.
 
@@ -64,7 +67,7 @@ class Calibration:
         return cls(torch.full((classes,), 0.5), torch.zeros(classes))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """A batch, segmented.
 
@@ -80,7 +83,7 @@ class Prediction:
     gate: Bool[Tensor, "B C"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Segmentation:
     """One image, segmented, as numpy arrays.
 
@@ -88,12 +91,50 @@ class Segmentation:
     - `probabilities`: channel order is `classes.channel_names`.
     - `scores`: per class in [0, 1].
     - `image_probabilities`: that each class is in the image.
+    - `classes`: whose names, colours and mask values these are.
     """
 
     mask: UInt8[np.ndarray, "H W"]
     probabilities: Float[np.ndarray, "n H W"]
     scores: Float[np.ndarray, "C H W"]
     image_probabilities: Float[np.ndarray, " C"]
+    classes: TissueClasses
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the image's pixels that each class has, background included, in 0..1."""
+        return area_shares(self.mask, self.classes)
+
+    def overlay(
+        self, image: UInt8[np.ndarray, "H W 3"] | Image.Image, opacity: float = 0.3, mpp: float | None = None
+    ) -> Image.Image:
+        """The image under its mask, tinted and outlined, with a legend of area shares below: an RGB picture.
+
+        **Arguments:**
+
+        - `image`: what was segmented, as an 8-bit RGB array or a Pillow image.
+        - `opacity`: of the tint, in 0..1.
+        - `mpp`: microns per pixel of the image; where it is given there is a scale bar.
+
+        **Raises:** `DataError` for an image of another kind or size.
+        """
+        pixels = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else _rgb(image, "overlay")
+        if pixels.shape[:2] != self.mask.shape:
+            shown, own = (f"{width} x {height}" for height, width in (pixels.shape[:2], self.mask.shape))
+            raise DataError(f"the image is {shown} pixels, but this mask {own}; give the image that was segmented")
+        return overlay_picture(pixels, self.mask, self.classes, opacity, mpp)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the mask as an 8-bit palette PNG, whole or not at all; pixel values are those of `mask`.
+
+        **Raises:** `OutputError` where the file cannot be written.
+        """
+        write_mask(Path(path), self.mask, self.classes)
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        found = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items() if share)
+        return f"Segmentation({width} x {height} px: {found})"
 
 
 class Segmenter:
@@ -136,6 +177,13 @@ class Segmenter:
             )
         self.by_head = model.has_head if settings.source == "auto" else settings.source == "head"
         self.fusion = {level: weight for level, weight in enumerate(settings.fusion) if weight > 0}
+
+    def __repr__(self) -> str:
+        settings = self.settings
+        return (
+            f"Segmenter({type(self.model).__name__} for {', '.join(self.classes.channel_names)}; "
+            f"gate {settings.gate}, refine {settings.refine}, on {self.device})"
+        )
 
     @property
     def device(self) -> torch.device:
@@ -235,11 +283,7 @@ class Segmenter:
         **Raises:** `DataError` for an array of another kind; `SettingsError` for the oracle gate, which needs
         ground truth.
         """
-        fits = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3
-        if not fits or image.shape[2] != 3 or 0 in image.shape:
-            got = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise DataError(f"segment needs an 8-bit RGB array, H x W x 3; got {got}")
-        return self.segment_batch(image[None])[0]
+        return self.segment_batch(_rgb(image, "segment")[None])[0]
 
     def segment_batch(self, images: UInt8[np.ndarray, "B H W 3"]) -> list[Segmentation]:
         """Segments RGB images of one size at once.
@@ -254,7 +298,8 @@ class Segmenter:
             values.float().cpu().numpy()
             for values in (prediction.probabilities, prediction.scores, evidence.probabilities)
         )
-        return [Segmentation(*arrays) for arrays in zip(masks, probabilities, scores, image_level, strict=True)]
+        arrays = zip(masks, probabilities, scores, image_level, strict=True)
+        return [Segmentation(*one, self.classes) for one in arrays]
 
     def with_settings(self, **changes: object) -> "Segmenter":
         """The same model with other prediction settings, for instance `gate="oracle"`.
@@ -284,6 +329,17 @@ class Segmenter:
             self.train_merge,
             self.autocast,
         )
+
+
+def _rgb(image: object, verb: str) -> UInt8[np.ndarray, "H W 3"]:
+    """The image, once it is sure that it is an 8-bit RGB array."""
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and 0 not in image.shape:
+            return image
+        got = f"{image.dtype} of shape {image.shape}"
+    else:
+        got = type(image).__name__
+    raise DataError(f"{verb} needs an 8-bit RGB array, H x W x 3; got {got}")
 
 
 def _to_unit(images: UInt8[Tensor, "B 3 H W"], device: torch.device) -> Float[Tensor, "B 3 H W"]:

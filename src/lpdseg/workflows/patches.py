@@ -11,13 +11,14 @@ from torch import Tensor
 
 from lpdseg.data.patches import check_image, read_image
 from lpdseg.errors import DataError
-from lpdseg.export.masks import area_shares, write_mask, write_overlay, write_probabilities
+from lpdseg.export.masks import write_overlay, write_probabilities
 from lpdseg.files import write_json, write_text
+from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.segmenting.patches import ImageFile, segment_files
 from lpdseg.segmenting.segmenter import Segmentation, Segmenter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exported:
     """What `export_patches` wrote.
 
@@ -29,6 +30,10 @@ class Exported:
     written: int
     skipped: tuple[str, ...]
     shares: dict[str, float]
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+        return f"Exported({self.written:,} masks, {len(self.skipped):,} skipped: {found or 'nothing'})"
 
 
 @dataclass

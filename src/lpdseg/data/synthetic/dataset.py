@@ -58,7 +58,7 @@ class _Job:
 
 
 def generate(
-    out: Path,
+    out: str | Path,
     *,
     seed: int = 0,
     size: int = 224,
@@ -100,6 +100,7 @@ def generate(
         "patches": {split: count for split, (count, _) in counts.items()},
         "patients": {split: people for split, (_, people) in counts.items()},
     }
+    out = Path(out)
     _claim(out, settings)
     jobs = [
         _Job(out, seed, split, index % people, index // people, size, mpp, train_masks)

@@ -8,7 +8,7 @@ from lpdseg.export.areas import ClassArea
 from lpdseg.slides.slide import Mpp
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SlideResult:
     """How a slide ended.
 
@@ -35,3 +35,8 @@ class SlideResult:
     waiting: float = 0.0
     seconds: float = 0.0
     outputs: dict[str, Path] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{area.name} {area.percent:.0f} %" for area in self.areas)
+        told = "; ".join(part for part in (found, ", ".join(self.outputs), self.sentence) if part)
+        return f"SlideResult({self.path.name} {self.status}{': ' if told else ''}{told})"

@@ -1,0 +1,1 @@
+"""Masks as pictures: palettes, overlays, legends and scale bars, for one image at a time."""

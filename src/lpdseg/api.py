@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lpdseg.choices import Backend, Background, Gate
+from lpdseg.choices import Backend, Background, Gate, Palette
 from lpdseg.data.importers import load_data
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
@@ -209,6 +209,7 @@ def segment_files(
     *,
     gate: Gate | None = None,
     refine: str | None = None,
+    palette: Palette | None = None,
     probabilities: bool = False,
     overlays: bool = False,
     recurse: bool = True,
@@ -226,6 +227,7 @@ def segment_files(
     - `run`: the folder of a trained run.
     - `gate`: `predicted`, or `none` for masks that may show every class; by default the run's own.
     - `refine`: `none` or `crf` instead of the run's own.
+    - `palette`: `own` or `colour-blind` instead of the run's own.
     - `recurse`: look into folders below those of `inputs`.
     - `backend`: see `load`.
 
@@ -233,7 +235,7 @@ def segment_files(
     """
     results = [Path(out), Path(out) / "masks", Path(out) / "overlays"]
     images = find_images([Path(source) for source in inputs], recurse=recurse, leave_out=results)
-    asked = {"gate": gate, "refine": refine}
+    asked = {"gate": gate, "refine": refine, "palette": palette}
     changes = {name: value for name, value in asked.items() if value is not None}
     if gate == "oracle":
         raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")

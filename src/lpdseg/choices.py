@@ -51,6 +51,9 @@ positive. `ignore`: they are dropped, while background predicted on a tissue pix
 Refinement = Literal["none", "crf"]
 """What is done to the class maps before the mask."""
 
+Palette = Literal["own", "colour-blind"]
+"""Colours of the classes in masks and pictures: their own, or ones that people of any colour vision tell apart."""
+
 Checkpoint = Literal["best", "last"]
 """Which state of a run."""
 

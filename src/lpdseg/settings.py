@@ -21,6 +21,7 @@ from lpdseg.choices import (
     Merge,
     MethodName,
     Negatives,
+    Palette,
     Precision,
     Refinement,
     View,
@@ -211,6 +212,7 @@ class PredictSettings(_Section):
     temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
     offsets: bool = Field(True, description="class offsets of best validation mIoU; false: none")
     refine: Refinement = "crf"
+    palette: Palette = Field("own", description="colours of masks and pictures: those of the classes, or safe ones")
     crf: CrfSettings = CrfSettings()
     batch: Count = 16
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lpdseg.choices import Palette
 from lpdseg.errors import SettingsError
 
 IGNORE = 255
@@ -31,6 +32,13 @@ _SPARE_COLOURS: tuple[Colour, ...] = (
     (213, 62, 79), (50, 136, 189), (102, 166, 30), (230, 171, 2), (117, 112, 179), (27, 158, 119),
     (231, 41, 138), (166, 118, 29), (31, 119, 180), (140, 86, 75), (127, 127, 127), (23, 190, 207),
 )  # fmt: skip
+
+
+COLOUR_BLIND: tuple[Colour, ...] = (
+    (213, 94, 0), (0, 114, 178), (240, 228, 66), (86, 180, 233), (0, 0, 0), (230, 159, 0), (0, 158, 115),
+    (204, 121, 167),
+)  # fmt: skip
+"""Colours that people of any colour vision tell apart, on white as well; by Okabe and Ito, the safest first."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,6 +116,29 @@ class TissueClasses:
             return self
         values = [max(self.indices) + 1, *range(IGNORE)]
         return replace(self, background=next(v for v in values if v < IGNORE and v not in self.indices))
+
+    @property
+    def in_full(self) -> tuple[str, ...]:
+        """`channel_names`, written out where they are a published data set's abbreviations: `NEC (necrosis)`."""
+        known = next((full for name, full in _IN_FULL.items() if PRESETS[name].names == self.names), self.names)
+        written = (
+            f"{name} ({full})" if full != name else name for name, full in zip(self.names, known, strict=True)
+        )
+        return (*written, *self.channel_names[len(self) :])
+
+    def in_palette(self, palette: Palette) -> "TissueClasses":
+        """The same classes in other colours: `own` changes nothing, `colour-blind` takes those of `COLOUR_BLIND`.
+
+        **Raises:** `SettingsError` for more classes than that palette has colours.
+        """
+        if palette == "own":
+            return self
+        if len(self) > len(COLOUR_BLIND):
+            raise SettingsError(
+                f"the palette {palette} has {len(COLOUR_BLIND)} colours, and there are {len(self)} classes; use "
+                "the palette own, and choose its colours in classes.yaml"
+            )
+        return replace(self, colours=COLOUR_BLIND[: len(self)])
 
     def to_internal(self) -> UInt8[np.ndarray, "256"]:
         """A lookup table from disk values to internal indices. Values that mean nothing map to `NO_CLASS`."""
@@ -224,6 +255,15 @@ PRESETS: dict[str, TissueClasses] = {
         colours=((244, 202, 228), (27, 158, 119), (217, 95, 2)),
     ),
 }
+
+
+_IN_FULL: dict[str, tuple[str, ...]] = {
+    "bcss": ("tumour", "stroma", "lymphocytic infiltrate", "necrosis or debris"),
+    "luad": ("tumour epithelium", "necrosis", "lymphocytes", "tumour-associated stroma"),
+    "wsss4luad": ("tumour epithelium", "tumour-associated stroma", "normal tissue"),
+    "glas": ("stroma", "benign gland", "malignant gland"),
+}
+"""What the names of `PRESETS` stand for, as their data sets say."""
 
 
 def tissue_classes(text: str) -> TissueClasses:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lpdseg.choices import Backend, Checkpoint, OnError, OpenGate, Refinement
+from lpdseg.choices import Backend, Checkpoint, OnError, OpenGate, Palette, Refinement
 from lpdseg.cli import slide_options as slides
 from lpdseg.cli.stop import told_what_is_left
 
@@ -36,6 +36,10 @@ def segment(
         ),
     ] = None,
     refine: Annotated[Refinement | None, typer.Option(help="Instead of the run's own refinement.")] = None,
+    palette: Annotated[
+        Palette | None,
+        typer.Option(help="Colours of the classes: their own, or ones that everybody can tell apart."),
+    ] = None,
     checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Images at once; halved where they do not fit in memory.")
@@ -72,6 +76,7 @@ def segment(
             out,
             gate=gate,
             refine=refine,
+            palette=palette,
             skip_bad=on_error == "skip",
             batch=batch,
             checkpoint=checkpoint,
@@ -94,6 +99,7 @@ def segment(
             out,
             gate=gate,
             refine=refine,
+            palette=palette,
             probabilities=probabilities,
             overlays=overlay,
             recurse=recurse,

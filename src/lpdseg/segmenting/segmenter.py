@@ -166,7 +166,8 @@ class Segmenter:
             )
         if settings.background != "none" and classes.background is None:
             settings = settings.model_copy(update={"background": "none"})
-        self.model, self.classes, self.settings = model, classes, settings
+        self.model, self.settings = model, settings
+        self._classes, self.classes = classes, classes.in_palette(settings.palette)
         self.calibration, self.level_weights = calibration, tuple(level_weights)
         self.train_merge, self.autocast = train_merge, autocast
         if settings.source == "head" and not model.has_head:
@@ -322,7 +323,7 @@ class Segmenter:
     ) -> "Segmenter":
         return Segmenter(
             self.model if model is None else model,
-            self.classes,
+            self._classes,
             settings,
             calibration,
             self.level_weights,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lpdseg.choices import Backend, Gate, SlideEngine
+from lpdseg.choices import Backend, Gate, Palette, SlideEngine
 from lpdseg.errors import SettingsError
 from lpdseg.slides.mpp import COARSEST_MPP, FINEST_MPP
 
@@ -20,7 +20,8 @@ class SlideOptions:
     - `model_mpp`, `window`: microns per pixel and side in pixels of the patches that the model learnt from, where
       the run does not say, or to see slides otherwise.
     - `overlap`: share of a window's side that neighbours share, in 0..0.9; 0.5 by default.
-    - `gate`, `refine`: instead of the run's own. The gate acts on each window, as it was calibrated on patches.
+    - `gate`, `refine`, `palette`: instead of the run's own. The gate acts on each window, as it was
+      calibrated on patches.
     - `simplify_um`, `minimum_um2`: of GeoJSON, see `write_geojson`.
     - `from_bounds`: coordinates of GeoJSON count from the corner of the part of a slide that was scanned, as in
       QuPath, which crops slides to it; otherwise from the corner of level 0.
@@ -44,6 +45,7 @@ class SlideOptions:
     overlap: float | None = None
     gate: Gate | None = None
     refine: str | None = None
+    palette: Palette | None = None
     simplify_um: float = 0.0
     minimum_um2: float = 0.0
     from_bounds: bool = True
@@ -73,5 +75,5 @@ class SlideOptions:
     @property
     def predicting(self) -> dict[str, str]:
         """The run's settings of prediction that are changed."""
-        asked = {"gate": self.gate, "refine": self.refine}
+        asked = {"gate": self.gate, "refine": self.refine, "palette": self.palette}
         return {name: value for name, value in asked.items() if value is not None}

@@ -1,5 +1,6 @@
 """Drawn slides: scenes whose every pixel is known, written as pyramids."""
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,21 @@ def spoil_tile(path: Path, page: int, tile: int) -> None:
         start, count = tiff.pages[page].dataoffsets[tile], tiff.pages[page].databytecounts[tile]
     data = bytearray(path.read_bytes())
     data[start : start + count] = b"\xa5" * count
+    path.write_bytes(bytes(data))
+
+
+def lose_tile(path: Path, level: int, *tiles: int) -> None:
+    """Leaves tiles out of a level, as a writer does that was interrupted: offset and byte count 0."""
+    with tifffile.TiffFile(path) as tiff:
+        first = tiff.pages[0].aspage()
+        page = first if level == 0 else (list(first.pages) if first.subifds else tiff.pages[1:])[level - 1]
+        tags = [page.aspage().tags[code] for code in (324, 325)]  # TileOffsets, TileByteCounts
+        order, letters = tiff.byteorder, {3: "H", 4: "I", 16: "Q"}
+    data = bytearray(path.read_bytes())
+    for tag in tags:
+        letter = letters[int(tag.dtype)]
+        for tile in tiles:
+            struct.pack_into(order + letter, data, tag.valueoffset + tile * struct.calcsize(letter), 0)
     path.write_bytes(bytes(data))
 
 

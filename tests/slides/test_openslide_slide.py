@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from drawn_slides import cut, reduced, scene, spoil_tile, write_pyramid, write_svs
+from drawn_slides import cut, lose_tile, reduced, scene, spoil_tile, write_pyramid, write_svs
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -148,3 +148,14 @@ def test_openslide_and_tifffile_agree_on_a_real_slide() -> None:
         assert slide is not None and slide.facts.size == (2220, 2967)
         assert slide.facts.mpp is not None and slide.facts.mpp.x == 0.499
         slide.close()
+
+
+def test_a_tile_of_a_coarser_level_that_was_left_out_is_no_glass(tmp_path: Path) -> None:
+    image = scene(512, 384)
+    path = write_svs(tmp_path / "a.svs", [image, reduced(image, 2), reduced(image, 4)])
+    lose_tile(path, 3, 0)  # the thumbnail is the first page after level 0
+    slide = open_with_openslide(path)
+    assert slide is not None
+    found = slide.read(2, 0, 0, 128, 96).astype(int)
+    slide.close()
+    assert np.abs(found - reduced(image, 4)).mean() < 3

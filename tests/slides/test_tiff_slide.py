@@ -1,12 +1,13 @@
 """TIFFs of every kind that slides come in: the pixels, the levels, and what is refused."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from drawn_slides import cut, reduced, scene, spoil_tile, tifffile, write_pyramid, write_svs
+from drawn_slides import cut, lose_tile, reduced, scene, spoil_tile, tifffile, write_pyramid, write_svs
 from PIL import Image
 
 from lpdseg.slides.slide import Mpp, Slide, SlideError
@@ -107,6 +108,87 @@ def test_tiles_that_were_left_out_are_white(tmp_path: Path, opened: Opening) -> 
     )
     found = opened(path).read(0, 0, 0, 128, 128)
     assert (found[64:, 64:] == 255).all() and (found[:64] == IMAGE[:64, :128]).all()
+
+
+@pytest.mark.parametrize("subifds", [True, False])
+@pytest.mark.parametrize("planarconfig", ["contig", "separate"])
+def test_tiles_of_a_coarser_level_that_were_left_out_are_made_from_finer_ones(
+    subifds: bool, planarconfig: str, tmp_path: Path, opened: Opening
+) -> None:
+    levels = (scene(400, 300), *(reduced(scene(400, 300), factor) for factor in (2, 4)))
+    path = write_pyramid(tmp_path / "a.tif", levels, subifds=subifds, planarconfig=planarconfig)
+    planes = range(3 if planarconfig == "separate" else 1)
+    across = [-(-level.shape[1] // 64) * -(-level.shape[0] // 64) for level in levels]
+    lose_tile(path, 2, *(0 + plane * across[2] for plane in planes))  # 64 x 64 pixels, of 128 x 128 of level 1
+    lose_tile(path, 1, *(1 + plane * across[1] for plane in planes))  # 64 to 128 of its columns
+    slide = opened(path)
+    assert [note.removeprefix(str(path)) for note in slide.facts.notes] == [
+        f" lacks 1 tile of level {level} that finer levels have; they are made from those" for level in (1, 2)
+    ]
+    for level, (x, y, width, height) in ((1, (50, -5, 100, 90)), (2, (0, 0, 100, 75)), (2, (30, 30, 40, 40))):
+        found = slide.read(level, x, y, width, height)
+        assert np.abs(found.astype(int) - cut(levels[level], x, y, width, height)).max() <= 2
+    whole, part = slide.read(2, 0, 0, 100, 75), slide.read(2, 17, 9, 60, 50)
+    assert (part == whole[9:59, 17:77]).all()  # the same pixel in every rectangle
+
+
+def test_tiles_that_no_level_has_are_white_without_a_word(tmp_path: Path, opened: Opening) -> None:
+    levels = (scene(256, 256), reduced(scene(256, 256), 2))
+    path = write_pyramid(tmp_path / "a.tif", levels)
+    lose_tile(path, 0, 0, 1, 4, 5)
+    lose_tile(path, 1, 0)
+    slide = opened(path)
+    assert slide.facts.notes == ()
+    assert (slide.read(1, 0, 0, 64, 64) == 255).all() and (slide.read(0, 0, 0, 128, 128) == 255).all()
+
+
+def write_scenes(path: Path, *scenes: np.ndarray, names: Sequence[str] = (), mpp: float | None = 0.5) -> Path:
+    """An OME-TIFF with a pyramid for each image."""
+    told = {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp}
+    options = {"photometric": "rgb", "tile": (64, 64), "compression": "deflate"}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for image, name in zip_longest(scenes, names):
+            tiff.write(
+                image, subifds=1, metadata={"axes": "YXS", **told, **({"Name": name} if name else {})}, **options
+            )
+            tiff.write(reduced(image, 2), subfiletype=1, **options)
+    return path
+
+
+@pytest.mark.parametrize("mpp", [0.5, None])
+def test_a_further_scene_is_told(mpp: float | None, tmp_path: Path, opened: Opening) -> None:
+    slide = opened(write_scenes(tmp_path / "a.ome.tif", scene(150, 100), IMAGE, mpp=mpp))
+    assert slide.facts.size == (301, 203)
+    assert slide.facts.notes == (
+        f"{slide.path} holds 2 scenes; only the largest, 301 x 203 pixels, is read, and not 150 x 100 (20% of what "
+        "was scanned): export each scene to a file of its own",
+    )
+    labelled = write_scenes(tmp_path / "b.ome.tif", IMAGE, scene(150, 100), names=("", "label image"), mpp=mpp)
+    assert opened(labelled).facts.notes == ()
+
+
+def test_a_further_scene_of_a_plain_tiff_is_told_by_its_resolution(tmp_path: Path, opened: Opening) -> None:
+    options = {"photometric": "rgb", "tile": (64, 64), "metadata": None, "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(IMAGE, resolution=(2e4, 2e4), **options)
+        tiff.write(scene(200, 190), resolution=(2e4, 2e4), **options)
+        tiff.write(scene(180, 170), resolution=(100, 100), **options)  # a macro image
+        tiff.write(LEVELS[1], resolution=(2e4, 2e4), **options)  # a copy that does not say so
+    [note] = opened(tmp_path / "a.tif").facts.notes
+    assert "holds 2 scenes" in note and "not 200 x 190 (38%" in note
+
+
+def test_scenes_of_one_size_are_no_stack(tmp_path: Path) -> None:
+    with pytest.raises(
+        SlideError, match=r"a\.ome\.tif holds 2 scenes of 301 x 203 pixels, and a slide is one; export"
+    ):
+        open_tiff(write_scenes(tmp_path / "a.ome.tif", IMAGE, scene(301, 203, seed=2)))
+    stack = tmp_path / "b.ome.tif"
+    tifffile.imwrite(
+        stack, np.stack([IMAGE] * 2), photometric="rgb", tile=(64, 64), metadata={"axes": "ZYXS"}, ome=True
+    )
+    with pytest.raises(SlideError, match=r"b\.ome\.tif holds 2 images of 301 x 203 pixels \(a stack, or single"):
+        open_tiff(stack)
 
 
 def test_a_label_before_the_slide_and_a_macro_after_it_are_no_levels(tmp_path: Path, opened: Opening) -> None:

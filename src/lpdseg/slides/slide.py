@@ -62,12 +62,14 @@ class SlideFacts:
     - `mpp`: from the file's metadata or resolution tags; None where it says nothing.
     - `bounds`: None where the whole of level 0 was scanned.
     - `vendor`: as the reader names it, for instance `aperio`; `unknown` where nothing tells.
+    - `notes`: what a person should know of the file, in sentences that name it.
     """
 
     levels: tuple[Level, ...]
     mpp: Mpp | None
     bounds: Bounds | None
     vendor: str
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

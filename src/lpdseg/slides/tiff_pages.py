@@ -4,7 +4,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from lpdseg.slides.levels import trusted_levels
 from lpdseg.slides.slide import SlideError
+from lpdseg.slides.tiff_scenes import other_scenes, several
 
 _RGB, _YCBCR = 2, 6
 JPEG = 7
@@ -17,15 +19,15 @@ _MAX_SEGMENT = 1 << 28
 """Bytes of the largest strip or tile that is decoded at once."""
 
 
-def level_pages(path: Path, tiff: Any) -> list[Any]:
-    """tifffile's pages of the levels, level 0 first.
+def level_pages(path: Path, tiff: Any) -> tuple[list[Any], str | None]:
+    """tifffile's pages of the levels, level 0 first; and what is told of further scenes, which are not read.
 
     Level 0 is the largest image of the file, so that labels and overviews before or after it do not count. Its
     sub-IFDs are levels, and so are further pages that say that they are smaller copies (in Aperio's files: that are
     tiled, as its levels are), where they are stored like it.
 
-    **Raises:** `SlideError` for several images of the largest size, such as the planes of a stack, and for what
-    `check_page` refuses.
+    **Raises:** `SlideError` for several images of the largest size, such as scenes or the planes of a stack, and
+    for what `check_page` refuses.
     """
     pages = [page.aspage() for page in tiff.pages]
     if not pages or _next_page(tiff, pages[-1]) >= tiff.filehandle.size:
@@ -33,15 +35,14 @@ def level_pages(path: Path, tiff: Any) -> list[Any]:
     largest = max(page.imagewidth * page.imagelength for page in pages)
     finest = [page for page in pages if page.imagewidth * page.imagelength == largest]
     if len(finest) > 1:
-        raise SlideError(
-            f"{path} holds {len(finest)} images of {finest[0].imagewidth} x {finest[0].imagelength} pixels "
-            "(a stack, or single channels); save one RGB image"
-        )
+        raise SlideError(several(path, finest, tiff.ome_metadata))
     full = finest[0]
     check_page(path, full)
     smaller = list(full.pages) if full.subifds else []
     smaller += [page for page in pages if _is_copy(page, full, aperio=tiff.is_svs)]
-    return [full, *(page for page in smaller if _stored_alike(page, full))]
+    others = [page for page in pages if _may_be_scene(page, smaller, full, ome=tiff.is_ome)]
+    told = other_scenes(path, others, full, tiff.ome_metadata)
+    return [full, *(page for page in smaller if _stored_alike(page, full))], told
 
 
 def check_page(path: Path, page: Any) -> None:
@@ -114,3 +115,11 @@ def _stored_alike(page: Any, full: Any) -> bool:
         and page.photometric == full.photometric
         and page.is_tiled == full.is_tiled
     )
+
+
+def _may_be_scene(page: Any, smaller: list[Any], full: Any, *, ome: bool) -> bool:
+    """Whether a page may be more than a label, or a smaller copy that does not say so."""
+    if page is full or page in smaller or page.subfiletype != 0 or not _stored_alike(page, full):
+        return False
+    sizes = [(one.imagewidth, one.imagelength) for one in (full, page)]
+    return ome or len(trusted_levels(sizes)) == 1

@@ -1,10 +1,11 @@
 """Rectangles of one page of a TIFF, of which only the tiles or strips that they touch are decoded."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from lpdseg.slides.rectangle import WHITE
 from lpdseg.slides.tiff_pages import JPEG, is_plain, segment_size
@@ -15,27 +16,37 @@ _KEPT_BYTES = 1 << 26
 _END_OF_JPEG = b"\xff\xd9"
 
 
+Instead = Callable[[int, int, int, int], UInt8[np.ndarray, "height width 3"] | None]
+
+
 class Segments:
     """The tiles or strips of a page of H x W pixels, 8-bit RGB.
 
     **Arguments:**
 
     - `page`: tifffile's page, checked by `check_page`.
+    - `instead`: reads a rectangle of the page from elsewhere, for tiles that the writer left out; None where there
+      is nothing to read.
     """
 
-    def __init__(self, page: Any) -> None:
-        self._page = page
+    def __init__(self, page: Any, instead: Instead | None = None) -> None:
+        self._page, self._instead = page, instead
         self._rows, self._columns = segment_size(page)
         self._across = -(-page.imagewidth // self._columns)
         self._down = -(-page.imagelength // self._rows)
         self._planes = 3 if page.planarconfig == 2 else 1
         self._decode = page.decode
+        counts = np.array(page.databytecounts, np.int64)[: self._planes * self._down * self._across]
+        there: Bool[np.ndarray, "down across"] = np.asarray(
+            (counts.reshape(self._planes, self._down, self._across) > 0).all(0)
+        )
+        self._there = there
         self._kept: OrderedDict[int, UInt8[np.ndarray, "rows columns samples"] | None] = OrderedDict()
         self._most = max(_KEPT_BYTES // (self._rows * self._columns * (3 // self._planes)), self._planes)
         self._mapped = page.asarray(out="memmap") if is_plain(page) else None
 
     def read(self, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
-        """RGB of a rectangle inside the page. Tiles that the writer left out are white.
+        """RGB of a rectangle inside the page. Tiles that the writer left out are read `instead`, or are white.
 
         Damaged bytes raise whatever the decoder raises.
         """
@@ -58,6 +69,21 @@ class Segments:
                     )
         return pixels
 
+    def holds(self, x: int, y: int, width: int, height: int) -> Bool[np.ndarray, "down across"]:
+        """Which of the tiles or strips that a rectangle touches are in the file."""
+        rows = slice(max(y, 0) // self._rows, -(-(y + height) // self._rows))
+        return self._there[rows, max(x, 0) // self._columns : -(-(x + width) // self._columns)]
+
+    def missing(self) -> Iterator[tuple[int, int, int, int]]:
+        """The tiles or strips that are not in the file: x, y, width and height of what the page shows of them."""
+        for row, column in np.argwhere(~self._there).tolist():
+            yield self._shown(row, column)
+
+    def _shown(self, row: int, column: int) -> tuple[int, int, int, int]:
+        x, y = column * self._columns, row * self._rows
+        width, height = self._page.imagewidth, self._page.imagelength
+        return x, y, min(self._columns, width - x), min(self._rows, height - y)
+
     def _segment(self, number: int) -> UInt8[np.ndarray, "rows columns samples"] | None:
         if number in self._kept:
             self._kept.move_to_end(number)
@@ -70,9 +96,18 @@ class Segments:
             data = file.read(count)
             if self._page.compression == JPEG and _END_OF_JPEG not in data:
                 raise ValueError("premature end of JPEG data")  # which libjpeg fills with grey
+        elif self._instead is not None:
+            plane, place = divmod(number, self._down * self._across)
+            filled = self._instead(*self._shown(*divmod(place, self._across)))
+            if filled is not None:
+                return self._keep(number, filled[..., plane : plane + 1] if self._planes > 1 else filled)
         options = {} if self._page.jpegtables is None else {"jpegtables": self._page.jpegtables}
         decoded = self._decode(data, number, **options)[0]
-        segment = None if decoded is None else decoded[0]
+        return self._keep(number, None if decoded is None else decoded[0])
+
+    def _keep(
+        self, number: int, segment: UInt8[np.ndarray, "rows columns samples"] | None
+    ) -> UInt8[np.ndarray, "rows columns samples"] | None:
         self._kept[number] = segment
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)

@@ -1,13 +1,16 @@
 """TIFFs of 8-bit RGB: pyramids with sub-IFDs or further pages, OME-TIFF, flat ones; tiled or in strips."""
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from lpdseg.errors import LpdsegError
 from lpdseg.slides.levels import trusted_levels
@@ -20,22 +23,30 @@ from lpdseg.slides.tiff_segments import Segments
 SUFFIXES = (".tif", ".tiff", ".svs", ".qptiff", ".btf")
 
 
+_BLOCK = 128
+"""Side of the blocks in which a missing tile is made from a finer level, which may be many times as large."""
+
+
 class TiffSlide:
     """A `Slide` that tifffile and imagecodecs read, tile by tile."""
 
     def __init__(self, path: Path, tiff: Any) -> None:
         self.path = path
         self._tiff = tiff
-        pages = level_pages(path, tiff)
+        pages, scenes = level_pages(path, tiff)
         levels = trusted_levels([(page.imagewidth, page.imagelength) for page in pages])
         for index, _ in levels:
             check_page(path, pages[index])
-        self._segments = tuple(Segments(pages[index]) for index, _ in levels)
+        self._levels = tuple(level for _, level in levels)
+        self._segments = tuple(
+            Segments(pages[index], partial(self._from_finer, number)) for number, (index, _) in enumerate(levels)
+        )
         self.facts = SlideFacts(
-            levels=tuple(level for _, level in levels),
+            levels=self._levels,
             mpp=tiff_mpp(pages[0], tiff.ome_metadata),
             bounds=None,
             vendor=_vendor(tiff),
+            notes=(*([] if scenes is None else [scenes]), *self._left_out()),
         )
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -46,6 +57,53 @@ class TiffSlide:
                 return on_white(size, x, y, width, height, self._segments[level].read)
         except Exception as error:  # damaged bytes make decoders raise almost anything
             raise damaged(self.path, level, x, y, width, height, error) from error
+
+    def _left_out(self) -> Iterator[str]:
+        """Tells of tiles that level 0 has and a coarser level lacks."""
+        for level, segments in enumerate(self._segments[1:], start=1):
+            lost = sum(self._is_finer_there(level, *place) for place in segments.missing())
+            if lost:
+                yield (
+                    f"{self.path} lacks {lost} tile{'s' * (lost != 1)} of level {level} that finer levels have; "
+                    "they are made from those"
+                )
+
+    def _is_finer_there(self, level: int, x: int, y: int, width: int, height: int) -> bool:
+        """Whether any finer level has tiles where a rectangle of `level` lies."""
+        for finer in range(level):
+            box = self._box(level, finer, x, y, width, height)
+            left, top = math.floor(box[0]), math.floor(box[1])
+            if self._segments[finer].holds(left, top, math.ceil(box[2]) - left, math.ceil(box[3]) - top).any():
+                return True
+        return False
+
+    def _from_finer(
+        self, level: int, x: int, y: int, width: int, height: int
+    ) -> UInt8[np.ndarray, "height width 3"] | None:
+        """A rectangle of a level, as the mean colours of the next finer one; None where no finer level has any."""
+        if not self._is_finer_there(level, x, y, width, height):
+            return None
+        pixels = np.empty((height, width, 3), np.uint8)
+        for top in range(0, height, _BLOCK):
+            for left in range(0, width, _BLOCK):
+                block = pixels[top : top + _BLOCK, left : left + _BLOCK]
+                box = self._box(level, level - 1, x + left, y + top, block.shape[1], block.shape[0])
+                first_x, first_y = math.floor(box[0]), math.floor(box[1])
+                source = self.read(
+                    level - 1, first_x, first_y, math.ceil(box[2]) - first_x, math.ceil(box[3]) - first_y
+                )
+                inner = (box[0] - first_x, box[1] - first_y, box[2] - first_x, box[3] - first_y)
+                size = block.shape[1], block.shape[0]
+                block[:] = np.asarray(Image.fromarray(source).resize(size, Image.Resampling.BOX, inner))
+        return pixels
+
+    def _box(
+        self, level: int, finer: int, x: int, y: int, width: int, height: int
+    ) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a rectangle of `level` in pixels of a finer one."""
+        coarse, fine = self._levels[level].downsample, self._levels[finer].downsample
+        across, down = coarse[0] / fine[0], coarse[1] / fine[1]
+        return x * across, y * down, (x + width) * across, (y + height) * down
 
     def close(self) -> None:
         """See `Slide.close`."""

@@ -116,7 +116,7 @@ def tile_slides(
         slide = open_slide(slide_file.path)
         try:
             mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp)
-            notes += filter(None, [warn_if_far(slide_file.path, mpp, patch_mpp)])
+            notes += [*slide.facts.notes, *filter(None, [warn_if_far(slide_file.path, mpp, patch_mpp)])]
             bounds = slide.facts.bounds
             if bounds is not None and from_bounds and (bounds.x or bounds.y):
                 file = file.moved(float(bounds.x), float(bounds.y))

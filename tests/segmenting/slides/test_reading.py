@@ -6,15 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lpdseg.segmenting.slides.plan import plan_segments
-from lpdseg.segmenting.slides.reading import Readers
+from lpdseg.segmenting.slides.plan import Segment, plan_segments
+from lpdseg.segmenting.slides.reading import OpenView, Readers
 from lpdseg.slides.grid import Grid
 from lpdseg.slides.slide import SlideError
 
@@ -36,6 +37,30 @@ def test_processes_read_what_one_reads(drawn: Callable[..., Any]) -> None:
                 for x, window in zip(segment.lefts, same, strict=True):
                     np.testing.assert_array_equal(window, wanted.view.read(x, segment.y, WINDOW, WINDOW))
     assert multiprocessing.active_children() == []
+
+
+def test_windows_that_touch_are_read_as_one_strip_and_gaps_are_not_read(drawn: Callable[..., Any]) -> None:
+    source, asked = drawn(200, 40), []
+
+    class Watched:
+        size, scale = source.view.size, source.view.scale
+
+        def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+            asked.append((x, y, width, height))
+            return source.view.read(x, y, width, height)
+
+    class WatchedSource:
+        path = source.path
+
+        @contextmanager
+        def open(self) -> Iterator[Watched]:
+            yield Watched()
+
+    segment = Segment(0, 20, (0, 12, 28, 60, 72, 184))  # overlapping, touching, apart; the last one reaches outside
+    found = OpenView().windows(WatchedSource(), segment, WINDOW)
+    assert asked == [(0, 20, 44, 16), (60, 20, 28, 16), (184, 20, 16, 16)]
+    for x, window in zip(segment.lefts, found, strict=True):
+        np.testing.assert_array_equal(window, source.view.read(x, 20, WINDOW, WINDOW))
 
 
 @pytest.mark.parametrize("processes", [0, 1])
@@ -71,7 +96,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from drawn_slide import DrawnSource, DrawnView
 from lpdseg.segmenting.slides.plan import Segment
-from lpdseg.segmenting.slides.reading import Readers
+from lpdseg.segmenting.slides.reading import OpenView, Readers
 if __name__ == "__main__":
     source = DrawnSource(DrawnView((64, 64), 0))
     with Readers(1) as readers:

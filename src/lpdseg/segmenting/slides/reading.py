@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -36,12 +36,19 @@ class OpenView:
         self._open = ExitStack()
 
     def windows(self, source: Source, segment: Segment, window: int) -> UInt8[np.ndarray, "B w w 3"]:
-        """RGB of a segment's windows.
+        """RGB of a segment's windows. Those that touch or overlap are read as one strip, each pixel once.
 
         **Raises:** `SlideError` where the slide cannot be opened, or is damaged there.
         """
         view = self._of(source)
-        return np.stack([view.read(x, segment.y, window, window) for x in segment.lefts])
+        windows = np.empty((len(segment.lefts), window, window, 3), np.uint8)
+        for run in _touching(segment.lefts, window):
+            first = segment.lefts[run.start]
+            strip = view.read(first, segment.y, segment.lefts[run.stop - 1] + window - first, window)
+            for number in range(run.start, run.stop):
+                left = segment.lefts[number] - first
+                windows[number] = strip[:, left : left + window]
+        return windows
 
     def _of(self, source: Source) -> View:
         if self._view is None or self._source != source:
@@ -53,6 +60,15 @@ class OpenView:
         """Closes the slide."""
         self._view = None
         self._open.close()
+
+
+def _touching(lefts: Sequence[int], window: int) -> Iterator[slice]:
+    """Runs of windows, by number, between which there is no gap; their left pixels are rising."""
+    start = 0
+    for number in range(1, len(lefts) + 1):
+        if number == len(lefts) or lefts[number] > lefts[number - 1] + window:
+            yield slice(start, number)
+            start = number
 
 
 class Readers:

@@ -20,6 +20,7 @@ from lpdseg.segmenting.slides.meter import Pace
 from lpdseg.slides.readers import SlideFile, find_slides
 from lpdseg.training.record import versions
 from lpdseg.workflows.slides.cluster import RayEngine
+from lpdseg.workflows.slides.computed import computed_by
 from lpdseg.workflows.slides.kinds import KINDS, parse_kinds
 from lpdseg.workflows.slides.layout import WORK
 from lpdseg.workflows.slides.mpp_table import with_table
@@ -97,7 +98,9 @@ def segment_slides(
             },
             "versions": versions() | _library_versions(),
         }  # fmt: skip
-        work = Work(out, wanted, segmenter, weights_digest(run, checkpoint), started, described)
+        weights = weights_digest(run, checkpoint)
+        computed = computed_by(segmenter, run, weights, options)
+        work = Work(out, wanted, segmenter, weights, computed, started, described)
         results: list[SlideResult] = []
         try:
             for result in _each(slides, work, options.skip_bad, progress):

@@ -52,6 +52,7 @@ class Work:
 
     - `engine`: gives the engine, which is made when the first slide needs it.
     - `weights`: digest of the model's.
+    - `computed`: see `computed_by`.
     - `described`: for the record.
     """
 
@@ -59,6 +60,7 @@ class Work:
     wanted: Wanted
     segmenter: Segmenter
     weights: str
+    computed: dict[str, Any]
     engine: Callable[[], Engine]
     described: dict[str, Any]
 
@@ -75,7 +77,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         slide = stack.enter_context(closing(open_slide(file.path)))
         mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp)
         depends = work.wanted.depends(slide.facts.bounds)
-        settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, mpp)}
+        settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, work.computed, mpp)}
         known, before = identity(file.path), read_state(work.out, stem)
         if not work.wanted.options.redo and is_finished(before, work.out, stem, known, settings, depends):
             assert before is not None
@@ -156,7 +158,7 @@ def _segment(view: AtMpp, path: Path, work: Work, depends: dict[str, dict[str, A
         "windows": pace.total,
         "windows_per_second": round(pace.rate, 2),
         "waiting_share": round(pace.waiting, 4),
-        "notes": [*_notes(path, view.mpp, wanted.mpp, tissue), *facts],
+        "notes": [*view.slide.facts.notes, *_notes(path, view.mpp, wanted.mpp, tissue), *facts],
         "finished": _now(),
     }
 

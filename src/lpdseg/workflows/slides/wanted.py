@@ -1,5 +1,6 @@
 """What is asked of a run of slides, once everything that may be left out is known."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,19 @@ class Wanted:
         """For each kind what it alone depends on; `bounds` are those of the slide."""
         return {kind: KINDS[kind].depends(self.options, bounds) for kind in self.kinds}
 
-    def settings(self, segmenter: Segmenter, weights: str, mpp: Mpp) -> dict[str, Any]:
-        """All that a slide's labels depend on. `weights` is the digest of the model's, `mpp` the slide's."""
+    def settings(self, segmenter: Segmenter, weights: str, computed: Mapping[str, Any], mpp: Mpp) -> dict[str, Any]:
+        """All that a slide's labels depend on.
+
+        **Arguments:**
+
+        - `weights`: digest of the model's.
+        - `computed`: see `computed_by`.
+        - `mpp`: the slide's.
+        """
         predict = segmenter.settings.model_dump(mode="json", exclude={"batch"})
         return {
             "weights_sha256": weights,
+            **computed,
             "classes": segmenter.classes.as_dict(),
             "predict": predict,
             "thresholds": segmenter.calibration.thresholds.tolist(),

@@ -4,11 +4,12 @@ B images, C classes, H x W pixels.
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.choices import BackgroundRule
+from lpdseg.maps.sampling import every
 
 GLASS_DENSITY = 0.06
 """Mean optical density (base 10) of a pixel that is as likely glass as tissue: 87 % transmitted, or 222 of 255, the
@@ -21,30 +22,45 @@ _WINDOW = 13
 """Pixels over which the optical density is averaged, so that chinks between fibres and small lumina stay tissue."""
 
 
-def with_background(
-    kind: BackgroundRule,
-    scores: Float[Tensor, "B C H W"],
-    gate: Bool[Tensor, "B C"],
-    images: Float[Tensor, "B 3 H W"],
-    power: float,
-) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 1 H W"] | None]:
-    """Class scores, and a score in [0, 1] for background (None for `none`).
+def outside_glass(
+    scores: Float[Tensor, "B C H W"], glass: Float[Tensor, "B 1 H W"] | None
+) -> Float[Tensor, "B C H W"]:
+    """Class scores times 1 − g: min–max normalisation lets some class be active in glass too."""
+    return scores if glass is None else scores * (1 - glass)
 
-    - `power`: (1 − max_c score)^power over the classes that pass the gate, as published: background is where none
-      of them is active.
-    - `glass`: g, a soft step on the optical density, averaged over 13 x 13 pixels. Min–max normalisation lets some
-      class be active in glass too, so class scores are multiplied by 1 − g.
+
+def background_score(
+    kind: BackgroundRule,
+    highest: Float[Tensor, "B 1 H W"] | None,
+    glass: Float[Tensor, "B 1 H W"] | None,
+    power: float,
+) -> Float[Tensor, "B 1 H W"] | None:
+    """A score in [0, 1] for background; None for `none`.
+
+    - `power`: (1 − `highest`)^power, as published: background is where no class that passes the gate is active.
+      `highest` is the highest score of those, 0 where none passes.
+    - `glass`: the share of glass, see `glass_share`.
     """
     if kind == "none":
-        return scores, None
-    if kind == "power":
-        return scores, (1 - (scores * gate[:, :, None, None]).amax(1, keepdim=True)).clamp(min=0) ** power
-    glass = glass_share(images)
-    return scores * (1 - glass), glass
+        return None
+    if kind == "glass":
+        return glass
+    assert highest is not None
+    return (1 - highest).clamp(min=0) ** power
 
 
-def glass_share(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
-    """A soft step in [0, 1] on the mean optical density, averaged over 13 x 13 pixels: 1 is glass, 0 tissue."""
-    density = -images.clamp(min=1 / 255).log10().mean(1, keepdim=True)
-    padded = F.pad(density, [_WINDOW // 2] * 4, mode="replicate")
-    return torch.sigmoid((GLASS_DENSITY - F.avg_pool2d(padded, _WINDOW, stride=1)) / _STEP)
+def glass_share(images: Float[Tensor, "B 3 H W"], step: int = 1) -> Float[Tensor, "B 1 h w"]:
+    """A soft step in [0, 1] on the mean optical density, averaged over 13 x 13 pixels: 1 is glass, 0 tissue.
+
+    The window counts the image's own pixels, so a resized image has other glass. Where only some pixels are wanted,
+    `step` computes every so many, see `lpdseg.maps.sampling.every`, to the same values but for the last bit.
+    """
+    dimmest = images.clamp(min=1 / 255)
+    density = (dimmest[:, :1] * dimmest[:, 1:2] * dimmest[:, 2:]).log10() / -3  # the mean over the channels
+    margin = _WINDOW // 2
+    padded = F.pad(density, [margin] * 4, mode="replicate")
+    rows, columns = (every(step, side) for side in images.shape[-2:])
+    across = F.avg_pool2d(padded[..., columns.start :], (1, _WINDOW), stride=(1, step))
+    return torch.sigmoid(
+        (GLASS_DENSITY - F.avg_pool2d(across[..., rows.start :, :], (_WINDOW, 1), stride=(step, 1))) / _STEP
+    )

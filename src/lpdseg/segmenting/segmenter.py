@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lpdseg.choices import ImageMerge
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.maps.background import with_background
+from lpdseg.maps.background import background_score, glass_share, outside_glass
 from lpdseg.maps.crf import dense_crf
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
@@ -241,7 +241,7 @@ class Segmenter:
             None if labels is None else labels.to(scores.device),
             may_be_empty=settings.background == "power",
         )
-        probabilities = self.logits(scores, gate, images).softmax(1)
+        probabilities = self.logits(scores, gate, self.glass(images)).softmax(1)
         if settings.refine == "crf":
             forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
             unary = -probabilities.clamp(min=1e-8).log()
@@ -257,26 +257,46 @@ class Segmenter:
         return fuse_scales(evidence.activations, fusion, evidence.padded)[..., :height, :width]
 
     @torch.inference_mode()
+    def glass(self, images: UInt8[Tensor, "B 3 H W"], step: int = 1) -> Float[Tensor, "B 1 h w"] | None:
+        """The share of glass at every `step`-th pixel, where background is found by it."""
+        if self.settings.background != "glass":
+            return None
+        return glass_share(_to_unit(images, self.device), step)
+
+    @torch.inference_mode()
     def logits(
-        self, scores: Float[Tensor, "B C H W"], gate: Bool[Tensor, "B C"], images: UInt8[Tensor, "B 3 H W"]
+        self,
+        scores: Float[Tensor, "B C H W"],
+        gate: Bool[Tensor, "B C"],
+        glass: Float[Tensor, "B 1 H W"] | None,
     ) -> Float[Tensor, "B n H W"]:
         """Logits of the classes that pass the gate, and of background where it has a score; the others are −inf.
 
-        Scores of class maps are divided by the temperature; those of a head are probabilities, whose logarithm
-        is taken.
+        Each pixel's depend on that pixel's scores and glass alone.
         """
-        settings = self.settings
-        weighed, background = with_background(
-            settings.background, scores, gate, _to_unit(images, scores.device), settings.background_power
-        )
-        if self.by_head:
-            weighed = weighed.clamp(min=_SMALLEST).log()
-            background = None if background is None else background.clamp(min=_SMALLEST).log()
-        else:
-            weighed = weighed / settings.temperature
-            background = None if background is None else background / settings.temperature
+        power = self.settings.background == "power"
+        highest = (scores * gate[:, :, None, None]).amax(1, keepdim=True) if power else None
         offsets = self.calibration.offsets.to(scores.device)[:, None, None]
-        return gated_logits(weighed + offsets, gate, background)
+        return gated_logits(self.class_logits(scores, glass) + offsets, gate, self.background_logit(highest, glass))
+
+    @torch.inference_mode()
+    def class_logits(
+        self, scores: Float[Tensor, "B C H W"], glass: Float[Tensor, "B 1 H W"] | None
+    ) -> Float[Tensor, "B C H W"]:
+        """Logits of the classes before gate and offsets."""
+        return self._to_logits(outside_glass(scores, glass))
+
+    @torch.inference_mode()
+    def background_logit(
+        self, highest: Float[Tensor, "B 1 H W"] | None, glass: Float[Tensor, "B 1 H W"] | None
+    ) -> Float[Tensor, "B 1 H W"] | None:
+        """The logit of background, where it has one; see `lpdseg.maps.background.background_score`."""
+        score = background_score(self.settings.background, highest, glass, self.settings.background_power)
+        return None if score is None else self._to_logits(score)
+
+    def _to_logits(self, scores: Float[Tensor, "B _n H W"]) -> Float[Tensor, "B _n H W"]:
+        """Scores of class maps are divided by the temperature; a head's are probabilities: their logarithm."""
+        return scores.clamp(min=_SMALLEST).log() if self.by_head else scores / self.settings.temperature
 
     def segment(self, image: UInt8[np.ndarray, "H W 3"]) -> Segmentation:
         """Segments one 8-bit RGB image of any size.

@@ -153,4 +153,3 @@ def test_choices_are_those_of_a_loop_that_predicts_every_candidate(
     assert best > max(
         reference.miou(start, np.zeros(classes)) for start in (split.thresholds(), np.full(classes, 0.5))
     )
-    assert with_offsets == bool(found.offsets.any())

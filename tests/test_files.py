@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lpdseg.errors import OutputError
-from lpdseg.files import replacing, replacing_folder, write_json, write_text
+from lpdseg.files import as_on_disk, replacing, replacing_folder, write_json, write_text
 
 
 def names_in(folder: Path) -> list[str]:
@@ -97,3 +97,18 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*x: .*"), replacing_folder(tmp_path / "file" / "x"):
         pass
     assert names_in(tmp_path) == ["a", "file"]
+
+
+def test_a_name_is_found_however_its_letters_are_written(tmp_path: Path) -> None:
+    composed, decomposed = "Sch\u00e4fer", "Scha\u0308fer"
+    folder, raw = tmp_path / decomposed, os.fsdecode(b"caf\xe9.png")
+    folder.mkdir()
+    for name in (f"{composed}.png", raw):
+        (folder / name).touch()
+    asked = tmp_path / composed / f"{decomposed}.png"
+    assert as_on_disk(asked) == folder / f"{composed}.png"
+    assert as_on_disk(tmp_path / composed / "caf\\xE9.png") == folder / raw
+    (folder / f"{decomposed}.png").touch()
+    assert as_on_disk(asked) == folder / f"{decomposed}.png"  # the very name goes first
+    for missing in (tmp_path / composed / "b\u00e4.png", tmp_path / "\u00e4" / "x.png"):
+        assert as_on_disk(missing).name == missing.name

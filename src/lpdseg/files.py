@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lpdseg.errors import OutputError
-from lpdseg.plain import ESCAPED, plain_values
+from lpdseg.plain import ESCAPED, name_key, plain_values
 
 _ADVICE = {
     errno.ENOSPC: "free space or ",
@@ -86,6 +87,23 @@ def _share_like_new(path: Path, rights: int) -> None:
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(rights & ~mask)
+
+
+def as_on_disk(path: Path) -> Path:
+    """The path or, where nothing is there, one whose names are spelt otherwise; see `name_key`."""
+    if path == path.parent or (str(path).isascii() and "\\x" not in str(path)) or os.path.lexists(path):
+        return path
+    parent = as_on_disk(path.parent)
+    try:
+        names = _names_in(parent, parent.stat().st_mtime_ns)
+    except OSError:
+        return path
+    return parent / names.get(name_key(path.name), path.name)
+
+
+@lru_cache(maxsize=64)
+def _names_in(folder: Path, modified: int) -> dict[str, str]:
+    return {name_key(path.name): path.name for path in folder.iterdir()}
 
 
 def write_text(path: Path, text: str) -> None:

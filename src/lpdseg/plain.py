@@ -6,6 +6,7 @@ half a surrogate pair, which nothing can encode. In texts it is written as `\xE4
 
 import codecs
 import re
+import unicodedata
 from typing import Any
 
 _LONE = re.compile("[\ud800-\udfff]")
@@ -23,6 +24,13 @@ def plain_text(text: str) -> str:
 def raw_text(text: str) -> str:
     """The inverse of `plain_text`: the name that a file has on disk."""
     return _WRITTEN.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text)
+
+
+def name_key(name: str) -> str:
+    """What the spellings of a file's name have in common: letters may be composed or decomposed (Macs decompose
+    them), and bytes that are no UTF-8 written out.
+    """
+    return unicodedata.normalize("NFC", plain_text(name))
 
 
 def plain_values(value: Any) -> Any:

@@ -119,6 +119,25 @@ def test_no_patch_is_cut_from_an_ignored_area(slides: Path, tile: Run, tmp_path:
     assert load_data(tmp_path / "out").classes.names == ("TUM",)
 
 
+def test_regions_and_patients_are_found_however_their_names_are_written(
+    slides: Path, tile: Run, tmp_path: Path
+) -> None:
+    composed, decomposed = "Sch\u00e4fer", "Scha\u0308fer"
+    (slides / "s1.png").rename(slides / f"{decomposed}.png")
+    (tmp_path / "regions" / "s1.geojson").rename(tmp_path / "regions" / f"{composed}.geojson")
+    (tmp_path / "slides.csv").write_text(f"slide,patient\nslides/{composed}.png,p7\n", encoding="utf-8")
+    tile(tmp_path / "slides.csv")
+    records = load_data(tmp_path / "out").records
+    assert {record.patient for record in records} == {"p7"} and all(record.path.is_file() for record in records)
+
+
+def test_a_table_tells_the_resolution_of_silent_slides(slides: Path, tmp_path: Path) -> None:
+    words = ["data", "tile", slides, "--regions", tmp_path / "regions", "--out", tmp_path / "out", "--size", "32"]
+    (tmp_path / "mpp.csv").write_text("slide,mpp\ns1.png,0.5\ns2,0.5\nother,1\n")
+    assert main([str(word) for word in words]) == 1
+    assert main([str(word) for word in (*words, "--mpp-table", tmp_path / "mpp.csv")]) == 0
+
+
 def test_cutting_a_slide_again_replaces_its_patches(slides: Path, tile: Run, tmp_path: Path) -> None:
     tile(slides / "s1.png", slides / "s2.png")
     tile(slides / "s2.png", "--stride", "64", "--split", "test")

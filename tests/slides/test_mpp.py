@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpdseg.slides.mpp import resolve_mpp, warn_if_far
+from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.resolution import mpp_of_resolution
 from lpdseg.slides.slide import Level, Mpp, SlideError, SlideFacts
 
@@ -31,6 +31,29 @@ def test_nothing_is_guessed() -> None:
     assert "\n" not in str(error.value)
 
 
+def test_the_flag_is_recommended_for_a_single_slide_alone() -> None:
+    silent, absurd = facts(None), facts(Mpp(352.8, 352.8, "the resolution tags"))
+    for told in (silent, absurd):
+        with pytest.raises(SlideError, match=r"; pass --mpp, for instance --mpp 0\.25$"):
+            resolve_mpp(PATH, told, None, None)
+        with pytest.raises(SlideError, match=r"--mpp-table, a CSV .* \(--mpp would be for all 3 slides\)$"):
+            resolve_mpp(PATH, told, None, None, 3)
+
+
+def test_another_figure_than_the_slides_own_is_told_with_what_it_does_to_areas() -> None:
+    told, used = facts(Mpp(0.5, 0.5, "the resolution tags")), Mpp(0.25, 0.25, "--mpp")
+    assert warn_if_other(PATH, told, None, used) == (
+        "scans/a.svs: 0.25 microns per pixel from --mpp was used, not 0.5 from the resolution tags; areas are 4 "
+        "times smaller than by that"
+    )
+    both = warn_if_other(PATH, facts(Mpp(0.2, 0.2, "metadata")), (0.2, 0.2), Mpp(0.4, 0.4, "--mpp"))
+    assert (
+        both is not None and "not 0.2 from the table of slides and 0.2 from metadata; areas are 4 times lar" in both
+    )
+    for quiet in (facts(None), facts(Mpp(0.2501, 0.2501, "")), facts(Mpp(352.8, 352.8, "a tag for print"))):
+        assert warn_if_other(PATH, quiet, None, used) is None
+
+
 BAD = [0.0, -0.5, 0.049, 20.1, 352.8, math.nan, math.inf]
 
 
@@ -46,7 +69,10 @@ def test_an_absurd_figure_is_refused_with_its_source(value: float) -> None:
         with pytest.raises(SlideError) as error:
             resolve_mpp(PATH, *arguments)
         told = str(error.value)
-        assert told.startswith(f"scans/a.svs: {shown} microns") and source in told and "--mpp" in told + source
+        assert told.startswith(f"scans/a.svs: {shown} microns") and source in told
+        assert told.endswith(
+            "correct it" if source == "the table of slides" else "0.25" if source == "the tag" else "another"
+        )
 
 
 def test_an_absurd_figure_is_not_passed_over_for_the_next() -> None:

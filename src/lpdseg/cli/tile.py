@@ -44,6 +44,9 @@ def tile(
     mpp: Annotated[
         float | None, typer.Option(help="Microns per pixel of the slides, where they do not tell or are wrong.")
     ] = None,
+    mpp_table: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Columns slide and mpp, for slides that do not tell.")
+    ] = None,
     origin: Annotated[
         Origin,
         typer.Option(
@@ -62,13 +65,15 @@ def tile(
     from lpdseg.slides.patients import read_patients
     from lpdseg.slides.readers import find_slides
     from lpdseg.tissue import tissue_classes
+    from lpdseg.workflows.slides.mpp_table import with_table
     from lpdseg.workflows.tile_slides import tile_slides
 
     cut = Cut(size, stride or size, share, inside)
     left = f"the data set in {out} has the slides that were done; run the same command again for all"
     with told_what_is_left(lambda: left), stages() as progress:
+        found, notes = with_table(find_slides(slides, leave_out=[out]), mpp_table)
         tiled = tile_slides(
-            find_slides(slides, leave_out=[out]),
+            found,
             regions,
             out,
             cut,
@@ -81,7 +86,7 @@ def tile(
             skip_glass=skip_glass,
             progress=lambda done, total: progress("cutting", done, total),
         )
-    for note in tiled.notes:
+    for note in (*notes, *tiled.notes):
         typer.echo(note, err=True)
     labels = zip(*(record.labels or () for record in tiled.records), strict=True)
     counts = ", ".join(f"{sum(bits)} {name}" for name, bits in zip(tiled.classes.names, labels, strict=True))

@@ -15,7 +15,7 @@ from lpdseg.data.classes_file import read_classes, write_classes
 from lpdseg.data.labels import mpp_from_name, patient_from_name
 from lpdseg.data.records import SPLITS, Manifest, PatchRecord, path_below, require_class, sorted_records
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.files import write_text
+from lpdseg.files import as_on_disk, write_text
 from lpdseg.tissue import PRESETS, TissueClasses
 
 __all__ = [
@@ -165,7 +165,7 @@ def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: 
 
 def _path(text: str, folder: Path) -> Path:
     """A path told relative to the CSV's folder; `a/../b` and `b` are the same file."""
-    return Path(os.path.normpath(folder / text))
+    return as_on_disk(Path(os.path.normpath(folder / text)))
 
 
 def _labels(cells: dict[str, str], classes: TissueClasses, where: str) -> tuple[int, ...] | None:

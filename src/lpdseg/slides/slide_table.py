@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lpdseg.data.manifest import csv_rows
+from lpdseg.files import as_on_disk
 from lpdseg.slides.slide import SlideError
 
 
@@ -39,7 +40,8 @@ def read_slide_table(csv_path: Path) -> Iterator[tuple[Path, tuple[float, float]
         if not row["slide"]:
             raise SlideError(f"{where}: the cell 'slide' is empty")
         empty = False
-        yield Path(os.path.normpath(csv_path.parent / row["slide"])), _mpp(row, columns, where), where
+        path = as_on_disk(Path(os.path.normpath(csv_path.parent / row["slide"])))
+        yield path, _mpp(row, columns, where), where
     if empty:
         raise SlideError(f"{csv_path} lists no slides; add one line for each")
 

@@ -9,8 +9,9 @@ from lpdseg.data.manifest import MANIFEST_FILE, check_names, read_manifest, writ
 from lpdseg.data.records import Manifest, PatchRecord, sorted_records
 from lpdseg.errors import DataError
 from lpdseg.export.tiles import FOLDER, Cut, write_tiles
+from lpdseg.plain import name_key
 from lpdseg.slides.at_mpp import AtMpp
-from lpdseg.slides.mpp import resolve_mpp, warn_if_far
+from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.regions import REGION_SUFFIXES, RegionFile, read_regions
 from lpdseg.slides.tissue_mask import find_tissue
@@ -49,10 +50,14 @@ def find_region_files(slides: Sequence[SlideFile], source: Path) -> tuple[dict[P
     if not source.is_dir():
         raise DataError(f"{source} does not exist; give a GeoJSON file, or a folder with one per slide")
     found: dict[Path, Path] = {}
+    files: dict[str, list[Path]] = {}
+    for path in sorted(source.iterdir()):
+        files.setdefault(name_key(path.name), []).extend([path] if path.is_file() else [])
     for slide in slides:
         stems = dict.fromkeys([slide.path.stem, slide.path.stem.removesuffix(".ome")])
-        names = (stem + suffix for stem in stems for suffix in REGION_SUFFIXES)
-        there = [path for name in names if (path := source / name).is_file()]
+        there = [
+            path for stem in stems for suffix in REGION_SUFFIXES for path in files.get(name_key(stem + suffix), [])
+        ]
         if len(there) > 1:
             raise DataError(f"{there[0]} and {there[1]} both hold the regions of {slide.path}; keep one")
         found |= dict.fromkeys([slide.path], there[0]) if there else {}
@@ -88,7 +93,7 @@ def tile_slides(
     - `split`: `train`, `valid` or `test`.
     - `slide_mpp`: microns per pixel of level 0, where the slides do not tell.
     - `classes`: by default those of the data set in `out`; in a new one, those of the regions in sorted order.
-    - `patients`: by the stem of the slide; by default the stem.
+    - `patients`: by the `name_key` of the slide's stem; by default the stem.
     - `from_bounds`: regions count from the corner of the part of a slide that was scanned, as in QuPath, which
       crops slides to it; otherwise from the corner of level 0. The same for slides without such bounds.
     - `skip_glass`: pass over patches without tissue.
@@ -115,7 +120,8 @@ def tile_slides(
         notes += file.notes()
         slide = open_slide(slide_file.path)
         try:
-            mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp)
+            mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp, len(slides))
+            notes += filter(None, [warn_if_other(slide_file.path, slide.facts, slide_file.mpp, mpp)])
             notes += [*slide.facts.notes, *filter(None, [warn_if_far(slide_file.path, mpp, patch_mpp)])]
             bounds = slide.facts.bounds
             if bounds is not None and from_bounds and (bounds.x or bounds.y):
@@ -132,7 +138,7 @@ def tile_slides(
                 cut,
                 classes=classes,
                 name=stem,
-                patient=(patients or {}).get(stem, stem),
+                patient=(patients or {}).get(name_key(stem), stem),
                 split=split,
                 tissue=find_tissue(view) if skip_glass else None,
             )

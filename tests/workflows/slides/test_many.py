@@ -224,6 +224,39 @@ def test_a_slide_without_tissue_has_empty_outputs(segment: Any, draw_slide: Draw
     assert statuses(segment(to=ALL)) == ["kept"]
 
 
+def test_one_figure_for_all_slides_is_told_where_they_say_another(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path
+) -> None:
+    draw_slide("a.tif", mpp=1.0), draw_slide("b.tif", mpp=0.5), draw_slide("c.tif", mpp=None)
+    [plain, *_] = segment(tmp_path / "slides" / "a.tif", out=tmp_path / "plain")
+    for status in ("segmented", "kept"):
+        results = segment(mpp=0.5)
+        assert statuses(results) == [status] * 3 and [result.sentence for result in results[1:]] == ["", ""]
+        assert results[0].sentence.startswith(
+            f"{tmp_path / 'slides' / 'a.tif'}: 0.5 microns per pixel from --mpp was"
+        )
+        assert results[0].sentence.endswith("; areas are 4 times smaller than by that")
+    assert sum(area.mm2 for area in plain.areas) == pytest.approx(
+        4 * sum(area.mm2 for area in results[0].areas), 0.1
+    )
+    told = json.loads((tmp_path / "out" / "states" / "a.json").read_text())["slide_mpp_told"]
+    assert told["x"] == 1.0 and "resolution tags" in told["source"]
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        assert [(row["mpp_x"], row["mpp_told"]) for row in csv.DictReader(file)] == [
+            ("0.5", "1"), ("0.5", "0.5"), ("0.5", ""),
+        ]  # fmt: skip
+
+
+def test_lines_of_a_table_that_match_nothing_are_told(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    draw_slide("a.tif", mpp=None)
+    table, told = tmp_path / "mpp.csv", list[str]()
+    table.write_text("slide,mpp\na.tif,0.5\nA2.tif,0.25\n")
+    assert statuses(segment(to="csv", mpp_table=table, noted=told.append)) == ["segmented"]
+    assert told == [f"{table}: 1 of 2 lines name none of the 1 slides: A2.tif"]
+    with pytest.warns(UserWarning, match=r"name none of the 1 slides: A2\.tif"):
+        segment(to="csv", mpp_table=table)
+
+
 def test_bad_slides_are_told_and_others_go_on(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
     good, no_mpp, bad = draw_slide("a.tif"), draw_slide("b.tif", mpp=None), draw_slide("c.tif")
     bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])

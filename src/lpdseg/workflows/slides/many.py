@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -45,6 +46,7 @@ def segment_slides(
     options: SlideOptions | None = None,
     progress: SlideProgress | None = None,
     ended: Callable[[SlideResult], None] | None = None,
+    noted: Callable[[str], None] | None = None,
     **changes: Any,
 ) -> list[SlideResult]:
     """Segments whole slides, and leaves what is asked for below `out`; `lpdseg.workflows.slides` has the layout.
@@ -65,6 +67,7 @@ def segment_slides(
     - `inputs`: slides, folders, patterns, or CSVs with a column `slide` and optionally `mpp`; see `find_slides`.
     - `options`: see `SlideOptions`; `changes` are single ones of them by name, such as `to="png"`.
     - `progress`, `ended`: told as slides go, and as each has ended.
+    - `noted`: told what concerns no single slide, in sentences; by default they are Python warnings.
 
     **Returns:** how each slide ended, in sorted order of their paths.
 
@@ -75,7 +78,10 @@ def segment_slides(
     options = replace(options or SlideOptions(), **changes)
     kinds = parse_kinds(options.to)
     needed("slides", "zarr", *(module for kind in kinds for module in KINDS[kind].modules))
-    slides = take_shard(with_table(find_slides(inputs, leave_out=[out]), options.mpp_table), options.shard)
+    found, notes = with_table(find_slides(inputs, leave_out=[out]), options.mpp_table)
+    for note in notes:
+        (noted or _warn)(note)
+    slides = take_shard(found, options.shard)
     checkpoint, backend = options.checkpoint, options.backend
     seen = resolve_windows(run, trained_on(run, checkpoint), options)
     load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, **options.predicting)
@@ -100,7 +106,7 @@ def segment_slides(
         }  # fmt: skip
         weights = weights_digest(run, checkpoint)
         computed = computed_by(segmenter, run, weights, options)
-        work = Work(out, wanted, segmenter, weights, computed, started, described)
+        work = Work(out, wanted, segmenter, weights, computed, started, described, len(found))
         results: list[SlideResult] = []
         try:
             for result in _each(slides, work, options.skip_bad, progress):
@@ -113,6 +119,10 @@ def segment_slides(
             with suppress(OSError):
                 (out / WORK).rmdir()
     return results
+
+
+def _warn(note: str) -> None:
+    warnings.warn(note, stacklevel=3)
 
 
 def _each(

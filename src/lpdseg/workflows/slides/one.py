@@ -22,7 +22,7 @@ from lpdseg.segmenting.slides.window_model import channel_names
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.grid import Grid
 from lpdseg.slides.label_map import LabelMap
-from lpdseg.slides.mpp import resolve_mpp, warn_if_far
+from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tissue_mask import TissueMask, find_tissue
@@ -54,6 +54,7 @@ class Work:
     - `weights`: digest of the model's.
     - `computed`: see `computed_by`.
     - `described`: for the record.
+    - `slides`: how many were found, also for other shards.
     """
 
     out: Path
@@ -63,6 +64,7 @@ class Work:
     computed: dict[str, Any]
     engine: Callable[[], Engine]
     described: dict[str, Any]
+    slides: int = 1
 
 
 def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
@@ -75,7 +77,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     began, stem = time.monotonic(), file.path.stem
     with only_one(work.out / WORK / f"{stem}.lock"), ExitStack() as stack:
         slide = stack.enter_context(closing(open_slide(file.path)))
-        mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp)
+        mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp, work.slides)
         depends = work.wanted.depends(slide.facts.bounds)
         settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, work.computed, mpp)}
         known, before = identity(file.path), read_state(work.out, stem)
@@ -92,13 +94,16 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
             "outputs": {kind: noted for kind, noted in true.items() if kind not in depends},
             "earlier": untrue,
             "slide_mpp_source": mpp.source,
+            "slide_mpp_told": None if slide.facts.mpp is None else asdict(slide.facts.mpp),
             "started": _now(),
             **work.described,
         }
         write_state(work.out, stem, state)
         view = AtMpp(slide, mpp, work.wanted.mpp)
         with _recorded(work.out, stem, state):
+            other = warn_if_other(file.path, slide.facts, file.mpp, mpp)
             done = _segment(view, file.path, work, depends, told)
+            done["notes"] = [*([] if other is None else [other]), *done["notes"]]
             done["outputs"] = state["outputs"] | done["outputs"]
             removed = sorted(set(untrue) - set(depends))
             _remove(work.out, stem, removed)
@@ -209,6 +214,7 @@ def _result(
         state["waiting_share"],
         seconds,
         {kind: output_path(work.out, kind, path.stem) for kind in work.wanted.kinds},
+        told=None if (told := state.get("slide_mpp_told")) is None else Mpp(**told),
     )
 
 

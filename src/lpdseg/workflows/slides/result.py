@@ -22,6 +22,7 @@ class SlideResult:
     - `rate`: windows per second of that run; `waiting`: share of its time that the model waited for pixels.
     - `seconds`: spent on the slide in this run.
     - `outputs`: files by kind.
+    - `told`: the microns per pixel that the slide tells of itself; None where it tells none.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class SlideResult:
     waiting: float = 0.0
     seconds: float = 0.0
     outputs: dict[str, Path] = field(default_factory=dict)
+    told: Mpp | None = None
 
     def __repr__(self) -> str:
         found = ", ".join(f"{area.name} {area.percent:.0f} %" for area in self.areas)

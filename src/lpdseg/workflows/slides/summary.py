@@ -19,7 +19,8 @@ def write_summary(
 ) -> None:
     """Writes a CSV with one row per slide.
 
-    Its columns: `slide`; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`; `tissue_share`, of
+    Its columns: `slide`; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`; `mpp_told`, which
+    the slide tells of itself; `tissue_share`, of
     the slide, in 0..1; `mm2_CLASS` and `percent_CLASS` of the tissue for each class; `windows`,
     `windows_per_second`, `waiting_share`, `seconds`; and `note`. Cells of a slide that failed are empty.
 
@@ -31,7 +32,7 @@ def write_summary(
     **Raises:** `OutputError`.
     """
     columns = [
-        "slide", "status", "mpp_x", "mpp_y", "mpp_source", "tissue_share",
+        "slide", "status", "mpp_x", "mpp_y", "mpp_source", "mpp_told", "tissue_share",
         *(f"mm2_{name}" for name in names), *(f"percent_{name}" for name in names),
         "windows", "windows_per_second", "waiting_share", "seconds", "note",
     ]  # fmt: skip
@@ -64,6 +65,7 @@ def _row(result: SlideResult) -> dict[str, object]:
     return (
         row
         | {"mpp_x": mpp.x, "mpp_y": mpp.y, "mpp_source": mpp.source, "tissue_share": round(result.tissue, 6)}
+        | ({} if result.told is None else {"mpp_told": f"{result.told.x:g}"})
         | {f"mm2_{area.name}": round(area.mm2, 6) for area in result.areas}
         | {f"percent_{area.name}": round(area.percent, 4) for area in result.areas}
         | {"windows": result.windows, "windows_per_second": result.rate, "waiting_share": result.waiting}

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench bench-speed clean
+.PHONY: demo test lint docs bench bench-speed clean
 
 demo: $(VENV)/.core
 	$(BIN)/lpdseg demo --out runs/demo
@@ -16,6 +16,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.core
+	$(BIN)/lpdseg settings --markdown > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 
 bench: $(VENV)/.dev
 	$(BIN)/lpdseg benchmark benchmarks/configs/main.yaml --out runs/bench --jobs 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lpdseg.version import __version__
 
 if TYPE_CHECKING:
-    from lpdseg.api import evaluate, load, segment, segment_files, segment_slides, train
+    from lpdseg.api import evaluate, load, report, segment, segment_files, segment_slides, train
     from lpdseg.data.importers import load_data
     from lpdseg.data.records import Manifest
     from lpdseg.data.synthetic import generate
@@ -32,6 +32,7 @@ else:  # a type checker sees the imports above, and a mistyped name as one
         "load": "lpdseg.api",
         "load_data": "lpdseg.data.importers",
         "load_settings": "lpdseg.settings",
+        "report": "lpdseg.api",
         "segment": "lpdseg.api",
         "segment_files": "lpdseg.api",
         "segment_slides": "lpdseg.api",
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "load_data",
     "load_settings",
+    "report",
     "segment",
     "segment_files",
     "segment_slides",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lpdseg.choices import Backend, Background, Gate, Palette
+from lpdseg.choices import Backend, Background, Gate, Palette, Split
 from lpdseg.data.importers import load_data
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
@@ -47,6 +47,7 @@ __all__ = [
     "export_int8",
     "load",
     "load_for_prototypes",
+    "report",
     "segment",
     "segment_files",
     "segment_slides",
@@ -191,6 +192,51 @@ def evaluate(
             segmenter.with_settings(gate=gate), observed, split, backgrounds, tell(f"scoring, gate {gate}")
         )
     ]
+
+
+def report(
+    run: str | Path,
+    data: str | Path | Manifest | None = None,
+    out: str | Path | None = None,
+    *,
+    split: Split | None = None,
+    images: int = 6,
+    seed: int = 0,
+    palette: Palette | None = None,
+    classes: str | None = None,
+    checkpoint: str = "best",
+    device: str = "auto",
+    progress: Told | None = None,
+) -> Path:
+    """Writes a page about a run: figures, classes, patches, prototypes, losses and settings. See `write_report`.
+
+    **Arguments:**
+
+    - `data`: what `load_data` reads, or a manifest; None: what the run was trained on.
+    - `out`: the file; None: `report.html` in the run's folder.
+    - `split`: whose patches are scored and shown; None: `test`, else `valid`, where it has masks, else none.
+    - `palette`: `own` or `colour-blind` instead of the run's own.
+    - `classes`, `checkpoint`, `device`: as `evaluate`.
+
+    **Returns:** the path of the page.
+
+    **Raises:** as `evaluate`; `OutputError` where the page cannot be written.
+    """
+    from lpdseg.insight.report import data_of, write_report
+
+    folder = Path(run)
+    changes: dict[str, Any] = {} if palette is None else {"palette": palette}
+    segmenter = load(folder, checkpoint, device, **changes)
+    if data is None:
+        data = data_of(folder)
+    manifest = same_classes(segmenter.classes, data, classes)
+    if split is None:
+        split = next((name for name in ("test", "valid") if any(manifest.with_masks(name))), None)
+    gates: tuple[Gate, ...] = ("predicted", "oracle")
+    records = [] if split is None else evaluate(segmenter, manifest, split, gates, progress=progress)
+    path = folder / "report.html" if out is None else Path(out)
+    write_report(folder, segmenter, manifest, records, path, split=split, images=images, seed=seed)
+    return path
 
 
 def segment(run: str | Path | Segmenter, image: str | Path | UInt8[np.ndarray, "H W 3"]) -> Segmentation:

@@ -87,8 +87,8 @@ class ModelSettings(_Section):
     stages: Literal[3, 4] | None = Field(None, description="scales of the encoder; none: all it has")
     freeze_norm: bool = Field(False, description="keep batch norm layers of the encoder as they are")
     prototypes: Count | tuple[Count, ...] = Field(10, description="k per class, or one number per class")
-    prototype_dim: Count = 512
-    hidden_dim: Count = 256
+    prototype_dim: Count = Field(512, description="width of a prototype")
+    hidden_dim: Count = Field(256, description="width inside the projection of prototypes to each scale")
     temperature: Positive = Field(0.07, description="start of 1/s, s the learnable scale of the cosine")
     merge: ImageMerge = Field("pixel", description="prototypes → class while training")
     head_width: Count = Field(128, description="channels of the segmentation head, where there is one")
@@ -97,12 +97,12 @@ class ModelSettings(_Section):
 class ContrastSettings(_Section):
     """Foreground/background contrast L_sim with a frozen image encoder (method §2)."""
 
-    weight: NonNegative = 0.1
+    weight: NonNegative = Field(0.1, description="λ_sim; 0: no contrast")
     encoder: str = Field("self", description="self | hf:FOLDER_OR_ID | medclip:FOLDER | none")
     threshold: Fraction = Field(0.5, description="α: the mask is where a map reaches α times its maximum")
-    temperature: Positive = 0.07
+    temperature: Positive = Field(0.07, description="of the softmax over similarities")
     map_weight: NonNegative = Field(5e-4, description="μ: weight of the mean map, inside the bracket of L_sim")
-    negatives: Negatives = "other_classes"
+    negatives: Negatives = Field("other_classes", description="which prototypes a pair is pushed away from")
     fill: Fill = Field("white", description="what masked-out tissue becomes; white is glass")
     pairs_per_image: Count | None = Field(None, description="active prototypes drawn per image; none: all")
     size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
@@ -112,7 +112,7 @@ class ContrastSettings(_Section):
 class DiversitySettings(_Section):
     """Jeffrey's-divergence diversity L_div (method §2)."""
 
-    weight: NonNegative = 0.5
+    weight: NonNegative = Field(0.5, description="λ_div; 0: no diversity term")
     temperature: Positive = Field(0.1, description="τ_v, of the cosine in [-1, 1]")
     space: Literal["projected", "raw"] = Field(
         "projected", description="which prototypes meet the features; raw needs model.prototype_dim of their width"
@@ -171,36 +171,39 @@ class TrainSettings(_Section):
 
     epochs: Positive = Field(8, description="passes over the training split; may be a fraction")
     batch: Count = Field(10, description="patches per step over all processes")
-    lr: Positive = 5e-5
+    lr: Positive = Field(5e-5, description="learning rate at its highest")
     prototype_lr: Positive = Field(1.0, description="learning rate of prototypes and projections, times lr")
     weight_decay: NonNegative = Field(1e-3, description="not on biases, norms, scales and prototypes")
-    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    betas: tuple[Momentum, Momentum] = Field((0.9, 0.999), description="of AdamW")
     lr_warmup: Fraction = Field(0.0, description="share of the steps with rising learning rate")
     clip: NonNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
     precision: Precision = Field("auto", description="auto: bf16 where supported")
     compile: bool = Field(False, description="the encoder by torch.compile; on a CPU needs a C++ compiler")
-    seed: int = Field(0, ge=0, lt=2**32)
-    deterministic: bool = False
+    seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
+    deterministic: bool = Field(False, description="the same bits on a GPU each time, at some cost of speed")
     validations: int = Field(8, ge=0, description="times that the validation split is scored, evenly spread")
-    log_every: Count = 10
+    log_every: Count = Field(10, description="steps between rows of metrics.jsonl")
     checkpoint_minutes: NonNegative = Field(2.0, description="time between saves of the last state")
 
 
 class CrfSettings(_Section):
     """The dense CRF; the defaults are the published ones, which suit patches of 224 px at 0.25–0.5 µm/px."""
 
-    iterations: Count = 5
+    iterations: Count = Field(5, description="of mean field")
     gaussian_sxy: float = Field(15.0, ge=0.5, description="px; below it the kernel is the pixel itself")
-    gaussian_compat: NonNegative = 30.0
+    gaussian_compat: NonNegative = Field(30.0, description="weight of the smoothness kernel")
     bilateral_sxy: Width = Field(10.0, description="px; this and the next: large enough for the lattice")
     bilateral_srgb: Width = Field(20.0, description="of 0..255")
-    bilateral_compat: NonNegative = 50.0
+    bilateral_compat: NonNegative = Field(50.0, description="weight of the appearance kernel")
 
 
 class PredictSettings(_Section):
     """From class maps to a mask (method §4)."""
 
-    views: Annotated[tuple[View, ...], Field(min_length=1)] = ("plain", "flip")
+    views: Annotated[tuple[View, ...], Field(min_length=1, description="test-time views, averaged")] = (
+        "plain",
+        "flip",
+    )
     source: AnySource = Field(
         "auto", description="class maps, or the segmentation head; auto: the head where there is one"
     )
@@ -208,20 +211,20 @@ class PredictSettings(_Section):
     gate: Gate = Field("predicted", description="predicted | none; a run itself cannot have oracle")
     fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
     background: BackgroundRule = Field("power", description="how background pixels are found")
-    background_power: Positive = 10.0
+    background_power: Positive = Field(10.0, description="exponent of the rule power")
     temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
     offsets: bool = Field(True, description="class offsets of best validation mIoU; false: none")
-    refine: Refinement = "crf"
+    refine: Refinement = Field("crf", description="what is done to the class maps before the mask")
     palette: Palette = Field("own", description="colours of masks and pictures: those of the classes, or safe ones")
     crf: CrfSettings = CrfSettings()
-    batch: Count = 16
+    batch: Count = Field(16, description="patches at once")
 
 
 class Settings(_Section):
     """All settings of one run."""
 
-    name: str = "custom"
-    description: str = ""
+    name: str = Field("custom", description="of this set of settings")
+    description: str = Field("", description="what it is for")
     method: MethodName = Field("lpd", description="what is trained: LPD, or one of what it is compared with")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()

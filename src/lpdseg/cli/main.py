@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from lpdseg.cli import benchmark, data, demo, doctor, evaluate, export, licenses, prototypes, segment, train
+from lpdseg.cli import (
+    benchmark,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    licenses,
+    prototypes,
+    report,
+    segment,
+    settings,
+    train,
+)
 from lpdseg.cli.processes import is_first
 from lpdseg.cli.stop import Stopped
 from lpdseg.errors import LpdsegError
@@ -35,8 +48,8 @@ class _InReadingOrder(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """The names of the commands."""
         order = (
-            "demo", "data", "train", "evaluate", "segment", "prototypes", "export", "benchmark",
-            "doctor", "licenses",
+            "demo", "data", "settings", "train", "evaluate", "segment", "report", "prototypes", "export",
+            "benchmark", "doctor", "licenses",
         )  # fmt: skip
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -44,10 +57,12 @@ class _InReadingOrder(TyperGroup):
 app = typer.Typer(cls=_InReadingOrder, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")
+app.command()(settings.settings)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(segment.segment)
 app.command()(export.export)
+app.command()(report.report)
 app.command()(prototypes.prototypes)
 app.command()(benchmark.benchmark)
 app.command()(doctor.doctor)

@@ -77,6 +77,10 @@ class Manifest:
             raise DataError(f"{self.source} has no {name!r} patches; the splits it has: {there}")
         return records
 
+    def with_masks(self, name: str) -> tuple[PatchRecord, ...]:
+        """The patches of one split whose truth is known; none where there is no such split."""
+        return tuple(record for record in self.records if record.split == name and record.mask is not None)
+
     def fingerprint(self, training_masks: bool = False) -> str:
         """SHA-256 over paths, labels, splits and the contents of images and masks: 64 hex digits.
 

@@ -36,6 +36,11 @@ def class_maps(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Class
     return ClassMaps(maps, sizes)
 
 
+def has_prototypes(segmenter: Segmenter) -> bool:
+    """Whether the network that segments holds prototypes."""
+    return isinstance(segmenter.model, LPD)
+
+
 def prototypes_of(segmenter: Segmenter) -> LPD:
     """The network, where it has prototypes.
 

@@ -72,12 +72,12 @@ def class_rows(entry: Record, classes: TissueClasses) -> list[ClassRow]:
     image_level = (entry["image_level"] or {}).get("classes", {})
     spread = (entry["interval"] or {}).get("classes", {})
     rows = []
-    for name, colour in zip(classes.names, classes.colours, strict=True):
+    for name, full, colour in zip(classes.names, classes.in_full, classes.colours, strict=False):
         low, high = spread.get(name, {}).get("iou") or (None, None)
         values, image = entry["classes"].get(name, {}), image_level.get(name, {})
         rows.append(
             ClassRow(
-                name,
+                full,
                 css_colour(colour),
                 values.get("iou"),
                 low,
@@ -114,9 +114,9 @@ def confusion_rows(entry: Record, classes: TissueClasses) -> list[ConfusionRow]:
 
 
 def legend(classes: TissueClasses) -> list[tuple[str, str]]:
-    """Name and CSS colour of each channel."""
+    """Name, written out where it is a published abbreviation, and CSS colour of each channel."""
     colours = [*classes.colours, classes.background_colour]
-    return [(name, css_colour(colour)) for name, colour in zip(classes.channel_names, colours, strict=False)]
+    return [(name, css_colour(colour)) for name, colour in zip(classes.in_full, colours, strict=False)]
 
 
 def css_colour(colour: Sequence[int]) -> str:

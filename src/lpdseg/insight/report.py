@@ -1,19 +1,20 @@
 """The report of a run: one HTML file that says what was trained, how well it works, and what that looks like."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lpdseg.choices import MethodName
 from lpdseg.data.records import Manifest
 from lpdseg.durations import duration
 from lpdseg.errors import CheckpointError
 from lpdseg.evaluation.protocol import Record
 from lpdseg.files import write_text
 from lpdseg.insight import figures
-from lpdseg.insight.evidence import class_maps, prototypes_of
+from lpdseg.insight.evidence import class_maps, has_prototypes, prototypes_of
 from lpdseg.insight.page import render
 from lpdseg.insight.pictures import (
     heat_palette,
@@ -24,7 +25,9 @@ from lpdseg.insight.pictures import (
 )
 from lpdseg.insight.prototypes import view_prototypes
 from lpdseg.insight.sample import Choice, main_class, segment_sample, spread
-from lpdseg.pictures.masks import class_palette
+from lpdseg.methods.table import METHODS
+from lpdseg.pictures.masks import class_palette, outlines, tint
+from lpdseg.pictures.scale_bar import length_text, round_length
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import as_yaml, parse_settings
 from lpdseg.tissue import IGNORE, TissueClasses
@@ -32,13 +35,13 @@ from lpdseg.training.metrics import read_metrics
 
 
 def write_report(
-    run: Path,
+    run: str | Path,
     segmenter: Segmenter,
     data: Manifest,
     records: list[Record],
-    path: Path,
+    path: str | Path,
     *,
-    split: str = "test",
+    split: str | None = "test",
     images: int = 6,
     seed: int = 0,
 ) -> None:
@@ -52,17 +55,18 @@ def write_report(
     - `segmenter`: what segments the patches shown; its gate should be that of one of the records.
     - `data`: where the patches come from.
     - `records`: figures, see `lpdseg.evaluation.protocol.record`; the first with the gate `predicted` is headlined.
-    - `split`: whose patches are shown.
+    - `split`: whose patches are shown; None shows none, for data without masks.
     - `images`: how many patches are shown.
     - `seed`: of the sample that the patches are chosen from.
 
     **Raises:** `CheckpointError` where `run` has no readable `run.json`, `DataError` where the split has no masks,
     `OutputError` where the file cannot be written.
     """
+    run, path = Path(run), Path(path)
     described = _read_run(run)
     settings = parse_settings(described["settings"], source=str(run / "run.json"))
-    sample = segment_sample(segmenter, data.split(split), split, seed, images)
-    choices = spread(sample, images)
+    sample = None if split is None else segment_sample(segmenter, data.split(split), split, seed, images)
+    choices = () if sample is None else spread(sample, images)
     rows, steps = read_metrics(run), int(described.get("steps", 0))
     text = render(
         "report.html.j2",
@@ -70,7 +74,9 @@ def write_report(
         name=data.root.resolve().name,
         settings=settings,
         settings_yaml=as_yaml(settings),
-        prototypes_per_class=_counts(segmenter),
+        method=_METHOD_NAMES[settings.method],
+        saw_masks=METHODS[settings.method].needs_masks,
+        prototypes_per_class=_counts(segmenter) if has_prototypes(segmenter) else None,
         weights=None if settings.model.weights is None else Path(settings.model.weights).name,
         duration=duration(described["seconds"]) if described.get("seconds") is not None else None,
         records=records,
@@ -89,10 +95,32 @@ def write_report(
         gate=segmenter.settings.gate,
         refine=segmenter.settings.refine,
         gallery=[_picture(choice, segmenter) for choice in choices],
-        prototypes=view_prototypes(segmenter, sample.patches, choices),
+        prototypes=view_prototypes(segmenter, sample.patches, choices)
+        if sample is not None and has_prototypes(segmenter)
+        else None,
         winner_colours=[figures.css_colour(colour.tolist()) for colour in number_palette()],
     )
     write_text(path, text)
+
+
+def data_of(run: Path) -> Path:
+    """The data set that a run was trained on.
+
+    **Raises:** `CheckpointError` where `run` has no readable `run.json`, or the data is not there any more.
+    """
+    source = Path(_read_run(run).get("data", {}).get("source", ""))
+    if not source.exists() or source == Path():
+        raise CheckpointError(f"{run} was trained on {source}, which is not there now; name the data with --data")
+    return source
+
+
+_METHOD_NAMES: Mapping[MethodName, str] = {
+    "lpd": "LPD",
+    "lpd-released": "LPD as released",
+    "cam": "Class activation maps",
+    "pbip": "PBIP",
+    "supervised": "Full supervision",
+}
 
 
 def _read_run(run: Path) -> dict[str, Any]:
@@ -126,10 +154,14 @@ def _picture(choice: Choice, segmenter: Segmenter) -> dict[str, Any]:
     patch, classes = choice.patch, segmenter.classes
     palette, main = class_palette(classes), main_class(patch, len(classes))
     found = class_maps(segmenter, patch.image)
+    under = tint(patch.image, patch.mask, classes)
+    edge = outlines(patch.mask)
+    under[edge] = palette[patch.mask[edge]]
     tiles = [
         ("image", rgb_uri(patch.image), f"H&E patch {patch.record.path.name}"),
         ("truth", indexed_uri(patch.truth, palette), f"true mask: {_said(patch.truth, classes)}"),
         ("predicted", indexed_uri(patch.mask, palette), f"predicted mask: {_said(patch.mask, classes)}"),
+        ("overlay", rgb_uri(under), "the image under the predicted mask, with its outlines"),
     ]
     for level, maps in found.maps.items():
         height, width = found.sizes[level]
@@ -148,7 +180,14 @@ def _picture(choice: Choice, segmenter: Segmenter) -> dict[str, Any]:
         "file": patch.record.path.name,
         "patient": patch.record.patient,
         "tiles": tiles,
+        "bar": None if patch.record.mpp is None else _scale_bar(patch.record.mpp, patch.image.shape[1]),
     }
+
+
+def _scale_bar(mpp: float, width: int) -> tuple[float, str]:
+    """A bar of a round length below a patch of `width` pixels: its per cent of the width, and its length."""
+    microns = round_length(0.4 * width * mpp)
+    return 100 * microns / (width * mpp), length_text(microns, "µm")
 
 
 def _mean(values: np.ndarray) -> str:

@@ -11,9 +11,9 @@ def round_length(longest: float) -> float:
     return float(max(factor * power for factor in (1, 2, 5) if factor * power <= longest))
 
 
-def length_text(microns: float) -> str:
-    """Millimetres from 1 mm on, else microns, written `um`: Pillow's own font has no Greek letters."""
-    return f"{microns / 1000:g} mm" if microns >= 1000 else f"{microns:g} um"
+def length_text(microns: float, unit: str = "um") -> str:
+    """Millimetres from 1 mm on, else microns: `um` where Pillow draws them, whose own font has no Greek."""
+    return f"{microns / 1000:g} mm" if microns >= 1000 else f"{microns:g} {unit}"
 
 
 def draw_scale_bar(picture: Image.Image, mpp: float, letters: int) -> None:

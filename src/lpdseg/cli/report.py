@@ -1,0 +1,62 @@
+"""`lpdseg report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lpdseg.choices import Checkpoint, Palette, Split
+from lpdseg.cli.stop import told_what_is_left
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR_OR_CSV",
+            envvar="LPDSEG_DATA",
+            help="A manifest CSV, or the folder of a data set. Default: what the run was trained on.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page. Default: report.html in the run's folder.")
+    ] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option(help="Which patches to score and show. Default: test, else valid."),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, max=48, help="Patches shown, from the best to the worst.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample that they are chosen from.")] = 0,
+    palette: Annotated[
+        Palette | None,
+        typer.Option(help="Colours of the classes: their own, or ones that everybody can tell apart."),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
+    ] = None,
+    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+) -> None:
+    """Write a page about a run: its figures, classes, patches with masks, prototypes, losses and settings.
+
+    The page is one HTML file that needs no other.
+    """
+    from lpdseg import api
+    from lpdseg.cli.progress import stages
+
+    with told_what_is_left(lambda: "nothing was written"), stages() as progress:
+        path = api.report(
+            run,
+            data,
+            out,
+            split=split,
+            images=images,
+            seed=seed,
+            palette=palette,
+            classes=classes,
+            checkpoint=checkpoint,
+            device=device,
+            progress=progress,
+        )
+    typer.echo(f"Look at the report: open {path}")

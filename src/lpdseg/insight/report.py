@@ -65,7 +65,7 @@ def write_report(
     run, path = Path(run), Path(path)
     described = _read_run(run)
     settings = parse_settings(described["settings"], source=str(run / "run.json"))
-    sample = None if split is None else segment_sample(segmenter, data.split(split), split, seed, images)
+    sample = None if split is None else segment_sample(segmenter, data, split, seed, images)
     choices = () if sample is None else spread(sample, images)
     rows, steps = read_metrics(run), int(described.get("steps", 0))
     text = render(

@@ -86,7 +86,7 @@ def write_report(
         thresholds=segmenter.calibration.thresholds.tolist(),
         legend=figures.legend(segmenter.classes),
         left_out=any((choice.patch.truth == IGNORE).any() for choice in choices),
-        losses=figures.loss_charts(rows, steps),
+        losses=figures.loss_charts(rows, steps, described.get("losses")),
         validation=figures.validation_chart(rows, steps),
         warmup=figures.warmup_end(rows),
         sample=sample,

@@ -23,12 +23,9 @@ install_import_hook(
     [
         "lpdseg.data.augment",
         "lpdseg.data.check",
-        "lpdseg.data.check_masks",
         "lpdseg.data.check_problems",
-        "lpdseg.data.check_seen",
         "lpdseg.data.composites",
         "lpdseg.data.dataset",
-        "lpdseg.data.mask_values",
         "lpdseg.data.patches",
         "lpdseg.data.synthetic.dataset",
         "lpdseg.data.synthetic.layout",
@@ -107,8 +104,10 @@ SMALL = (
     "model.encoder=resnet18", "model.stages=3", "model.prototypes=2", "model.prototype_dim=16",
     "model.hidden_dim=8", "loss.scale_weights=[0,0.1,1]", "predict.fusion=[0,0.4,0.6]", "predict.refine=none",
     "train.batch=4", "train.epochs=2", "train.validations=2", "train.precision=32-true", "train.log_every=1",
-    "train.lr=1e-3",
+    "train.lr=1e-3", "train.lr_warmup=0", "data.stain_jitter=0", "predict.background=power",
+    "loss.contrast.weight=0.1", "loss.diversity.weight=0.5", "loss.composite.weight=0",
 )  # fmt: skip
+"""All losses of the method, and nothing of the recommended recipe that would slow a test down."""
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ FLOORS = (
     {
         "ahead",
         "choices",
+        "cores",
         "durations",
         "errors",
         "extras",

@@ -70,10 +70,9 @@ class DataSettings(_Section):
     """What is read, and how it is varied in training."""
 
     classes: str | None = Field(None, description="class preset, or names separated by commas")
-    mask_values: tuple[str, ...] = Field((), description="what values of masks stand for, as in [255=gland]")
     flips: bool = Field(True, description="random flips and 90° rotations")
-    stain_jitter: NonNegative = Field(0.0, description="spread of random stain strength, in log units")
-    workers: int = Field(0, ge=0, description="loader processes; 0 reads in the training process")
+    stain_jitter: NonNegative = Field(0.1, description="spread of random stain strength, in log units")
+    workers: int = Field(0, ge=0, description="loader processes, at most one per core; 0: none")
     cache: bool = Field(True, description="keep decoded patches in memory while they fit")
 
 
@@ -98,7 +97,7 @@ class ModelSettings(_Section):
 class ContrastSettings(_Section):
     """Foreground/background contrast L_sim with a frozen image encoder (method §2)."""
 
-    weight: NonNegative = Field(0.1, description="λ_sim; 0: no contrast")
+    weight: NonNegative = Field(0.0, description="λ_sim, published 0.1; 0: no contrast")
     encoder: str = Field("self", description="self | hf:FOLDER_OR_ID | medclip:FOLDER | none")
     threshold: Fraction = Field(0.5, description="α: the mask is where a map reaches α times its maximum")
     temperature: Positive = Field(0.07, description="of the softmax over similarities")
@@ -113,7 +112,7 @@ class ContrastSettings(_Section):
 class DiversitySettings(_Section):
     """Jeffrey's-divergence diversity L_div (method §2)."""
 
-    weight: NonNegative = Field(0.5, description="λ_div; 0: no diversity term")
+    weight: NonNegative = Field(0.1, description="λ_div, published 0.5; 0: no diversity term")
     temperature: Positive = Field(0.1, description="τ_v, of the cosine in [-1, 1]")
     space: Literal["projected", "raw"] = Field(
         "projected", description="which prototypes meet the features; raw needs model.prototype_dim of their width"
@@ -146,7 +145,7 @@ class PseudoSettings(_Section):
 class CompositeSettings(_Section):
     """The segmentation head, taught with composites of patches that show one class alone; their masks are exact."""
 
-    weight: NonNegative = Field(0.0, description="0: the head is not taught so")
+    weight: NonNegative = Field(0.5, description="0: the head is not taught so")
     every: Count = Field(2, description="one composite for so many patches of a batch")
     sources: int = Field(3, ge=2, description="most patches, each of another class, in a composite")
 
@@ -176,7 +175,7 @@ class TrainSettings(_Section):
     prototype_lr: Positive = Field(1.0, description="learning rate of prototypes and projections, times lr")
     weight_decay: NonNegative = Field(1e-3, description="not on biases, norms, scales and prototypes")
     betas: tuple[Momentum, Momentum] = Field((0.9, 0.999), description="of AdamW")
-    lr_warmup: Fraction = Field(0.0, description="share of the steps with rising learning rate")
+    lr_warmup: Fraction = Field(0.1, description="share of the steps with rising learning rate")
     clip: NonNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
     precision: Precision = Field("auto", description="auto: bf16 where supported")
     compile: bool = Field(False, description="the encoder by torch.compile; on a CPU needs a C++ compiler")
@@ -211,18 +210,18 @@ class PredictSettings(_Section):
     merge: Merge = Field("softmax", description="prototypes → class")
     gate: Gate = Field("predicted", description="predicted | none; a run itself cannot have oracle")
     fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
-    background: BackgroundRule = Field("power", description="how background pixels are found")
+    background: BackgroundRule = Field("glass", description="how background pixels are found")
     background_power: Positive = Field(10.0, description="exponent of the rule power")
     temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
     offsets: bool = Field(True, description="class offsets of best validation mIoU; false: none")
-    refine: Refinement = Field("crf", description="what is done to the class maps before the mask")
+    refine: Refinement = Field("none", description="what is done to the class maps before the mask")
     palette: Palette = Field("own", description="colours of masks and pictures: those of the classes, or safe ones")
     crf: CrfSettings = CrfSettings()
     batch: Count = Field(16, description="patches at once")
 
 
 class Settings(_Section):
-    """All settings of one run."""
+    """All settings of one run. As they are, they are the recommended recipe; presets say what differs from it."""
 
     name: str = Field("custom", description="of this set of settings")
     description: str = Field("", description="what it is for")

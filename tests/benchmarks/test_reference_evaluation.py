@@ -23,7 +23,7 @@ def test_masks_agree(
     reference = load_benchmark("reference_evaluation")
     weights = ["loss.scale_weights=[0,0.1,1]", "predict.fusion=[0,0.4,0.6]"]
     settings = load_settings(
-        None, [*weights, VIEWS, "model.merge=mean", f"predict.refine={refine}", "predict.temperature=0.1"]
+        None, [*weights, VIEWS, "model.merge=mean", f"predict.refine={refine}", "predict.background=power"]
     )
     model = tiny_lpd().eval()
     classes = TissueClasses(("pink", "blue"), background=2)

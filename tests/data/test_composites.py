@@ -13,7 +13,6 @@ from lpdseg.data.dataset import Draw, GlobalBatches, TrainingPatches
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
 
-NAMES = ("red", "green", "blue")
 SIZE = (24, 24)
 
 
@@ -59,7 +58,7 @@ def test_a_pixel_comes_from_its_owner_and_cuts_are_mixed() -> None:
 
 
 def test_a_composite_shows_the_classes_of_its_mask(tmp_path: Path) -> None:
-    composites = Composites(patches(tmp_path, LABELS), NAMES, sources=3)
+    composites = Composites(patches(tmp_path, LABELS), sources=3)
     seen = set()
     for seed in range(30):
         image, mask = composites.draw(np.random.default_rng(seed))
@@ -75,36 +74,33 @@ def test_a_composite_shows_the_classes_of_its_mask(tmp_path: Path) -> None:
 
 
 def test_two_sources_give_no_more_than_two_classes(tmp_path: Path) -> None:
-    composites = Composites(patches(tmp_path, LABELS), NAMES, sources=2)
+    composites = Composites(patches(tmp_path, LABELS), sources=2)
     assert max(len(np.unique(composites.draw(np.random.default_rng(seed))[1])) for seed in range(30)) == 2
 
 
 def test_oblong_patches_keep_their_shape(tmp_path: Path) -> None:
-    composites = Composites(patches(tmp_path, LABELS, size=(16, 24)), NAMES, sources=3)
+    composites = Composites(patches(tmp_path, LABELS, size=(16, 24)), sources=3)
     shapes = {composites.draw(np.random.default_rng(seed))[0].shape for seed in range(8)}
     assert shapes == {(16, 24, 3)}
 
 
 def test_stains_vary_as_those_of_patches_do(tmp_path: Path) -> None:
-    plain = Composites(patches(tmp_path, LABELS), NAMES, sources=3)
-    varied = Composites(patches(tmp_path, LABELS, jitter=0.3), NAMES, sources=3)
+    plain = Composites(patches(tmp_path, LABELS), sources=3)
+    varied = Composites(patches(tmp_path, LABELS, jitter=0.3), sources=3)
     first, second = (composites.draw(np.random.default_rng(4)) for composites in (plain, varied))
     np.testing.assert_array_equal(first[1], second[1])
     assert (first[0] != second[0]).any()
 
 
-def test_a_class_that_never_stands_alone_is_named(tmp_path: Path) -> None:
+def test_a_class_that_never_stands_alone_is_in_no_composite(tmp_path: Path) -> None:
     source = patches(tmp_path, [(1, 0, 0), (0, 1, 0), (1, 0, 1)])
-    with pytest.raises(DataError, match=r"shows 'blue' alone.*loss\.pseudo\.weight=0\.5"):
-        Composites(source, NAMES, sources=3)
-    others = Composites(source, NAMES, sources=3, whole=False)
+    others = Composites(source, sources=3)
     assert {int(c) for seed in range(9) for c in np.unique(others.draw(np.random.default_rng(seed))[1])} == {0, 1}
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_one_class_alone_has_nothing_to_be_put_together(whole: bool, tmp_path: Path) -> None:
+def test_one_class_alone_has_nothing_to_be_put_together(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least two classes"):
-        Composites(patches(tmp_path, [(1, 0, 0), (1, 1, 1)]), NAMES, sources=2, whole=whole)
+        Composites(patches(tmp_path, [(1, 0, 0), (1, 1, 1)]), sources=2)
 
 
 def test_batches_without_composites_are_patches_stacked(tmp_path: Path) -> None:
@@ -119,7 +115,7 @@ def test_batches_without_composites_are_patches_stacked(tmp_path: Path) -> None:
 
 def test_composites_hang_on_their_draw_and_not_on_the_batch(tmp_path: Path) -> None:
     source = patches(tmp_path, LABELS)
-    batches = TrainingBatches(source, Composites(source, NAMES, 3), every=2)
+    batches = TrainingBatches(source, Composites(source, 3), every=2)
     draws = [Draw(0, index, index) for index in range(6)]
     whole = batches[draws]
     assert whole["composite"].shape == (3, 3, *SIZE) and whole["composite"].dtype == torch.uint8
@@ -134,7 +130,7 @@ def test_composites_hang_on_their_draw_and_not_on_the_batch(tmp_path: Path) -> N
 
 def test_a_loader_with_processes_gives_the_same_batches(tmp_path: Path) -> None:
     source = patches(tmp_path, LABELS)
-    batches = TrainingBatches(source, Composites(source, NAMES, 3), every=1)
+    batches = TrainingBatches(source, Composites(source, 3), every=1)
     found = [
         list(
             DataLoader(

@@ -7,7 +7,6 @@ reference: LPD                   # the variant that the others are compared with
 data:
   generated: {preset: demo, generate: {size: 112, mpp: 1.0, patches: {train: 1200, valid: 160}}}
   glas: {preset: glas, path: "${LPDSEG_DATA}/glas-wsss", optional: true}
-  own: {path: binary, set: ["data.classes=stroma,gland", "data.mask_values=[255=gland]"]}
 set: [train.epochs=6]            # settings of all runs: the equal budget
 variants:
   LPD: {}
@@ -16,7 +15,7 @@ variants:
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -47,7 +46,7 @@ class DataSet(_Part):
     """One data set, and the settings that belong to it.
 
     - `path`: a manifest CSV or the folder of a data set; or else `generate`.
-    - `preset`: settings to start from.
+    - `preset`: settings to start from: the name of a preset, or a YAML file beside this one.
     - `weights`: of the encoder, a folder or hub id. A variant that sets `model.weights` keeps its own.
     - `optional`: whether it is left out, with a sentence, where a variable or a path of it is missing.
     - `set`: overrides.
@@ -88,6 +87,9 @@ class Variant(_Part):
 
 def _or_empty(value: Any) -> Any:
     return {} if value is None else value  # `LPD:` is a variant without changes
+
+
+AnyPart = TypeVar("AnyPart", DataSet, Variant)
 
 
 class Config(_Part):
@@ -140,9 +142,21 @@ def read_config(path: Path) -> Config:
     if not isinstance(values, dict):
         raise SettingsError(f"{path} is no benchmark; it needs name, reference, data and variants")
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise SettingsError(f"{path}: {_explain(error)}") from error
+    data = {name: _beside(path, part) for name, part in config.data.items()}
+    return config.model_copy(
+        update={"data": data, "variants": {name: _beside(path, part) for name, part in config.variants.items()}}
+    )
+
+
+def _beside(path: Path, part: AnyPart) -> AnyPart:
+    """With the settings file of `preset` where it lies: beside the benchmark's, else as it is written."""
+    named = Path(part.preset or "")
+    if named.suffix not in {".yaml", ".yml"} or not (path.parent / named).is_file():
+        return part
+    return part.model_copy(update={"preset": str(path.parent / named)})
 
 
 def _explain(error: ValidationError) -> str:

@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from lpdseg.benchmark.config import Config, DataSet
-from lpdseg.data.opening import open_data
+from lpdseg.data.importers import load_data
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import VERSION, generate
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.settings import DataSettings
 from lpdseg.tissue import tissue_classes
 
 Told = Callable[[int, int], None]
@@ -91,8 +90,7 @@ def load(
     name: str,
     data: DataSet,
     split: str,
-    settings: DataSettings,
-    chosen: bool,
+    classes: str | None,
     out: Path,
     *,
     train_masks: bool = False,
@@ -104,8 +102,7 @@ def load(
     **Arguments:**
 
     - `split`: must have masks.
-    - `settings`: what they say of the data set's classes and mask values, see `open_data`; `chosen` says whether
-      the benchmark's file itself names the classes, or they are a preset's.
+    - `classes`: names or a preset of classes, for data whose files do not tell them; see `tissue_classes`.
     - `train_masks`, `progress`, `workers`: of generating.
 
     **Raises:** `DataError` where the benchmark's split has no masks, and what reading and generating raise.
@@ -117,11 +114,7 @@ def load(
         manifest = generate(folder, train_masks=train_masks, workers=workers, progress=progress, **values)
     else:
         assert data.path is not None
-        named = settings.classes
-        presumed = None if chosen or named is None else tissue_classes(named)
-        manifest = open_data(
-            data.path, chosen=named if chosen else None, presumed=presumed, mask_values=settings.mask_values
-        )
+        manifest = load_data(Path(data.path), None if classes is None else tissue_classes(classes))
     if all(record.mask is None for record in manifest.split(split)):
         raise DataError(f"the data set {name!r} has no masks in its split {split!r}, so nothing can be scored")
     return Loaded(name, manifest)

@@ -27,10 +27,6 @@ def check(
     classes: Annotated[
         str | None, typer.Option(help="A preset (bcss, luad, wsss4luad, glas), or class names as in STR,BEN,MAL.")
     ] = None,
-    mask_value: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
-    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the report there, with every file it names.")
     ] = None,
@@ -40,16 +36,16 @@ def check(
 
     Exits with 1 where there are errors, and with 0 where there are at most warnings.
     """
-    import os
-
     from lpdseg.cli.data_report import checking, show
+    from lpdseg.cores import allowed_cores
     from lpdseg.data.check import check_data
-    from lpdseg.data.opening import open_data
+    from lpdseg.data.importers import load_data
     from lpdseg.files import write_json
+    from lpdseg.tissue import tissue_classes
 
-    manifest = open_data(source, chosen=classes, mask_values=mask_value or ())
+    manifest = load_data(source, None if classes is None else tissue_classes(classes))
     with checking(len(manifest.records)) as on_patch:
-        report = check_data(manifest, workers=workers or min(8, os.cpu_count() or 1), on_patch=on_patch)
+        report = check_data(manifest, workers=workers or min(8, allowed_cores()), on_patch=on_patch)
     if json is not None:
         write_json(json, report.as_dict())
     show(report)
@@ -75,9 +71,8 @@ def synth(
 
     Called again with the same options it makes the patches that are missing.
     """
-    import os
-
     from lpdseg.cli.progress import stages
+    from lpdseg.cores import allowed_cores
     from lpdseg.data.synthetic import PATIENTS, generate
 
     patches = {"train": train, "valid": valid, "test": test}
@@ -91,7 +86,7 @@ def synth(
             patches=patches,
             patients=PATIENTS,
             train_masks=train_masks,
-            workers=workers or min(8, os.cpu_count() or 1),
+            workers=workers or min(8, allowed_cores()),
             progress=lambda done, total: progress("generating", done, total),
         )
     counts = ", ".join(f"{len(manifest.split(split))} {split}" for split in manifest.splits)

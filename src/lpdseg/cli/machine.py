@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import Literal
 
+from lpdseg.cores import allowed_cores
 from lpdseg.version import __version__
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:>=\s*([0-9.]+))?")
@@ -84,9 +85,8 @@ def _devices() -> Iterator[Finding]:
     def says(device: torch.device) -> str:
         return "bfloat16 pays" if bfloat16_pays(device) else "float32; bfloat16 would be slower"
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     capability = torch.backends.cpu.get_cpu_capability()
-    cpu = f"{cores} cores, {torch.get_num_threads()} threads, {capability}, {says(torch.device('cpu'))}"
+    cpu = f"{allowed_cores()} cores, {torch.get_num_threads()} threads, {capability}, {says(torch.device('cpu'))}"
     yield Finding("cpu", "ok", cpu)
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, default_collate
 
 from lpdseg.data.augment import random_orientation, stain_jitter
 from lpdseg.data.dataset import Draw, TrainingPatches
+from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
 
 _COMPOSITE = 4  # first word of the seed: another stream than those of order, variation and image bank
@@ -25,37 +26,30 @@ _TILT = 0.5
 """Spread of what is added to a whole field, against 1 of its cells: how unequal the areas of the sources are."""
 
 
+def alone(records: Sequence[PatchRecord]) -> dict[int, list[int]]:
+    """By class: which of the patches show it and no other class, as their labels say."""
+    found: dict[int, list[int]] = {}
+    for index, record in enumerate(records):
+        if record.labels is not None and sum(record.labels) == 1:
+            found.setdefault(record.labels.index(1), []).append(index)
+    return found
+
+
 class Composites:
     """Draws composites from the patches that have one class.
 
     **Arguments:**
 
-    - `names`: of the classes, for messages.
     - `sources`: most patches in a composite, each of another class; at least two.
-    - `whole`: every class must be in some composite; false where something else teaches the classes that are not.
 
-    **Raises:** `DataError` where a class never stands alone, so that no composite could show it, or where fewer
-    than two do.
+    **Raises:** `DataError` where fewer than two classes stand alone in a patch.
     """
 
-    def __init__(self, patches: TrainingPatches, names: Sequence[str], sources: int, *, whole: bool = True) -> None:
+    def __init__(self, patches: TrainingPatches, sources: int) -> None:
         self.patches = patches
-        self.alone: dict[int, list[int]] = {}
-        for index, record in enumerate(patches.records):
-            if record.labels is not None and sum(record.labels) == 1:
-                self.alone.setdefault(record.labels.index(1), []).append(index)
+        self.alone = alone(patches.records)
         if len(self.alone) < 2:
-            raise DataError(
-                "composites need training patches that show one class alone, of at least two classes; set "
-                "loss.composite.weight=0"
-            )
-        for index, name in enumerate(names):
-            if whole and index not in self.alone:
-                raise DataError(
-                    f"no training patch shows {name!r} alone, so no composite can show it; add such patches, or "
-                    "set loss.composite.weight=0, or loss.pseudo.weight=0.5, so that the segmentation head learns "
-                    "this class from its own pseudo masks"
-                )
+            raise DataError("composites need training patches that show one class alone, of at least two classes")
         self.classes = np.array(sorted(self.alone), np.uint8)
         self.most = min(sources, len(self.alone))
 

@@ -1,6 +1,5 @@
 """The demo: generated data, a short training, figures and a report; nothing to download, all in one folder."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from lpdseg.checkpoint import has_checkpoint
 from lpdseg.choices import Gate
+from lpdseg.cores import allowed_cores
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import generate
 from lpdseg.durations import duration
@@ -27,6 +27,7 @@ from lpdseg.insight.sample import segment_sample, spread
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, load_settings
+from lpdseg.training.fallback import settle
 from lpdseg.training.loop import train
 from lpdseg.training.progress import Bar
 from lpdseg.training.setup import read_resumable
@@ -103,7 +104,7 @@ def _make_data(folder: Path, console: Console, quick: bool) -> Manifest:
             mpp=MPP,
             patches=patches,
             patients=_QUICK_PATIENTS if quick else PATIENTS,
-            workers=1 if quick else min(_MOST_WORKERS, os.cpu_count() or 1),
+            workers=1 if quick else min(_MOST_WORKERS, allowed_cores()),
             progress=progress,
         )
     _say(console, f"     ready in {_took(began)}; training sees image-level labels only")
@@ -112,6 +113,7 @@ def _make_data(folder: Path, console: Console, quick: bool) -> Manifest:
 
 def _train(settings: Settings, data: Manifest, out: Path, console: Console) -> None:
     run = out / "run"
+    settings, _ = settle(settings, data.split("train"), data.classes)  # what a run that is there was trained with
     resume = False
     if run.exists():
         try:
@@ -171,7 +173,7 @@ def _table(records: Sequence[Record]) -> Table:
 
 
 def _draw_examples(segmenter: Segmenter, data: Manifest, path: Path) -> None:
-    sample = segment_sample(segmenter, data, "test", seed=0, needed=_EXAMPLES, most=48)
+    sample = segment_sample(segmenter, data.split("test"), "test", seed=0, needed=_EXAMPLES, most=48)
     shown = [
         Example(one.patch.image, one.patch.truth, one.patch.mask, f"{one.reason}: {100 * one.patch.accuracy:.0f} %")
         for one in spread(sample, _EXAMPLES)

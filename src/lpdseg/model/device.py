@@ -1,12 +1,18 @@
 """Where tensors live: the one place that chooses a device and says what it can do."""
 
+import os
+
 import torch
 
+from lpdseg.cores import allowed_cores
 from lpdseg.errors import SettingsError
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """`auto` → the accelerator where there is one, else the CPU; or a device by name, such as `cuda:1`.
+
+    PyTorch is left no more threads than the process may use cores: it counts those of the machine, and threads
+    without a core to run on wait for each other. `OMP_NUM_THREADS` stands.
 
     **Raises:** `SettingsError` for a device that this machine does not have.
     """
@@ -23,6 +29,8 @@ def pick_device(name: str = "auto") -> torch.device:
     )
     if missing:
         raise SettingsError(f"this machine has no device {name!r}; use --device cpu, or run `lpdseg doctor`")
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > (cores := allowed_cores()):
+        torch.set_num_threads(cores)
     return device
 
 

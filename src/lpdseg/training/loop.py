@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from lpdseg.ahead import ahead
 from lpdseg.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
+from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
 from lpdseg.data.records import Manifest
@@ -25,6 +26,7 @@ from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
+from lpdseg.training.fallback import settle
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.optimiser import build_optimiser, set_learning_rate, stage_starts, staged_learning_rate
@@ -81,7 +83,8 @@ def train(
 
     Masks of the training split are opened only for a method that learns from them. Those of `valid`, where there
     are any, choose the best checkpoint and the image-level thresholds. Ctrl-C ends the step at hand, saves and
-    returns.
+    returns. Where labels leave no composites to be made, pseudo masks step in, see `lpdseg.training.fallback`; the
+    run's settings say so.
 
     **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number.
     """
@@ -92,12 +95,16 @@ def train(
         )
     records = data.split("train")
     check_labels(records, data.classes)
+    settings, fallback = settle(settings, records, data.classes)
     check_run_folder(run, resume)
     fabric = make_fabric(engine or Engine(), settings.train)
     described = describe_data(data, METHODS[settings.method].needs_masks)
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if resume else None
-    batches = training_batches(training_patches(records, settings, data.classes), settings, data.classes)
-    return _Trainer(settings, data, described, run, fabric, reporter or Silent(), state).fit(batches)
+    batches = training_batches(training_patches(records, settings, data.classes), settings)
+    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state)
+    if fallback is not None:
+        trainer.reporter.note(fallback)
+    return trainer.fit(batches)
 
 
 class _Trainer:
@@ -226,7 +233,6 @@ class _Trainer:
             processes=self.fabric.world_size,
             weights=self.task.model.encoder.source,
             image_encoder=None if judge is None else judge.source,
-            losses=self.task.titles(),
         )
         self._note_start()
 
@@ -268,7 +274,7 @@ class _Trainer:
             self.fabric.global_rank,
             self.fabric.world_size,
         )
-        workers = self.settings.data.workers
+        workers = min(self.settings.data.workers, allowed_cores())
         return DataLoader(
             training,
             sampler=sampler,

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from lpdseg.checkpoint import has_checkpoint, read_state
+from lpdseg.cores import allowed_cores
 from lpdseg.data.records import Manifest
 from lpdseg.files import write_json
 from lpdseg.settings import Settings
@@ -41,6 +42,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count(),
+        "allowed_cores": allowed_cores(),
         "threads": torch.get_num_threads(),
         "device": str(device),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

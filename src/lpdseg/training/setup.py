@@ -1,6 +1,5 @@
 """Before the first step: checks that training can succeed, and the parts that it needs."""
 
-import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lpdseg.checkpoint import has_checkpoint, read_state
+from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import Composites, TrainingBatches
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.patches import read_image
@@ -50,7 +50,7 @@ def common_size(records: tuple[PatchRecord, ...]) -> int | None:
 
     **Raises:** `DataError` for a patch that cannot be read.
     """
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, allowed_cores())) as pool:
         shapes = pool.map(lambda record: read_image(record.path).shape, records)
         sizes = Counter((shape[0], shape[1]) for shape in shapes)
     if len(sizes) == 1:
@@ -80,17 +80,15 @@ def training_patches(
     )
 
 
-def training_batches(patches: TrainingPatches, settings: Settings, classes: TissueClasses) -> TrainingBatches:
+def training_batches(patches: TrainingPatches, settings: Settings) -> TrainingBatches:
     """Batches of the patches, with composites where the method is to learn from them.
 
-    **Raises:** `DataError` where a class never stands alone, and so can be in no composite, and nothing else
-    teaches the segmentation head.
+    **Raises:** `DataError` where there are none to be made, see `lpdseg.training.fallback`.
     """
     wanted = settings.loss.composite
     if wanted.weight == 0 or not METHODS[settings.method].composites:
         return TrainingBatches(patches)
-    whole = settings.loss.pseudo.weight == 0
-    return TrainingBatches(patches, Composites(patches, classes.names, wanted.sources, whole=whole), wanted.every)
+    return TrainingBatches(patches, Composites(patches, wanted.sources), wanted.every)
 
 
 def build_task(settings: Settings, classes: TissueClasses, architecture: dict[str, Any] | None = None) -> Task:

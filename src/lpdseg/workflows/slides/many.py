@@ -1,6 +1,5 @@
 """Many slides, one after another: resumable, in shards, on one machine or a cluster."""
 
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lpdseg.cores import allowed_cores
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.extras import needed
 from lpdseg.quiet import quiet
@@ -145,7 +145,7 @@ def _each(
 
 
 def _local(segmenter: Segmenter, workers: int | None) -> Engine:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = allowed_cores()
     return LocalEngine(segmenter, min(_MOST_READERS, max(1, cores // 2)) if workers is None else workers)
 
 

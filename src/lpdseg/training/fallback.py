@@ -1,0 +1,43 @@
+"""What teaches the segmentation head where the labels leave composites nothing to be made of."""
+
+from typing import Any
+
+from lpdseg.data.composites import alone
+from lpdseg.data.records import PatchRecord
+from lpdseg.methods.table import METHODS
+from lpdseg.settings import Settings, parse_settings
+from lpdseg.tissue import TissueClasses
+
+_PSEUDO = 0.5
+"""Weight of the pseudo masks that step in: the one that was measured (docs/findings.md)."""
+
+
+def settle(
+    settings: Settings, records: tuple[PatchRecord, ...], classes: TissueClasses
+) -> tuple[Settings, str | None]:
+    """Settings that these training patches can be trained with, and a sentence where they are others.
+
+    Composites need patches that show one class alone. A class that never does is learnt from pseudo masks beside
+    them, and where fewer than two do, pseudo masks take their place. The same patches give the same answer, so a
+    run that goes on finds the settings that it was started with.
+    """
+    loss = settings.loss
+    if loss.composite.weight == 0 or not METHODS[settings.method].composites:
+        return settings, None
+    found = alone(records)
+    missing = [name for c, name in enumerate(classes.names) if c not in found]
+    if len(found) >= 2 and (not missing or loss.pseudo.weight > 0):
+        return settings, None
+    changes: dict[str, Any] = {}
+    if loss.pseudo.weight == 0:
+        changes["pseudo"] = {"weight": _PSEUDO}
+    if len(found) < 2:
+        changes["composite"] = {"weight": 0.0}
+        why = "training patches show one class alone for fewer than two classes, so no composites can be made"
+    else:
+        why = f"no training patch shows {' or '.join(missing)} alone, so composites cannot teach it"
+    values = settings.model_dump()
+    for section, entries in changes.items():
+        values["loss"][section] |= entries
+    told = ", ".join(f"loss.{section}.weight = {entries['weight']:g}" for section, entries in changes.items())
+    return parse_settings(values, "settings"), f"{why}: the segmentation head learns from pseudo masks ({told})"

@@ -51,7 +51,23 @@ SLIDE = ("--model-mpp", "0.5", "--workers", "0")
 def test_slides_become_what_is_asked_for(
     run: Callable[..., int], slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(slides, "--to", "geojson,png", "--to", "csv", *SLIDE, "--overlap", "0.25", "--gate", "none") == 0
+    assert (
+        run(
+            slides,
+            "--to",
+            "geojson,png",
+            "--to",
+            "csv",
+            *SLIDE,
+            "--overlap",
+            "0.25",
+            "--gate",
+            "none",
+            "--min-area",
+            "0",
+        )
+        == 0
+    )
     shown, out = capsys.readouterr(), tmp_path / "out"
     lines = shown.err.splitlines()
     assert lines[0].startswith("a[1].tif segmented in ") and lines[1].startswith("b.tif segmented in ")
@@ -62,7 +78,21 @@ def test_slides_become_what_is_asked_for(
     state = json.loads((out / "states" / "b.json").read_text())
     assert state["settings"]["overlap"] == 8 and state["settings"]["predict"]["gate"] == "none"
     assert (
-        run(slides / "*.tif", "--to", "csv", *SLIDE, "--overlap", "0.25", "--gate", "none", "--shard", "2/2") == 0
+        run(
+            slides / "*.tif",
+            "--to",
+            "csv",
+            *SLIDE,
+            "--overlap",
+            "0.25",
+            "--gate",
+            "none",
+            "--min-area",
+            "0",
+            "--shard",
+            "2/2",
+        )
+        == 0
     )
     assert capsys.readouterr().err == "b.tif kept\n"
     assert run(slides, "--to", "csv", *SLIDE, "--shard", "3/3") == 0

@@ -44,11 +44,14 @@ def test_areas_count_pixels_and_only_tissue_counts_as_tissue(mask: np.ndarray) -
 def test_the_table_has_a_row_per_slide_and_class(tmp_path: Path) -> None:
     mask = np.array([[0, 0, 1], [2, 0, 255]], np.uint8)
     empty = np.full((2, 2), 2, np.uint8)
-    write_areas({"a, b": class_areas(label_map(mask)), "c": class_areas(label_map(empty))}, tmp_path / "x.csv")
+    write_areas(
+        {"a, b": class_areas(label_map(mask)), "c": class_areas(label_map(empty))}, tmp_path / "x.csv", "Of test."
+    )
     with (tmp_path / "x.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0] == {
         "slide": "a, b", "class": "tumour", "pixels": "3", "mm2": "1.8e-05", "percent_of_tissue": "75.0000",
+        "about": "Of test.",
     }  # fmt: skip
     assert [(row["slide"], row["class"], row["pixels"]) for row in rows[1:]] == [
         ("a, b", "stroma", "1"),

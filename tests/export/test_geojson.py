@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rasterio.transform import Affine
 from scipy import ndimage
 
 from lpdseg.errors import OutputError, SettingsError
+from lpdseg.export.contacts import with_contacts
 from lpdseg.export.geojson import write_geojson
 from lpdseg.export.tracing import trace_regions
 from lpdseg.slides.label_map import LabelMap
@@ -27,10 +29,12 @@ MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=11), elem
 SCALES = st.sampled_from([(1.0, 1.0), (2.0, 2.0), (1.9987, 3.3331)])
 
 
-def label_map(mask: Any, scale: tuple[float, float] = (1.0, 1.0), classes: TissueClasses = CLASSES) -> LabelMap:
+def label_map(
+    mask: Any, scale: tuple[float, float] = (1.0, 1.0), classes: TissueClasses = CLASSES, **more: Any
+) -> LabelMap:
     height, width = mask.shape
     size = (round(width * scale[0]), round(height * scale[1]))
-    return LabelMap(mask, scale, (scale[0] / 4, scale[1] / 4), size, classes)
+    return LabelMap(mask, scale, (scale[0] / 4, scale[1] / 4), size, classes, **more)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -62,7 +66,7 @@ def test_drawn_again_the_outlines_are_the_mask(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("geojson") / "x.geojson"
-    summary = write_geojson(label_map(mask, scale), path, offset=offset, tile=tile)
+    summary = write_geojson(label_map(mask, scale, origin=offset), path, tile=tile)
     features = read(path)
     np.testing.assert_array_equal(draw(features, mask.shape, scale, offset), mask)
     counts = {name: ndimage.label(mask == c)[1] for c, name in enumerate(CLASSES.names)}
@@ -146,12 +150,80 @@ def test_properties_are_what_qupath_reads(tmp_path: Path) -> None:
         "classification": {"name": "tumour", "color": [255, 0, 0]},
         "isLocked": False,
         "measurements": {"Area mm^2": 0.25**2 / 1e6},
+        "metadata": {"lpdseg": "region"},
     }
+
+
+def test_a_region_has_one_identifier_whenever_it_is_written(tmp_path: Path) -> None:
+    mask = np.array([[0, 2, 1], [2, 0, 1]], np.uint8)
+
+    def identifiers(labels: np.ndarray, slide: str = "a") -> list[str]:
+        write_geojson(label_map(labels, slide_id=slide), tmp_path / "x.geojson")
+        return [feature["id"] for feature in read(tmp_path / "x.geojson")]
+
+    first = identifiers(mask)
+    assert len({uuid.UUID(one).version for one in first}) == 1 and len(set(first)) == 3
+    assert identifiers(mask) == first and not set(identifiers(mask, "b")) & set(first)
+    changed = mask.copy()
+    changed[0, 0] = 1
+    assert len(set(identifiers(changed)) & set(first)) == 2  # the others are what they were
+
+
+def test_the_file_says_what_its_model_was_trained_on(tmp_path: Path) -> None:
+    write_geojson(label_map(np.zeros((2, 2), np.uint8), about="For µ.", origin=(3.0, 4.0)), tmp_path / "x.geojson")
+    told = json.loads((tmp_path / "x.geojson").read_text("utf-8"))["lpdseg"]
+    assert told["about"] == "For µ." and told["origin"] == [3, 4]
+
+
+@given(
+    mask=MASKS,
+    scale=st.tuples(st.floats(0.3, 40), st.floats(0.3, 40)),
+    origin=st.sampled_from([(0.0, 0.0), (1000.0, 1400.0), (123457.0, 98765.0)]),
+    tolerance=st.sampled_from([0.8, 1.5, 4.0]),
+)
+def test_simplified_regions_are_valid_at_any_scale(
+    mask: np.ndarray,
+    scale: tuple[float, float],
+    origin: tuple[float, float],
+    tolerance: float,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    large = np.kron(mask, np.ones((3, 3), np.uint8))
+    path = tmp_path_factory.mktemp("geojson") / "x.geojson"
+    um = tolerance * (scale[0] * scale[1]) ** 0.5 / 4
+    write_geojson(label_map(large, scale, origin=origin), path, simplify_um=um)
+    for feature in read(path):
+        polygon = shapely.geometry.shape(feature["geometry"])
+        assert polygon.geom_type == "Polygon" and polygon.is_valid, shapely.is_valid_reason(polygon)
+
+
+@given(
+    scale=st.tuples(st.floats(0.3, 40), st.floats(0.3, 40)),
+    corners=st.dictionaries(st.integers(1, 6), st.integers(1, 30), min_size=1, max_size=3),
+)
+def test_a_hole_that_touches_a_slanted_line_still_does_at_any_scale(
+    scale: tuple[float, float], corners: dict[int, int]
+) -> None:
+    # The line from (0, 0) to (70, 30) passes through (7, 3), (14, 6), …; a hole hangs on each of some.
+    holes = [[(7 * n, 3 * n), (7 * n, 3 * n + depth), (7 * n - 1, 3 * n + depth)] for n, depth in corners.items()]
+    polygon = shapely.Polygon([(0, 0), (70, 30), (70, 90), (0, 90)], holes)
+    assert polygon.is_valid
+    touching = with_contacts(polygon)
+    assert touching.equals(polygon) and len(touching.exterior.coords) == 5 + len(corners)
+    scaled = shapely.transform(touching, lambda points: np.round(points * scale - (1000, 1400), 6))
+    assert scaled.is_valid, shapely.is_valid_reason(scaled)
+
+
+def test_without_the_points_of_contact_scaling_would_make_regions_invalid() -> None:
+    polygon = shapely.Polygon([(0, 0), (70, 30), (70, 90), (0, 90)], [[(7, 3), (7, 20), (6, 20)]])
+    scales = [(0.3 + number * 0.117, 1.9987) for number in range(50)]
+    plain = [shapely.transform(polygon, lambda p, s=s: np.round(p * s, 6)).is_valid for s in scales]
+    assert not all(plain)
 
 
 def test_regions_that_were_written_can_be_read(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).integers(0, 3, (9, 9), np.uint8).repeat(4, 0).repeat(4, 1)
-    write_geojson(label_map(mask, (2.0, 2.0)), tmp_path / "x.geojson.gz", offset=(10.0, 20.0), tile=7)
+    write_geojson(label_map(mask, (2.0, 2.0), origin=(10.0, 20.0)), tmp_path / "x.geojson.gz", tile=7)
     file = read_regions(tmp_path / "x.geojson.gz", CLASSES.names).moved(10.0, 20.0)
     for c, name in enumerate(CLASSES.names):
         shapes = [region.geometry for region in file.regions if region.name == name]

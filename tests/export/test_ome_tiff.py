@@ -1,7 +1,9 @@
 """The label pyramid: every level and all metadata come back."""
 
 import json
+import uuid
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,8 +16,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from lpdseg.errors import OutputError
-from lpdseg.export.ome_tiff import halved, level_sizes, write_ome_tiff
+from lpdseg.export.label_pyramid import halved, level_sizes
+from lpdseg.export.ome_tiff import write_ome_tiff
 from lpdseg.slides.label_map import LabelMap
+from lpdseg.slides.slide import Bounds
 from lpdseg.tissue import TissueClasses
 
 CLASSES = TissueClasses(("tumour", "stroma & co"), colours=((255, 0, 0), (0, 200, 0)), indices=(3, 9), background=1)
@@ -64,6 +68,10 @@ def test_all_levels_come_back(mask: np.ndarray, tmp_path: Path) -> None:
             assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
             assert page.photometric == tifffile.PHOTOMETRIC.PALETTE
             np.testing.assert_array_equal(page.colormap[:, 9], np.array([0, 200, 0]) * 257)
+            assert page.resolutionunit == tifffile.RESUNIT.CENTIMETER
+            # 0.5 and 0.25 microns per pixel of the finest
+            shrunk = np.array([1173, 815]) / page.shape[::-1]
+            np.testing.assert_allclose(1e4 / np.array(page.resolution), shrunk * [0.5, 0.25], rtol=1e-6)
             expected = halved(expected)
     assert [name.name for name in (tmp_path / "sub").iterdir()] == ["x.ome.tiff"]
 
@@ -95,6 +103,36 @@ def test_the_metadata_tell_microns_and_classes(mask: np.ndarray, tmp_path: Path)
     assert description is not None
     described = json.loads(description)
     assert TissueClasses.from_dict(described["classes"]) == CLASSES and described["level0_per_pixel"] == [2, 2]
+    assert described["origin"] == [0, 0] and described["scanned"] is None
+
+
+def test_the_scanned_part_is_told_and_so_is_the_model(tmp_path: Path) -> None:
+    scanned = replace(
+        label_map(np.zeros((30, 40), np.uint8)), bounds=Bounds(20, 10, 40, 30), origin=(20.0, 10.0), about="For µ."
+    )
+    write_ome_tiff(scanned, tmp_path / "x.ome.tif")
+    with tifffile.TiffFile(tmp_path / "x.ome.tif") as file:
+        text = file.ome_metadata
+    assert text is not None
+    plane = next(iter(ElementTree.fromstring(text).iterfind(".//{*}Plane")))
+    # 20 px of level 0 are 10 px of the mask, 5 microns.
+    assert (float(plane.attrib["PositionX"]), float(plane.attrib["PositionY"])) == (-5, -1.25)
+    description = ElementTree.fromstring(text).findtext(".//{*}Image/{*}Description")
+    assert description is not None
+    described = json.loads(description)
+    assert described["origin"] == [20, 10] and described["scanned"] == [20, 10, 40, 30]
+    assert described["about"] == "For µ."
+
+
+def test_the_identifier_is_that_of_the_slide_and_not_of_the_machine(tmp_path: Path) -> None:
+    found = []
+    for slide in ("a", "a", "b"):
+        write_ome_tiff(replace(label_map(np.zeros((3, 4), np.uint8)), slide_id=slide), tmp_path / "x.ome.tif")
+        with tifffile.TiffFile(tmp_path / "x.ome.tif") as file:
+            text = file.ome_metadata
+        assert text is not None
+        found.append(uuid.UUID(ElementTree.fromstring(text).attrib["UUID"]))
+    assert found[0] == found[1] != found[2] and found[0].version == 5
 
 
 def test_without_a_background_class_nothing_is_255_and_pale(tmp_path: Path) -> None:

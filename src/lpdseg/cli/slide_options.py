@@ -21,8 +21,8 @@ OPTIONS: dict[str, Any] = {
     "to": _option(
         list[str] | None,
         "--to",
-        "Inputs are whole slides; they become: geojson, geojson.gz (QuPath), ome-tiff (mask), zarr "
-        "(probabilities), png (picture), csv (areas). Separated by commas.",
+        "Inputs are whole slides; they become: geojson, geojson.gz (QuPath), ome-tiff, "
+        "label-tiff (mask), zarr (probabilities), png (picture), csv (areas). Separated by commas.",
         metavar="KINDS",
     ),
     "mpp": _option(float | None, "--mpp", "Microns per pixel of the slides, whatever they say."),
@@ -36,13 +36,16 @@ OPTIONS: dict[str, Any] = {
     ),
     "simplify_um": _option(float | None, "--simplify", "Smoother outlines in geojson.", metavar="MICRONS"),
     "minimum_um2": _option(
-        float | None, "--min-area", "Smaller regions are left out of geojson.", metavar="SQ_MICRONS"
+        float | None,
+        "--min-area",
+        "Smaller regions are left out of geojson. Default 50, about one nucleus; 0 for all.",
+        metavar="SQ_MICRONS",
     ),
     "from_bounds": _option(
         Origin | None,
         "--origin",
-        "Where geojson counts from: the corner of the scanned part of a slide, as in QuPath (bounds, the default), "
-        "or of the whole (slide). Only some scanners, such as MIRAX, make a difference.",
+        "Where coordinates count from: the corner of the scanned part of a slide, as in QuPath (bounds, the "
+        "default), or of the whole (slide). Only some scanners, such as MIRAX, make a difference.",
     ),
     "workers": _option(int | None, "--workers", "Processes that read slides; with ray, models in all.", min=0),
     "shard": _option(str | None, "--shard", "Do part I of N, as one job of an array.", metavar="I/N"),

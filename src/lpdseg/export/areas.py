@@ -44,7 +44,7 @@ def class_areas(label_map: LabelMap) -> list[ClassArea]:
     ]
 
 
-def write_areas(areas: Mapping[str, Sequence[ClassArea]], path: Path) -> None:
+def write_areas(areas: Mapping[str, Sequence[ClassArea]], path: Path, about: str = "") -> None:
     """Writes a CSV with one row per slide and class, as pandas and R group and pivot it.
 
     Its columns:
@@ -54,13 +54,14 @@ def write_areas(areas: Mapping[str, Sequence[ClassArea]], path: Path) -> None:
     - `pixels`: of the mask.
     - `mm2`: area in square millimetres.
     - `percent_of_tissue`: 0..100; background and glass that was not computed are no tissue.
+    - `about`: what the model was trained on and what its masks are for, in every row.
 
     **Raises:** `OutputError` where the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["slide", "class", "pixels", "mm2", "percent_of_tissue"])
+    writer.writerow(["slide", "class", "pixels", "mm2", "percent_of_tissue", "about"])
     for slide, rows in areas.items():
         for row in rows:
-            writer.writerow([slide, row.name, row.pixels, f"{row.mm2:.6g}", f"{row.percent:.4f}"])
+            writer.writerow([slide, row.name, row.pixels, f"{row.mm2:.6g}", f"{row.percent:.4f}", about])
     write_text(path, text.getvalue())

@@ -12,6 +12,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from lpdseg.errors import SettingsError
+from lpdseg.export.contacts import with_contacts
+from lpdseg.export.describing import described, fixed_uuid
 from lpdseg.export.tracing import TILE, Simplified, trace_regions
 from lpdseg.extras import needed
 from lpdseg.files import replacing
@@ -50,17 +52,19 @@ def write_geojson(
     *,
     simplify_um: float = 0.0,
     minimum_um2: float = 0.0,
-    offset: tuple[float, float] = (0.0, 0.0),
     compress: bool | None = None,
     tile: int = TILE,
 ) -> GeoJsonSummary:
     """Writes a FeatureCollection of annotations that QuPath imports. Background and glass that was not computed
     have no feature.
 
-    Each feature has a Polygon with holes in pixels of level 0. As RFC 7946 asks, outer rings are counterclockwise
+    Each feature has a Polygon with holes in pixels of level 0, counted from the map's `origin`: QuPath crops a
+    slide to its bounds unless it was imported with `--no-crop`. As RFC 7946 asks, outer rings are counterclockwise
     and holes clockwise in the file's coordinates; on a screen, where y grows downwards, they look the other way
-    round. Properties are `objectType`, `classification` (name and colour), `isLocked` and `measurements`, a map as
-    QuPath writes it since version 0.4, with `Area mm^2`: of the region's pixels in the mask.
+    round. Properties are `objectType`, `classification` (name and colour), `isLocked`, `measurements`, a map as
+    QuPath writes it since version 0.4, with `Area mm^2`: of the region's pixels in the mask, and `metadata`, by
+    which a script knows what to remove before it imports anew. A region has the same `id` whenever it is written.
+    The collection's member `lpdseg` is what `described` gives.
 
     **Arguments:**
 
@@ -68,8 +72,6 @@ def write_geojson(
       square are dropped, the smallest first; neighbouring regions keep their shared border. The summary says what
       that changed. 0: outlines follow the pixels, and drawing them again gives back the mask.
     - `minimum_um2`: regions of less area, in square microns, are left out.
-    - `offset`: x and y in pixels of level 0, subtracted from all coordinates. QuPath crops a slide to its bounds
-      unless it was imported with `--no-crop`; give the corner of the bounds there.
     - `compress`: gzip; by default where the name ends in `.gz`.
     - `tile`: side in pixels of the pieces in which the mask is read.
 
@@ -85,7 +87,8 @@ def write_geojson(
     traced = trace_regions(label_map, tolerance=simplify_um / pixel_um2**0.5, tile=tile, simplified=simplified)
     compress = path.suffix == ".gz" if compress is None else compress
     with replacing(path) as temporary, _opened(temporary, compress) as file:
-        file.write('{"type": "FeatureCollection", "features": [')
+        about = json.dumps(described(label_map), ensure_ascii=False)
+        file.write(f'{{"type": "FeatureCollection", "lpdseg": {about}, "features": [')
         separator = "\n"
         for region in traced:
             mm2 = region.pixels * pixel_um2 / 1e6
@@ -101,19 +104,29 @@ def write_geojson(
                 "classification": {"name": name, "color": list(classes.colours[region.index])},
                 "isLocked": False,
                 "measurements": {"Area mm^2": mm2},
+                "metadata": {"lpdseg": "region"},
             }
-            geometry = _placed(region.polygon, label_map.scale, offset)
-            file.write(f'{{"type": "Feature", "geometry": {geometry}, "properties": {json.dumps(properties)}}}')
+            geometry = _placed(region.polygon, label_map)
+            identity = fixed_uuid(label_map, name, geometry)
+            file.write(
+                f'{{"type": "Feature", "id": "{identity}", "geometry": {geometry}, '
+                f'"properties": {json.dumps(properties)}}}'
+            )
         file.write("\n]}\n")
     changed = simplified.changed / simplified.pixels if simplified is not None and simplified.pixels else 0.0
     return GeoJsonSummary(regions, left_out, left_out_mm2, changed)
 
 
-def _placed(polygon: Any, scale: tuple[float, float], offset: tuple[float, float]) -> str:
-    """A polygon of the grid as the text of a GeoJSON geometry at level 0."""
+def _placed(polygon: Any, label_map: LabelMap) -> str:
+    """A polygon of the grid as the text of a GeoJSON geometry at level 0; valid where the polygon is."""
     import shapely
 
-    moved = shapely.transform(polygon, lambda points: np.round(points * scale - offset, _DECIMALS))
+    def to_level_0(points: Any) -> Any:
+        return np.round(points * label_map.scale - label_map.origin, _DECIMALS)
+
+    moved = shapely.transform(with_contacts(polygon), to_level_0)
+    if not moved.is_valid:  # a rounded corner could still lie on the wrong side of a line
+        moved = shapely.make_valid(moved, method="structure", keep_collapsed=False)
     text: str = shapely.to_geojson(shapely.orient_polygons(moved))
     return text
 

@@ -12,24 +12,17 @@ import numpy as np
 from jaxtyping import Bool, Float16, UInt8
 
 from lpdseg.errors import OutputError
+from lpdseg.export.zarr_metadata import attributes, ome_xml
 from lpdseg.extras import needed
 from lpdseg.files import replacing_folder
-from lpdseg.tissue import Colour
+from lpdseg.slides.label_map import LabelMap
 
 CHUNK = 512
 """Side of a chunk in pixels, and the longest side of the last level. A chunk holds one channel."""
 
 
 @contextmanager
-def probability_store(
-    path: Path,
-    size: tuple[int, int],
-    *,
-    channels: Sequence[str],
-    colours: Sequence[Colour],
-    mpp: tuple[float, float],
-    scale: tuple[float, float],
-) -> Iterator["ProbabilityStore"]:
+def probability_store(path: Path, label_map: LabelMap, channels: Sequence[str]) -> Iterator["ProbabilityStore"]:
     """Opens an OME-Zarr image with a channel per class, to be written in bands, as `uint8`: value / 255 is the
     probability.
 
@@ -37,42 +30,37 @@ def probability_store(
     older store of that name is removed; after an error it is gone.
 
     Version 0.4 of OME-Zarr on version 2 of Zarr: Bio-Formats, and QuPath with it, reads no newer one yet, and
-    napari reads both. Bio-Formats knows it by a name that ends in `.zarr`, as in `SLIDE.ome.zarr`. Chunks are
-    compressed with Blosc; chunks that are 0 everywhere, such as glass, are not on disk.
+    napari reads both. Bio-Formats knows it by a name that ends in `.zarr`, as in `SLIDE.ome.zarr`, and takes the
+    size of a pixel, names and colours from `OME/METADATA.ome.xml` in it. Chunks are compressed with Blosc; chunks
+    that are 0 everywhere, such as glass, are not on disk.
 
     ```python
-    with probability_store(path, size, channels=names, colours=colours, mpp=mpp, scale=scale) as store:
+    with probability_store(path, label_map, classes.channel_names) as store:
         for top, probabilities in bands:
             store.write_rows(top, probabilities)
     ```
 
     **Arguments:**
 
-    - `size`: (W, H) of the grid.
-    - `channels`: a name for each of the n channels, such as `classes.channel_names`.
-    - `colours`: RGB in 0..255 of each channel.
-    - `mpp`: (x, y) microns per pixel of the grid.
-    - `scale`: (x, y) pixels of level 0 per pixel of the grid; for the record.
+    - `label_map`: tells the grid and where it lies; its labels are not read.
+    - `channels`: a name for each of the n channels: the classes, and background where it has one.
 
     **Raises:** `OutputError` where `path` is something else than such a store, or cannot be written;
     `SettingsError` where the extra `slides` is missing.
     """
     needed("slides", "zarr")
+    import zarr
+
     if path.exists() and not (path / ".zattrs").is_file():
         raise OutputError(f"{path} exists and is no OME-Zarr folder; remove it or choose another name")
+    name, classes = path.name.removesuffix(".ome.zarr").removesuffix(".zarr"), label_map.classes
+    colours = (*classes.colours, classes.background_colour)[: len(channels)]
     with replacing_folder(path) as folder:
-        store = ProbabilityStore(folder, size, len(channels))
+        store = ProbabilityStore(folder, label_map.size, len(channels))
         yield store
-        store.finish(
-            _described(
-                path.name.removesuffix(".ome.zarr").removesuffix(".zarr"),
-                channels,
-                colours,
-                mpp,
-                scale,
-                store.levels,
-            )
-        )
+        store.finish(attributes(label_map, name, channels, colours, store.levels))
+        zarr.create_group(store=str(folder / "OME"), zarr_format=2)  # as bioformats2raw has it
+        (folder / "OME" / "METADATA.ome.xml").write_text(ome_xml(label_map, name, channels, colours), "utf-8")
 
 
 class ProbabilityStore:
@@ -183,45 +171,3 @@ def _array(group: Any, name: str, shape: tuple[int, int, int]) -> Any:
         fill_value=0,
         chunk_key_encoding={"name": "v2", "separator": "/"},
     )
-
-
-def _described(
-    name: str,
-    channels: Sequence[str],
-    colours: Sequence[Colour],
-    mpp: tuple[float, float],
-    scale: tuple[float, float],
-    levels: int,
-) -> dict[str, Any]:
-    """The metadata of OME-Zarr 0.4, and what the values mean."""
-    window = {"start": 0, "end": 255, "min": 0, "max": 255}
-    return {
-        "multiscales": [
-            {
-                "version": "0.4",
-                "name": name,
-                "type": "mean",
-                "axes": [
-                    {"name": "c", "type": "channel"},
-                    {"name": "y", "type": "space", "unit": "micrometer"},
-                    {"name": "x", "type": "space", "unit": "micrometer"},
-                ],
-                "datasets": [
-                    {
-                        "path": str(level),
-                        "coordinateTransformations": [
-                            {"type": "scale", "scale": [1.0, mpp[1] * 2**level, mpp[0] * 2**level]}
-                        ],
-                    }
-                    for level in range(levels)
-                ],
-            }
-        ],
-        "omero": {
-            "channels": [
-                {"label": label, "color": "{:02X}{:02X}{:02X}".format(*colour), "active": True, "window": window}
-                for label, colour in zip(channels, colours, strict=True)
-            ]
-        },
-        "lpdseg": {"probability": "value / 255", "level0_per_pixel": list(scale)},
-    }

@@ -19,6 +19,7 @@ from lpdseg.segmenting.backends import backend_device, with_backend
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import Settings, change_section, parse_settings
 from lpdseg.tissue import TissueClasses
+from lpdseg.version import __version__
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,21 @@ def trained_on(run: Path, checkpoint: str = "best") -> TrainedOn:
     state = read_state(run, checkpoint)
     mpp, patch = state.get("mpp"), state.get("patch")
     return TrainedOn(None if mpp is None else float(mpp), None if patch is None else (int(patch[0]), int(patch[1])))
+
+
+def about(run: Path, checkpoint: str = "best") -> str:
+    """What a run's model was trained on and what its masks are for: the sentence that every file of a slide holds.
+
+    **Raises:** `CheckpointError` where there is no such checkpoint.
+    """
+    state = read_state(run, checkpoint)
+    settings, mpp = state["settings"], state.get("mpp")
+    scale = "" if mpp is None else f" at {mpp:g} µm/px"
+    return (
+        f"For research only, not for diagnosis. lpdseg {__version__}, method {settings.get('method', 'lpd')}, "
+        f"settings {settings.get('name', 'custom')}, weights {weights_digest(run, checkpoint)[:12]}, trained on "
+        f"data {str(state['data'])[:12]}{scale} with the classes {', '.join(state['classes']['names'])}."
+    )
 
 
 def model_tensors(tensors: dict[str, Tensor], part: str = "model") -> dict[str, Tensor]:

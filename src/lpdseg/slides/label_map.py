@@ -6,6 +6,7 @@ H x W pixels of the grid.
 from dataclasses import dataclass
 from typing import Any
 
+from lpdseg.slides.slide import Bounds
 from lpdseg.tissue import TissueClasses
 
 
@@ -22,6 +23,10 @@ class LabelMap:
     - `mpp`: (x, y) microns per pixel of the grid.
     - `slide_size`: (width, height) of level 0.
     - `classes`: tissue classes.
+    - `bounds`: the part of level 0 that was scanned; None where that is all.
+    - `origin`: (x, y) of the pixel of level 0 that coordinates in files count from.
+    - `slide_id`: tells the slide from others, wherever it lies.
+    - `about`: what the model was trained on and what its masks are for, a sentence.
     """
 
     labels: Any
@@ -29,9 +34,19 @@ class LabelMap:
     mpp: tuple[float, float]
     slide_size: tuple[int, int]
     classes: TissueClasses
+    bounds: Bounds | None = None
+    origin: tuple[float, float] = (0.0, 0.0)
+    slide_id: str = ""
+    about: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
         """(W, H) of the grid."""
         height, width = self.labels.shape
         return int(width), int(height)
+
+    @property
+    def corner_um(self) -> tuple[float, float]:
+        """(x, y) in microns of the grid's upper left corner, seen from `origin`; never -0."""
+        x, y = (0.0 - at / scale * mpp for at, scale, mpp in zip(self.origin, self.scale, self.mpp, strict=True))
+        return x, y

@@ -9,6 +9,7 @@ from typing import Any
 from lpdseg.errors import SettingsError
 from lpdseg.export.areas import ClassArea, write_areas
 from lpdseg.export.geojson import write_geojson
+from lpdseg.export.label_tiff import write_label_tiff
 from lpdseg.export.ome_tiff import write_ome_tiff
 from lpdseg.export.ome_zarr import probability_store
 from lpdseg.export.slide_overlay import write_slide_overlay
@@ -16,7 +17,6 @@ from lpdseg.segmenting.slides.stream import RowStore
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.label_map import LabelMap
 from lpdseg.slides.slide import Bounds
-from lpdseg.tissue import TissueClasses
 from lpdseg.workflows.slides.options import SlideOptions
 
 _PICTURE = 2048
@@ -43,6 +43,15 @@ def _nothing(options: SlideOptions, bounds: Bounds | None) -> dict[str, Any]:
     return {}
 
 
+def _where(options: SlideOptions, bounds: Bounds | None) -> dict[str, Any]:
+    return {"origin": list(origin_of(options, bounds))}
+
+
+def origin_of(options: SlideOptions, bounds: Bounds | None) -> tuple[float, float]:
+    """The pixel of level 0 that coordinates in files count from."""
+    return (float(bounds.x), float(bounds.y)) if options.from_bounds and bounds is not None else (0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of output.
@@ -51,8 +60,8 @@ class Kind:
     - `modules`: the libraries that write it.
     - `write`: makes the file of a segmented slide, and gives what is worth knowing about it in sentences. Raises
       `OutputError`, or `OSError` where the disk is full; `SlideError` where the slide cannot be read for it.
-    - `store`: instead of that opens what takes probabilities while the slide is segmented: (path, view, channels,
-      classes).
+    - `store`: instead of that opens what takes probabilities while the slide is segmented: (path, map whose labels
+      are not known yet, channels).
     - `depends`: what the output alone depends on, from the options and the bounds of the slide.
     """
 
@@ -60,27 +69,23 @@ class Kind:
     suffix: str
     modules: tuple[str, ...] = ()
     write: Callable[[Path, Segmented, Chosen], Iterator[str]] | None = None
-    store: Callable[[Path, AtMpp, Sequence[str], TissueClasses], AbstractContextManager[RowStore]] | None = None
+    store: Callable[[Path, LabelMap, Sequence[str]], AbstractContextManager[RowStore]] | None = None
     depends: Callable[[SlideOptions, Bounds | None], dict[str, Any]] = _nothing
 
 
 def _regions_depend(options: SlideOptions, bounds: Bounds | None) -> dict[str, Any]:
-    offset = [bounds.x, bounds.y] if options.from_bounds and bounds is not None else [0, 0]
-    return {"simplify_um": options.simplify_um, "minimum_um2": options.minimum_um2, "offset": offset}
+    return _where(options, bounds) | {"simplify_um": options.simplify_um, "minimum_um2": options.minimum_um2}
 
 
 def _write_regions(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
-    x, y = chosen["offset"]
-    summary = write_geojson(
-        slide.labels,
-        path,
-        simplify_um=chosen["simplify_um"],
-        minimum_um2=chosen["minimum_um2"],
-        offset=(float(x), float(y)),
-    )
+    minimum = chosen["minimum_um2"]
+    summary = write_geojson(slide.labels, path, simplify_um=chosen["simplify_um"], minimum_um2=minimum)
     if summary.left_out:
-        area = f"{summary.left_out_mm2:.3g} mm²"
-        yield f"{summary.left_out} regions ({area}) below --min-area are not in {path.name}"
+        every = summary.features + summary.left_out
+        yield (
+            f"{summary.left_out} of {every} regions, {summary.left_out_mm2:.3g} mm² in all, are below --min-area "
+            f"{minimum:g} µm² and not in {path.name}"
+        )
     if summary.changed:
         yield f"--simplify moved {summary.changed:.2%} of the pixels to another class in {path.name}"
 
@@ -90,9 +95,15 @@ def _write_mask(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
     yield from ()
 
 
+def _write_plain_mask(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
+    write_label_tiff(slide.labels, path)
+    yield from ()
+
+
 def _write_picture(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
     # Slides hold smaller levels, from which a picture is read much faster.
-    view, (width, height) = slide.view, slide.labels.slide_size
+    view, bounds = slide.view, slide.labels.bounds
+    width, height = slide.labels.slide_size if bounds is None else (bounds.width, bounds.height)
     across = max(width * view.mpp.x, height * view.mpp.y)
     coarse = AtMpp(view.slide, view.mpp, max(view.wanted, across / _PICTURE))
     write_slide_overlay(coarse, slide.labels, path, _PICTURE)
@@ -100,30 +111,19 @@ def _write_picture(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str
 
 
 def _write_table(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
-    write_areas({path.name.removesuffix(".csv"): slide.areas}, path)
+    write_areas({path.name.removesuffix(".csv"): slide.areas}, path, slide.labels.about)
     yield from ()
 
 
-def _probabilities(
-    path: Path, view: AtMpp, channels: Sequence[str], classes: TissueClasses
-) -> AbstractContextManager[RowStore]:
-    return probability_store(
-        path,
-        view.size,
-        channels=channels,
-        colours=(*classes.colours, classes.background_colour)[: len(channels)],
-        mpp=(view.wanted, view.wanted),
-        scale=view.scale,
-    )
-
-
 _POLYGONS = ("rasterio", "shapely")
+_TIFF = ("tifffile", "imagecodecs")
 
 KINDS: dict[str, Kind] = {
     "geojson": Kind("geojson", ".geojson", _POLYGONS, _write_regions, depends=_regions_depend),
     "geojson.gz": Kind("geojson", ".geojson.gz", _POLYGONS, _write_regions, depends=_regions_depend),
-    "ome-tiff": Kind("masks", ".ome.tif", ("tifffile", "imagecodecs"), _write_mask),
-    "zarr": Kind("probabilities", ".ome.zarr", ("zarr", "numcodecs"), store=_probabilities),
+    "ome-tiff": Kind("masks", ".ome.tif", _TIFF, _write_mask, depends=_where),
+    "label-tiff": Kind("labels", ".tif", _TIFF, _write_plain_mask, depends=_where),
+    "zarr": Kind("probabilities", ".ome.zarr", ("zarr", "numcodecs"), store=probability_store, depends=_where),
     "png": Kind("overlays", ".png", (), _write_picture),
     "csv": Kind("areas", ".csv", (), _write_table),
 }

@@ -14,7 +14,7 @@ from lpdseg.cores import allowed_cores
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.extras import needed
 from lpdseg.quiet import quiet
-from lpdseg.segmenting.bundle import load_segmenter, trained_on, weights_digest
+from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, LocalEngine
 from lpdseg.segmenting.slides.meter import Pace
@@ -98,6 +98,7 @@ def segment_slides(
         wanted = Wanted(options, kinds, *seen, options.batch or segmenter.settings.batch)
         described = {
             "run": str(run),
+            "about": about(run, options.checkpoint),
             "checkpoint": checkpoint,
             "computed": {
                 "engine": options.engine, "backend": backend, "device": options.device, "batch": wanted.batch

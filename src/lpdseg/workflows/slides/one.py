@@ -26,7 +26,7 @@ from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tissue_mask import TissueMask, find_tissue
-from lpdseg.workflows.slides.kinds import KINDS, Segmented
+from lpdseg.workflows.slides.kinds import KINDS, Segmented, origin_of
 from lpdseg.workflows.slides.layout import WORK, leftovers, output_path
 from lpdseg.workflows.slides.lock import only_one
 from lpdseg.workflows.slides.result import SlideResult
@@ -102,7 +102,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         view = AtMpp(slide, mpp, work.wanted.mpp)
         with _recorded(work.out, stem, state):
             other = warn_if_other(file.path, slide.facts, file.mpp, mpp)
-            done = _segment(view, file.path, work, depends, told)
+            done = _segment(view, file.path, known["sha256_of_ends"], work, depends, told)
             done["notes"] = [*([] if other is None else [other]), *done["notes"]]
             done["outputs"] = state["outputs"] | done["outputs"]
             removed = sorted(set(untrue) - set(depends))
@@ -115,7 +115,9 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     return _result(file.path, "segmented", state | done, mpp, work, seconds)
 
 
-def _segment(view: AtMpp, path: Path, work: Work, depends: dict[str, dict[str, Any]], told: Told) -> dict[str, Any]:
+def _segment(
+    view: AtMpp, path: Path, slide_id: str, work: Work, depends: dict[str, dict[str, Any]], told: Told
+) -> dict[str, Any]:
     """Does a slide and gives what its state says of that."""
     wanted, segmenter, out = work.wanted, work.segmenter, work.out
     classes, folder = segmenter.classes, work.out / WORK / path.stem
@@ -127,12 +129,23 @@ def _segment(view: AtMpp, path: Path, work: Work, depends: dict[str, dict[str, A
     names = channel_names(segmenter)
     try:
         labels = LabelFile(folder, view.size, len(classes))
+        label_map = LabelMap(
+            labels.array,
+            view.scale,
+            (wanted.mpp, wanted.mpp),
+            view.slide.facts.size,
+            classes,
+            view.slide.facts.bounds,
+            origin_of(wanted.options, view.slide.facts.bounds),
+            slide_id,
+            work.described["about"],
+        )
         with ExitStack() as stack:
             store: RowStore | None = None
             for kind in depends:
                 opens = KINDS[kind].store
                 if opens is not None:
-                    store = stack.enter_context(opens(output_path(out, kind, path.stem), view, names, classes))
+                    store = stack.enter_context(opens(output_path(out, kind, path.stem), label_map, names))
             pace = stream_labels(
                 work.engine(),
                 job,
@@ -145,7 +158,6 @@ def _segment(view: AtMpp, path: Path, work: Work, depends: dict[str, dict[str, A
                 progress=lambda pace: told("segmenting", pace),
             )
         told("writing", None)
-        label_map = LabelMap(labels.array, view.scale, (wanted.mpp, wanted.mpp), view.slide.facts.size, classes)
         areas = class_areas(label_map)
         facts = [*_write(Segmented(label_map, view, areas), out, path.stem, depends)]
         outputs = {kind: describe_output(output_path(out, kind, path.stem), depends[kind]) for kind in depends}
@@ -163,7 +175,7 @@ def _segment(view: AtMpp, path: Path, work: Work, depends: dict[str, dict[str, A
         "windows": pace.total,
         "windows_per_second": round(pace.rate, 2),
         "waiting_share": round(pace.waiting, 4),
-        "notes": [*view.slide.facts.notes, *_notes(path, view.mpp, wanted.mpp, tissue), *facts],
+        "notes": [*view.slide.facts.notes, *_notes(path, view, tissue), *facts],
         "finished": _now(),
     }
 
@@ -176,10 +188,15 @@ def _write(slide: Segmented, out: Path, stem: str, depends: dict[str, dict[str, 
             yield from write(output_path(out, kind, stem), slide, chosen)
 
 
-def _notes(path: Path, mpp: Mpp, wanted: float, tissue: TissueMask) -> Iterator[str]:
-    far = warn_if_far(path, mpp, wanted)
+def _notes(path: Path, view: AtMpp, tissue: TissueMask) -> Iterator[str]:
+    far, bounds = warn_if_far(path, view.mpp, view.wanted), view.slide.facts.bounds
     if far is not None:
         yield far
+    if bounds is not None and (bounds.x or bounds.y):
+        yield (
+            f"{path} was scanned from ({bounds.x}, {bounds.y}) on; masks and probabilities begin at (0, 0), and "
+            "their metadata tell the way to there"
+        )
     if tissue.share == 0:
         yield f"{path} shows no tissue; its outputs are empty"
 
@@ -215,6 +232,7 @@ def _result(
         seconds,
         {kind: output_path(work.out, kind, path.stem) for kind in work.wanted.kinds},
         told=None if (told := state.get("slide_mpp_told")) is None else Mpp(**told),
+        about=work.described["about"],
     )
 
 

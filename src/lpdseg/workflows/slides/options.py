@@ -8,6 +8,9 @@ from lpdseg.choices import Backend, Gate, Palette, SlideEngine
 from lpdseg.errors import SettingsError
 from lpdseg.slides.mpp import COARSEST_MPP, FINEST_MPP
 
+SPECK_UM2 = 50.0
+"""Area in square microns below which a region is no tissue: about one nucleus, 8 µm across."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SlideOptions:
@@ -23,8 +26,8 @@ class SlideOptions:
     - `gate`, `refine`, `palette`: instead of the run's own. The gate acts on each window, as it was
       calibrated on patches.
     - `simplify_um`, `minimum_um2`: of GeoJSON, see `write_geojson`.
-    - `from_bounds`: coordinates of GeoJSON count from the corner of the part of a slide that was scanned, as in
-      QuPath, which crops slides to it; otherwise from the corner of level 0.
+    - `from_bounds`: coordinates, and positions in the metadata of masks and probabilities, count from the corner of
+      the part of a slide that was scanned, as in QuPath, which crops slides to it; otherwise from that of level 0.
     - `skip_bad`: go on after a slide that fails; else its error is raised.
     - `shard`: (i, n): do every n-th slide from the i-th on, as one of n jobs.
     - `redo`: do slides whose outputs are there as well.
@@ -47,7 +50,7 @@ class SlideOptions:
     refine: str | None = None
     palette: Palette | None = None
     simplify_um: float = 0.0
-    minimum_um2: float = 0.0
+    minimum_um2: float = SPECK_UM2
     from_bounds: bool = True
     skip_bad: bool = False
     shard: tuple[int, int] | None = None

@@ -22,6 +22,7 @@ class SlideResult:
     - `rate`: windows per second of that run; `waiting`: share of its time that the model waited for pixels.
     - `seconds`: spent on the slide in this run.
     - `outputs`: files by kind.
+    - `about`: what the model was trained on and what its masks are for, a sentence.
     - `told`: the microns per pixel that the slide tells of itself; None where it tells none.
     """
 
@@ -37,6 +38,7 @@ class SlideResult:
     seconds: float = 0.0
     outputs: dict[str, Path] = field(default_factory=dict)
     told: Mpp | None = None
+    about: str = ""
 
     def __repr__(self) -> str:
         found = ", ".join(f"{area.name} {area.percent:.0f} %" for area in self.areas)

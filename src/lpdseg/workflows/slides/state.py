@@ -11,7 +11,7 @@ from lpdseg.slides.slide import SlideError
 from lpdseg.workflows.slides.layout import output_path, state_path
 
 FORMAT = 1
-VERSION = 1
+VERSION = 2
 """Goes up whenever the same slide and settings would give other outputs."""
 
 _ENDS = 1 << 20

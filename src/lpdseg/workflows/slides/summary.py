@@ -22,7 +22,8 @@ def write_summary(
     Its columns: `slide`; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`; `mpp_told`, which
     the slide tells of itself; `tissue_share`, of
     the slide, in 0..1; `mm2_CLASS` and `percent_CLASS` of the tissue for each class; `windows`,
-    `windows_per_second`, `waiting_share`, `seconds`; and `note`. Cells of a slide that failed are empty.
+    `windows_per_second`, `waiting_share`, `seconds`; `note`; and `about`, what the model was trained on. Cells of a
+    slide that failed are empty.
 
     **Arguments:**
 
@@ -34,7 +35,7 @@ def write_summary(
     columns = [
         "slide", "status", "mpp_x", "mpp_y", "mpp_source", "mpp_told", "tissue_share",
         *(f"mm2_{name}" for name in names), *(f"percent_{name}" for name in names),
-        "windows", "windows_per_second", "waiting_share", "seconds", "note",
+        "windows", "windows_per_second", "waiting_share", "seconds", "note", "about",
     ]  # fmt: skip
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -69,5 +70,5 @@ def _row(result: SlideResult) -> dict[str, object]:
         | {f"mm2_{area.name}": round(area.mm2, 6) for area in result.areas}
         | {f"percent_{area.name}": round(area.percent, 4) for area in result.areas}
         | {"windows": result.windows, "windows_per_second": result.rate, "waiting_share": result.waiting}
-        | {"seconds": round(result.seconds, 1)}
+        | {"seconds": round(result.seconds, 1), "about": result.about}
     )

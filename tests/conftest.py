@@ -23,9 +23,12 @@ install_import_hook(
     [
         "lpdseg.data.augment",
         "lpdseg.data.check",
+        "lpdseg.data.check_masks",
         "lpdseg.data.check_problems",
+        "lpdseg.data.check_seen",
         "lpdseg.data.composites",
         "lpdseg.data.dataset",
+        "lpdseg.data.mask_values",
         "lpdseg.data.patches",
         "lpdseg.data.synthetic.dataset",
         "lpdseg.data.synthetic.layout",

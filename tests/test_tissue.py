@@ -71,13 +71,13 @@ def test_what_is_left_out_is_chosen() -> None:
         ({"names": ("a", "b\nc")}, "one line, without blanks at its ends"),
         ({"names": ("a", "b"), "colours": ((0, 0, 0),)}, "need 2 colours"),
         ({"names": ("a", "b"), "indices": (1,)}, "2 mask values"),
-        ({"names": ("a", "b"), "indices": (1, 1)}, r"different and in 0\.\.254"),
-        ({"names": ("a",), "indices": (255,)}, r"different and in 0\.\.254"),
-        ({"names": ("a",), "background": 0}, r"different and in 0\.\.254"),
+        ({"names": ("a", "b"), "indices": (1, 1)}, r"different and in 0\.\.255"),
+        ({"names": ("a",), "indices": (256,)}, r"different and in 0\.\.255"),
+        ({"names": ("a",), "background": 0}, r"different and in 0\.\.255"),
         ({"names": tuple(map(str, range(254)))}, "can tell 253 tissue classes apart; got 254"),
         ({"names": ("a",), "colours": ((0, 0, 256),)}, r"three numbers in 0\.\.255; got \[0, 0, 256\]"),
         ({"names": ("a",), "background_colour": (0, -1, 0)}, r"three numbers in 0\.\.255"),
-        ({"names": ("a",), "background": -1}, r"different and in 0\.\.254"),
+        ({"names": ("a",), "background": -1}, r"different and in 0\.\.255"),
     ],
 )
 def test_classes_that_contradict_themselves(arguments: dict[str, object], message: str) -> None:

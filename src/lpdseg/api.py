@@ -1,7 +1,6 @@
 """The verbs of the package, for Python: train, load, evaluate, segment. The command line calls these functions."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lpdseg.choices import Backend, Background, Gate, Palette, Split
-from lpdseg.data.importers import load_data
+from lpdseg.data.mask_values import declare_values
+from lpdseg.data.opening import open_data
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
-from lpdseg.errors import CheckpointError, DataError, SettingsError
+from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.export.int8 import Quantised, quantise
@@ -24,7 +24,7 @@ from lpdseg.segmenting.bundle import load_prototypes, load_segmenter, weights_di
 from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.segmenter import Segmentation, Segmenter
 from lpdseg.settings import Settings, load_settings, parse_settings
-from lpdseg.tissue import PRESETS, TissueClasses, tissue_classes
+from lpdseg.tissue import TissueClasses, tissue_classes
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import TrainResult
 from lpdseg.training.loop import train as run_training
@@ -65,6 +65,7 @@ def train(
     preset: str | Path | Settings | None = None,
     weights: str | Path | None = None,
     classes: str | None = None,
+    mask_values: Sequence[str] | None = None,
     method: str | None = None,
     overrides: Iterable[str] = (),
     seed: int | None = None,
@@ -85,9 +86,10 @@ def train(
     - `weights`: folder or hub id of the encoder's pretrained weights.
     - `classes`: a class preset or names separated by commas; by default those of the data's `classes.yaml`, else of
       the settings, else what the data tell.
+    - `mask_values`: what values of masks stand for, such as `["255=gland"]`; see `declare_values`.
     - `method`: what is trained, see `lpdseg.methods`; by default that of the settings, which is LPD.
-    - `overrides`: such as `train.lr=1e-4`; `weights`, `classes`, `method`, `seed` and `epochs` are set after
-      them.
+    - `overrides`: such as `train.lr=1e-4`; `weights`, `classes`, `mask_values`, `method`, `seed` and
+      `epochs` are set after them.
     - `resume`: go on with the run in `out`.
     - `device`, `devices`, `nodes`: see `Engine`.
     - `reporter`: who is told of progress; by default nobody.
@@ -106,16 +108,13 @@ def train(
         [*overrides, *([] if method is None else [f"method={method}"])],
         {
             "model": {"weights": None if weights is None else str(weights)},
-            "data": {"classes": classes},
+            "data": {"classes": classes, "mask_values": None if mask_values is None else tuple(mask_values)},
             "train": {"seed": seed, "epochs": epochs},
         },
     )
-    if isinstance(data, Manifest):
-        manifest = data
-    else:
-        settings, manifest = _data_for(settings, Path(data), chosen)
-        for note in manifest.notes:
-            reporter.note(note)
+    settings, manifest = _data_for(settings, data, chosen)
+    for note in manifest.notes:
+        reporter.note(note)
     with quiet():
         engine = Engine(device, devices, nodes)
         return run_training(settings, manifest, run, resume=resume, engine=engine, reporter=reporter)
@@ -153,6 +152,7 @@ def evaluate(
     backgrounds: Sequence[Background] = ("keep",),
     *,
     classes: str | None = None,
+    mask_values: Sequence[str] = (),
     refine: str | None = None,
     checkpoint: str = "best",
     device: str = "auto",
@@ -168,6 +168,7 @@ def evaluate(
     - `run`: a run's folder, or a segmenter, to which `checkpoint`, `device` and `backend` mean nothing.
     - `data`: what `load_data` reads, or a manifest; its classes must be those of the run.
     - `classes`: says what the data's classes are where its files do not.
+    - `mask_values`: what values of masks stand for, such as `["255=gland"]`.
     - `refine`: `none` or `crf` instead of the run's own.
 
     **Returns:** records, see `lpdseg.evaluation.record`; all figures are per cent.
@@ -178,7 +179,7 @@ def evaluate(
     segmenter = run if isinstance(run, Segmenter) else load(run, checkpoint, device, backend)
     if refine is not None:
         segmenter = segmenter.with_settings(refine=refine)
-    manifest = same_classes(segmenter.classes, data, classes)
+    manifest = same_classes(segmenter.classes, data, classes, mask_values)
 
     def tell(what: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(what, done, total)
@@ -326,7 +327,13 @@ def export_graph(
 
 
 def export_int8(
-    run: str | Path, data: str | Path | Manifest, out: str | Path | None = None, *, checkpoint: str = "best"
+    run: str | Path,
+    data: str | Path | Manifest,
+    out: str | Path | None = None,
+    *,
+    classes: str | None = None,
+    mask_values: Sequence[str] = (),
+    checkpoint: str = "best",
 ) -> Quantised:
     """Writes the network as an ONNX file in 8-bit integers, for the backends `onnx-int8` and `openvino-int8`.
 
@@ -334,6 +341,7 @@ def export_int8(
 
     - `data`: what the run was trained on: training patches give the ranges, validation masks the comparison.
     - `out`: the file; None puts it where the backends look for it, in the run's folder.
+    - `classes`, `mask_values`: as for `evaluate`.
 
     **Raises:** as `export_graph`; `SettingsError` also where the integers cost more than 0.3 points of mIoU.
     """
@@ -341,7 +349,8 @@ def export_int8(
     segmenter = load(folder, checkpoint, "cpu")
     weights = weights_digest(folder, checkpoint)
     place = int8_place(segmenter, folder, weights) if out is None else Path(out)
-    return quantise(segmenter, same_classes(segmenter.classes, data, None), folder, weights, place)
+    manifest = same_classes(segmenter.classes, data, classes, mask_values)
+    return quantise(segmenter, manifest, folder, weights, place)
 
 
 def _settings(
@@ -354,50 +363,34 @@ def _settings(
     return parse_settings(values, source="the options")
 
 
-def _data_for(settings: Settings, source: Path, chosen: bool) -> tuple[Settings, Manifest]:
+def _data_for(settings: Settings, data: str | Path | Manifest, chosen: bool) -> tuple[Settings, Manifest]:
     """The data set to train on; `chosen` says whether a person chose the settings' classes, or they are a preset's.
 
-    A preset's give way to those of `classes.yaml`, and the settings then leave the classes to the data.
+    Where those are not what counts in the end, see `open_data`, the settings leave the classes to the data.
     """
-    named = settings.data.classes
-    classes = None if named is None else tissue_classes(named)
-    manifest = load_data(source, classes if chosen else None, classes)
-    if classes is None or manifest.classes == classes:
+    named, values = settings.data.classes, settings.data.mask_values
+    presumed = None if chosen or named is None else tissue_classes(named)
+    manifest = open_data(data, chosen=named if chosen else None, presumed=presumed, mask_values=values)
+    if named is None or manifest.classes == declare_values(tissue_classes(named), values):
         return settings, manifest
-    if manifest.classes.names != classes.names:
-        note = (
-            f"{manifest.source} has classes of its own, {', '.join(manifest.classes.names)}; those of the preset, "
-            f"{', '.join(classes.names)}, are not used"
-        )
-        manifest = replace(manifest, notes=(*manifest.notes, note))
     return settings.model_copy(update={"data": settings.data.model_copy(update={"classes": None})}), manifest
 
 
-def same_classes(wanted: TissueClasses, data: str | Path | Manifest, classes: str | None) -> Manifest:
+def same_classes(
+    wanted: TissueClasses, data: str | Path | Manifest, classes: str | None, mask_values: Sequence[str] = ()
+) -> Manifest:
     """The data set, once it is sure that its classes are those of the run, `wanted`.
 
-    `classes` says what the data's classes are where its files do not.
+    `classes` says what the data's classes are where its files do not, `mask_values` what values of masks stand for.
 
     **Raises:** `CheckpointError` where they are others, `DataError` where they cannot be read.
     """
-    manifest = data if isinstance(data, Manifest) else _load_for(wanted, Path(data), classes)
+    manifest = open_data(data, chosen=classes, presumed=wanted, mask_values=mask_values)
     found = manifest.classes
     if found.channel_names != wanted.channel_names:
-        guessed = "; name them with --classes if these were guessed wrongly" if manifest.notes else ""
         raise CheckpointError(
             f"the run was trained for the classes {', '.join(wanted.channel_names)}, but {manifest.source} has "
-            f"{', '.join(found.channel_names)}; evaluate on data of the same classes{guessed}"
+            f"{', '.join(found.channel_names)}; use data of the same classes in the same order, or name them with "
+            "--classes if the data's own are wrong"
         )
     return manifest
-
-
-def _load_for(wanted: TissueClasses, source: Path, classes: str | None) -> Manifest:
-    if classes is not None:
-        return load_data(source, tissue_classes(classes))
-    try:
-        manifest = load_data(source)
-    except DataError:  # it may only lack what tells its classes; any other fault is met again
-        return load_data(source, wanted)
-    # Number and names are all that file names tell, and names only where a published data set writes so.
-    nameless = bool(manifest.notes) and manifest.classes not in PRESETS.values()
-    return load_data(source, wanted) if nameless else manifest

@@ -70,6 +70,7 @@ class DataSettings(_Section):
     """What is read, and how it is varied in training."""
 
     classes: str | None = Field(None, description="class preset, or names separated by commas")
+    mask_values: tuple[str, ...] = Field((), description="what values of masks stand for, as in [255=gland]")
     flips: bool = Field(True, description="random flips and 90° rotations")
     stain_jitter: NonNegative = Field(0.1, description="spread of random stain strength, in log units")
     workers: int = Field(0, ge=0, description="loader processes, at most one per core; 0: none")

@@ -15,7 +15,7 @@ from lpdseg.choices import Palette
 from lpdseg.errors import SettingsError
 
 IGNORE = 255
-"""Mask value, on disk and inside, of a pixel that is left out of every figure."""
+"""Internal index of a pixel that is left out of every figure, and its usual value on disk."""
 
 _SHARED = ({"background", "ignored", "ignore"}, {"ignored", "ignore"})
 """Names, in lower case, that results give to pixels of no class; the second where there is no background value."""
@@ -49,9 +49,10 @@ class TissueClasses:
 
     - `names`: one per class, each of one line without blanks at its ends.
     - `colours`: RGB in 0..255, one per class; chosen when empty.
-    - `indices`: the mask value of each class on disk, 0..254; 0, 1, 2, … when empty.
+    - `indices`: the mask value of each class on disk, 0..255; 0, 1, 2, … when empty.
     - `background`: the mask value of background on disk, or None where every pixel belongs to a class.
     - `background_colour`: RGB in 0..255.
+    - `ignored`: the mask values of pixels to leave out; None for 255, or for none where 255 means a class.
 
     **Raises:** `SettingsError` for names or values that repeat, are out of range or do not fit in a table, lengths
     that differ, and more than 253 classes.
@@ -62,6 +63,7 @@ class TissueClasses:
     indices: tuple[int, ...] = ()
     background: int | None = None
     background_colour: Colour = (255, 255, 255)
+    ignored: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -89,15 +91,32 @@ class TissueClasses:
                 raise SettingsError(f"a colour needs three numbers in 0..255; got {list(colour)}")
         if len(self.colours) != count or len(self.indices) != count:
             raise SettingsError(f"{count} tissue classes need {count} colours and {count} mask values")
-        used = [*self.indices, *([] if self.background is None else [self.background])]
-        if len(set(used)) != len(used) or not all(0 <= value < IGNORE for value in used):
-            raise SettingsError(f"mask values must be different and in 0..254; got {used}")
+        used = [*self.meant, *(self.ignored or ())]
+        if len(set(used)) != len(used) or not all(0 <= value <= 255 for value in used):
+            raise SettingsError(f"mask values must be different and in 0..255; got {used}")
 
     def __repr__(self) -> str:
         return f"TissueClasses({', '.join(self.channel_names)})"
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def meant(self) -> tuple[int, ...]:
+        """The mask values of classes, and of background where there is one."""
+        return self.indices if self.background is None else (*self.indices, self.background)
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The mask values of pixels that no figure counts; none where 255 means a class and no other was named."""
+        if self.ignored is not None:
+            return self.ignored
+        return () if IGNORE in self.meant else (IGNORE,)
+
+    @property
+    def unknown(self) -> int:
+        """The mask value that is written where nothing is known: one left out, else the highest without meaning."""
+        return max(self.left_out or set(range(256)) - set(self.meant))
 
     @property
     def channels(self) -> int:
@@ -146,12 +165,12 @@ class TissueClasses:
         table[list(self.indices)] = np.arange(len(self), dtype=np.uint8)
         if self.background is not None:
             table[self.background] = len(self)
-        table[IGNORE] = IGNORE
+        table[list(self.left_out)] = IGNORE
         return table
 
     def to_disk(self) -> UInt8[np.ndarray, "256"]:
         """A lookup table from internal indices to disk values; the inverse of `to_internal`."""
-        table = np.full(256, IGNORE, np.uint8)
+        table = np.full(256, self.unknown, np.uint8)
         table[: len(self)] = self.indices
         if self.background is not None:
             table[len(self)] = self.background
@@ -173,6 +192,7 @@ class TissueClasses:
             "indices": list(self.indices),
             "background": self.background,
             "background_colour": "#{:02X}{:02X}{:02X}".format(*self.background_colour),
+            **({} if self.ignored is None else {"ignored": list(self.ignored)}),
         }
 
     @classmethod
@@ -181,13 +201,13 @@ class TissueClasses:
 
         **Raises:** `SettingsError` for unknown keys or values that cannot be read.
         """
-        unknown = set(value) - {"names", "colours", "indices", "background", "background_colour"}
+        unknown = set(value) - {"names", "colours", "indices", "background", "background_colour", "ignored"}
         if unknown or "names" not in value:
             raise SettingsError(
-                "tissue classes need names, and may have colours, indices, background and background_colour; "
-                f"got {sorted(value)}"
+                "tissue classes need names, and may have colours, indices, background, background_colour and "
+                f"ignored; got {sorted(value)}"
             )
-        background = value.get("background")
+        background, ignored = value.get("background"), value.get("ignored")
         if background in _NOTHING:
             background = None
         return cls(
@@ -196,6 +216,7 @@ class TissueClasses:
             indices=tuple(_mask_value(index) for index in _listed(value, "indices")),
             background=None if background is None else _mask_value(background),
             background_colour=_colour(value.get("background_colour", "#FFFFFF")),
+            ignored=None if ignored is None else tuple(_mask_value(one) for one in _listed(value, "ignored")),
         )
 
 
@@ -220,7 +241,7 @@ def _mask_value(value: Any) -> int:
             raise ValueError
         return int(value)
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"{value!r} is no mask value; use a whole number in 0..254") from error
+        raise SettingsError(f"{value!r} is no mask value; use a whole number in 0..255") from error
 
 
 def _colour(text: str | Sequence[int]) -> Colour:

@@ -11,7 +11,7 @@ from lpdseg.benchmark.plan import Run, all_settings, chosen, content_key, plan
 from lpdseg.benchmark.sources import Loaded, available, expand, load
 from lpdseg.data.importers import load_data
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.settings import Settings
+from lpdseg.settings import DataSettings, Settings
 from lpdseg.tissue import tissue_classes
 
 Make = Callable[..., Config]
@@ -122,8 +122,8 @@ def test_variables_come_from_the_environment_and_what_is_optional_may_be_missing
 
 def test_data_that_cannot_be_scored_is_refused_before_any_run(small_data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no masks in its split 'train'"):
-        load("tiles", DataSet(path=str(small_data)), "train", "pink,blue", tmp_path)
-    found = load("tiles", DataSet(path=str(small_data)), "valid", "pink,blue", tmp_path)
+        load("tiles", DataSet(path=str(small_data)), "train", DataSettings(classes="pink,blue"), True, tmp_path)
+    found = load("tiles", DataSet(path=str(small_data)), "valid", DataSettings(classes="pink,blue"), True, tmp_path)
     assert found.manifest.classes.names == ("pink", "blue")
 
 
@@ -136,7 +136,13 @@ def test_generated_data_is_kept_by_what_it_is(tmp_path: Path) -> None:
             "patients": {"train": 1, "valid": 1},
         }
         return load(
-            "made", DataSet.model_validate({"generate": values}), "valid", None, tmp_path, train_masks=train_masks
+            "made",
+            DataSet.model_validate({"generate": values}),
+            "valid",
+            DataSettings(),
+            False,
+            tmp_path,
+            train_masks=train_masks,
         )
 
     first, other, again = made(64), made(72), made(64, train_masks=True)

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from lpdseg.data.check import check_data
 from lpdseg.data.check_report import CheckReport, Problem
 from lpdseg.data.importers import load_data
 from lpdseg.data.manifest import MANIFEST_FILE, read_manifest
+from lpdseg.data.mask_values import declare_values
 from lpdseg.tissue import PRESETS, TissueClasses
 
 AB = TissueClasses(("A", "B"), background=2)
@@ -192,7 +194,9 @@ def test_a_manifest_csv_with_training_masks_and_a_missing_image(data: DataSet) -
     report = check_data(read_manifest(path, AB), workers=1)
     kind, files = only(report.errors)
     assert (kind, files[0].split()[0]) == ("unreadable-image", "train/gone.png")
-    assert only(report.warnings) == ("training-masks", ("m.png",))
+    kept, broken = report.warnings
+    assert (kept.kind, kept.files) == ("training-masks", ("m.png",))
+    assert broken.kind == "training-mask-faults" and broken.files[0].startswith("m.png does not exist")
 
 
 @pytest.mark.skipif("LPDSEG_DATA" not in os.environ, reason="LPDSEG_DATA does not point at real data")
@@ -205,3 +209,120 @@ def test_real_patches_have_no_errors() -> None:
     assert report.ok
     assert report.together[1][2] == 0  # benign and malignant glands never share a patch
     assert time.perf_counter() - started < 60
+
+
+def kinds(problems: tuple[Problem, ...]) -> list[str]:
+    return [problem.kind for problem in problems]
+
+
+def stripes(*values: int, side: int = 48) -> list[list[int]]:
+    return [[values[column * len(values) // side] for column in range(side)]] * side
+
+
+def large(data: DataSet, *values: int, name: str = "p3_a.png") -> None:
+    """Replaces the valid patch by one with stripes as its mask."""
+    data.image(f"valid/img/{name}", size=(48, 48))
+    data.mask(f"valid/mask/{name}", stripes(*values))
+
+
+def test_masks_of_0_and_255_are_an_error_with_an_offer(data: DataSet) -> None:
+    large(data, 0, 255)
+    kind, _ = only(data.check().errors)
+    assert kind == "mask-values-left-out"
+    assert "--mask-value 255=B" in data.check().errors[0].message
+    declared = check_data(replace(load_data(data.folder), classes=declare_values(AB, ["255=B"])), workers=1)
+    assert declared.ok and declared.mask_shares["valid"]["B"] == 0.5
+
+
+def test_values_that_nobody_declared_come_with_an_offer(data: DataSet) -> None:
+    two = TissueClasses(("A", "B"))
+    large(data, 1, 2)
+    (problem,) = check_data(load_data(data.folder, two), workers=1).errors
+    assert problem.kind == "mask-values" and "--mask-value 1=A --mask-value 2=B" in problem.message
+
+
+def test_a_class_without_a_pixel_and_regions_left_out_are_warnings(data: DataSet) -> None:
+    large(data, 0, 2, 255)
+    report = data.check()
+    told = {problem.kind: problem.files for problem in report.warnings}
+    assert report.ok
+    assert told["class-without-pixels"] == ("valid: B",)
+    assert told["much-left-out"] == ("valid: 33.3% of the mask pixels have the value 255",)
+
+
+def test_masks_without_any_tissue_are_an_error(data: DataSet) -> None:
+    large(data, 2, 2)
+    assert "no-tissue-in-masks" in kinds(data.check().errors)
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "error", "told"),
+    [
+        ((1, 1), "p3_a[10].png", True, "the mask lacks A; the label lacks B (100%)"),
+        ((0, 1), "p3_a[10].png", True, "the label lacks B (50%)"),
+        ((0, 0), "p3_a[11].png", True, "the mask lacks B"),
+        ((0, 1), "p3_a[11].png", False, None),
+        ((0,) * 47 + (1,), "p3_a[10].png", False, "the label lacks B (2%)"),
+        ((0, 255), "p3_a[11].png", False, None),  # the rest may be below what is left out
+    ],
+)
+def test_labels_are_compared_with_masks(
+    data: DataSet, values: tuple[int, ...], name: str, error: bool, told: str | None
+) -> None:
+    large(data, 0, 1)
+    for folder in ("img", "mask"):
+        (data.folder / "valid" / folder / "p3_a.png").unlink()
+    large(data, *values, name=name)
+    large(data, 0, 1, name="p4_a.png")  # without a label
+    report = data.check()
+    found = [problem for problem in (*report.errors, *report.warnings) if problem.kind == "label-unlike-mask"]
+    assert [problem.files for problem in found] == ([] if told is None else [(f"valid/img/{name}: {told}",)])
+    assert ("label-unlike-mask" in kinds(report.errors)) is error
+
+
+def test_specks_that_a_label_lacks_are_a_note(data: DataSet) -> None:
+    values = np.zeros((48, 48), int)
+    values[0, :20] = 1
+    data.image("valid/img/p3_b[10].png", size=(48, 48))
+    data.mask("valid/mask/p3_b[10].png", values.tolist())
+    report = data.check()
+    assert any("1 masks of the valid split show specks" in note for note in report.notes)
+    assert "label-unlike-mask" not in kinds((*report.errors, *report.warnings))
+
+
+def test_patients_that_nobody_told(tmp_path: Path) -> None:
+    data = DataSet(tmp_path)
+    shutil.rmtree(tmp_path / "train")
+    for index in range(8):
+        data.image(f"train/q{index}_a[{index % 2}{1 - index % 2}].png")
+    told = {problem.kind: problem.files for problem in data.check().warnings}
+    assert told["patients-unknown"] == ("train: 8 files", "valid: 1 files")
+    for path in sorted((tmp_path / "train").iterdir()):
+        path.rename(path.with_name(f"patient{path.name[1]}_{path.name}"))
+    assert "patients-unknown" not in kinds(data.check().warnings)
+    assert any("guessed from the beginning" in note for note in data.check().notes)
+
+
+def test_several_magnifications(data: DataSet) -> None:
+    data.image("train/p2_MPP-0.25[01].png")
+    data.image("train/p2_MPP-1.0[10].png")
+    (problem,) = data.check().warnings
+    assert (problem.kind, len(problem.files)) == ("mpp-differs", 4)
+    assert problem.files[:2] == ("train: 0.25 µm/px, 1 images", "train: 1 µm/px, 1 images")
+
+
+def test_an_image_under_two_labels(data: DataSet) -> None:
+    shutil.copy(data.folder / "train/p1_a[10].png", data.folder / "train/p1_c[01].png")
+    kind, files = only(data.check().warnings)
+    assert (kind, files) == ("same-image-other-label", ("train/p1_a[10].png = train/p1_c[01].png",))
+
+
+def test_classes_that_labels_never_tell_apart(tmp_path: Path) -> None:
+    data = DataSet(tmp_path)
+    shutil.rmtree(tmp_path / "train")
+    for name in ("p1_a[110]", "p1_b[001]", "p2_a[111]", "p2_b[110]"):
+        data.image(f"train/{name}.png")
+    abc = TissueClasses(("A", "B", "C"), background=3)
+    data.mask("valid/mask/p3_a.png", [[0, 0, 1, 2], [0, 0, 0, 3]])
+    told = {p.kind: p.files for p in check_data(load_data(tmp_path, abc), workers=1).warnings}
+    assert told["classes-always-together"] == ("A and B",)

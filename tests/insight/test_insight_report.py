@@ -13,7 +13,7 @@ from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
-from lpdseg.insight.figures import warmup_end
+from lpdseg.insight.figures import loss_charts, warmup_end
 from lpdseg.insight.report import write_report
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import PredictSettings, Settings
@@ -177,3 +177,20 @@ def test_end_of_the_warm_up_is_read_from_the_losses() -> None:
     assert warmup_end([row(10), row(20), row(30, diversity=0.5)]) == 20
     assert warmup_end([row(10), row(20)]) is None
     assert warmup_end([row(10, foreground=1.0)]) is None
+    assert warmup_end([row(10, composite=1.0), row(20, composite=1.0), row(30, composite=1.0, pseudo=1.0)]) == 20
+
+
+def test_every_part_of_the_loss_has_a_chart_in_the_order_of_its_task() -> None:
+    rows = [
+        {"kind": "train", "step": 5, "loss": 2.0, "composite": 1.0, "classification": 0.7, "lr": 1e-3},
+        {"kind": "valid", "step": 5, "miou": 40.0},
+        {"kind": "train", "step": 9, "loss": 1.0, "one_more": 3.0, "pseudo": 0.5, "composite": 0.8,
+         "classification": 0.6, "gradient_norm": 2.0, "lr": 1e-3},
+    ]  # fmt: skip
+    titles = {"classification": "L_cls", "diversity": "L_div", "composite": "composites", "pseudo": "masks"}
+    found = [chart.title for chart in loss_charts(rows, 10, titles)]
+    assert found == ["total loss", "L_cls", "composites", "masks", "one more", "gradient norm, before clipping"]
+    untitled = [chart.title for chart in loss_charts(rows, 10)]
+    assert untitled[0] == "total loss" and sorted(untitled[1:-1]) == [
+        "classification", "composite", "one more", "pseudo",
+    ]  # fmt: skip

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from lpdseg.errors import SettingsError
 from lpdseg.losses.diversity import diversity_loss
-from lpdseg.losses.term import Term
+from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.maps.pad import pad_to_stride
-from lpdseg.methods.lpd_task import LpdTask, global_mean
+from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.image_encoders import FrozenTower, SelfEncoder
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings, PredictSettings
@@ -112,7 +112,7 @@ def test_a_contrast_that_is_switched_off_costs_nothing(off: str, build: Callable
 def test_a_diversity_that_is_switched_off_costs_nothing(
     build: Callable[..., LpdTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpdseg.methods.lpd_task.pseudo_mask", lambda *_: pytest.fail("not needed"))
+    monkeypatch.setattr("lpdseg.losses.diversity.pseudo_mask", lambda *_: pytest.fail("not needed"))
     assert "diversity" not in build(losses(diversity=0.0), frozen())(batch(), done=0.99)
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from lpdseg.ahead import ahead
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError, SettingsError, TrainingError
+from lpdseg.losses.diversity import Diversity
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.segmenting.segmenter import Calibration
 from lpdseg.settings import Settings, load_settings
@@ -102,6 +103,7 @@ def test_run_leaves_checkpoints_metrics_and_record(data: Manifest, tmp_path: Pat
     assert (result.steps, result.total, result.interrupted) == (6, 6, False)
     assert result.miou is not None and 0 <= result.miou <= 100
     record = json.loads((run / "run.json").read_text())
+    assert list(record["losses"])[:2] == ["classification", "foreground"] and "pseudo" in record["losses"]
     assert record["status"] == "finished" and record["seed"] == 0
     assert record["data"]["patches"] == {"train": 12, "valid": 4}
     assert len(record["data"]["fingerprint"]) == 64
@@ -251,15 +253,8 @@ def test_killed_run_resumes_to_the_same_parameters(data: Manifest, tmp_path: Pat
 def test_loss_that_is_no_number_stops_and_names_the_term(
     data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    diversity = LpdTask._diversity
-
-    def broken(self: LpdTask, *inputs: object) -> torch.Tensor:
-        loss, parts = diversity(self, *inputs), inputs[-1]  # type: ignore[arg-type]
-        assert isinstance(loss, torch.Tensor) and isinstance(parts, dict)
-        parts["diversity"] = parts["diversity"] * torch.nan
-        return loss * torch.nan
-
-    monkeypatch.setattr(LpdTask, "_diversity", broken)
+    diversity = Diversity.mean
+    monkeypatch.setattr(Diversity, "mean", lambda *inputs: diversity(*inputs) * torch.nan)
     with pytest.raises(TrainingError, match=r"^diversity is not a number.*step 4") as caught:
         train(small_settings("train.checkpoint_minutes=0"), data, tmp_path / "run")
     assert "\n" not in str(caught.value)

@@ -7,6 +7,7 @@ reference: LPD                   # the variant that the others are compared with
 data:
   generated: {preset: demo, generate: {size: 112, mpp: 1.0, patches: {train: 1200, valid: 160}}}
   glas: {preset: glas, path: "${LPDSEG_DATA}/glas-wsss", optional: true}
+  own: {path: binary, set: ["data.classes=stroma,gland", "data.mask_values=[255=gland]"]}
 set: [train.epochs=6]            # settings of all runs: the equal budget
 variants:
   LPD: {}

@@ -11,11 +11,13 @@ from lpdseg.benchmark.sources import Loaded, expand
 from lpdseg.data.records import content_digest
 from lpdseg.errors import SettingsError
 from lpdseg.methods.table import METHODS
-from lpdseg.settings import Settings, load_settings, parse_settings
+from lpdseg.settings import DataSettings, Settings, load_settings, parse_settings
 from lpdseg.version import __version__
 
 Place = tuple[str, str, int]
 """Data set, variant, seed."""
+
+_OF_DATA = ("data.classes=", "data.mask_values=")
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,26 @@ def all_settings(
     return found
 
 
+def data_settings(config: Config, data: DataSet, runs: Sequence[Settings]) -> tuple[DataSettings, bool]:
+    """What settings say of a data set, and whether the benchmark's file names its classes or only a preset does.
+
+    The data set's own preset counts, else the first of its `runs` that has classes.
+    """
+    overrides = [override for override in (*config.overrides, *data.overrides) if override.startswith(_OF_DATA)]
+    own = load_settings(data.preset, overrides).data
+    if own.classes is None:
+        classes = next((run.data.classes for run in runs if run.data.classes), None)
+        own = own.model_copy(update={"classes": classes})
+    return own, any(override.startswith("data.classes=") for override in overrides)
+
+
 def _settings(
     config: Config, name: str, data: DataSet, variant: Variant, seed: int, environment: Mapping[str, str]
 ) -> Settings:
     own = [expand(override, environment) for override in (*variant.overrides, *variant.data.get(name, ()))]
+    for override in own:
+        if override.startswith(_OF_DATA):
+            raise SettingsError(f"{override} belongs to the data set, which all variants share; set it there")
     shared = [expand(override, environment) for override in config.overrides]
     method = [] if variant.method is None else [f"method={variant.method}"]
     values = load_settings(variant.preset or data.preset, [*shared, *data.overrides, *own, *method]).model_dump()

@@ -12,7 +12,7 @@ from lpdseg.benchmark.config import Config, read_config
 from lpdseg.benchmark.job import Job
 from lpdseg.benchmark.outcome import Outcome, is_done, read_outcome
 from lpdseg.benchmark.page import make_page
-from lpdseg.benchmark.plan import Run, all_settings, chosen, plan
+from lpdseg.benchmark.plan import Run, all_settings, chosen, data_settings, plan
 from lpdseg.benchmark.pool import run_here, run_in_processes
 from lpdseg.benchmark.sources import Loaded, available, load
 from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
@@ -79,12 +79,14 @@ def run_benchmark(
                 name,
                 source,
                 config.split,
-                next((entry.data.classes for entry in own if entry.data.classes), None),
+                *data_settings(config, source, own),
                 out,
                 train_masks=any(METHODS[entry.method].needs_masks for entry in own),
                 progress=_bar(progress, f"generating {name}"),
                 workers=jobs,
             )
+            for note in loaded[name].manifest.notes:
+                say(f"{name}: {note}")
         runs = plan(config, settings, loaded)
         bench = _Bench(config, out, runs, loaded, skipped, command or f"lpdseg benchmark {path} --out {out}", say)
         return bench.run(chosen(config, runs, only), jobs, device)

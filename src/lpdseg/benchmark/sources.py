@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from lpdseg.benchmark.config import Config, DataSet
-from lpdseg.data.importers import load_data
+from lpdseg.data.opening import open_data
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import VERSION, generate
 from lpdseg.errors import DataError, SettingsError
+from lpdseg.settings import DataSettings
 from lpdseg.tissue import tissue_classes
 
 Told = Callable[[int, int], None]
@@ -90,7 +91,8 @@ def load(
     name: str,
     data: DataSet,
     split: str,
-    classes: str | None,
+    settings: DataSettings,
+    chosen: bool,
     out: Path,
     *,
     train_masks: bool = False,
@@ -102,7 +104,8 @@ def load(
     **Arguments:**
 
     - `split`: must have masks.
-    - `classes`: names or a preset of classes, for data whose files do not tell them; see `tissue_classes`.
+    - `settings`: what they say of the data set's classes and mask values, see `open_data`; `chosen` says whether
+      the benchmark's file itself names the classes, or they are a preset's.
     - `train_masks`, `progress`, `workers`: of generating.
 
     **Raises:** `DataError` where the benchmark's split has no masks, and what reading and generating raise.
@@ -114,7 +117,11 @@ def load(
         manifest = generate(folder, train_masks=train_masks, workers=workers, progress=progress, **values)
     else:
         assert data.path is not None
-        manifest = load_data(Path(data.path), None if classes is None else tissue_classes(classes))
+        named = settings.classes
+        presumed = None if chosen or named is None else tissue_classes(named)
+        manifest = open_data(
+            data.path, chosen=named if chosen else None, presumed=presumed, mask_values=settings.mask_values
+        )
     if all(record.mask is None for record in manifest.split(split)):
         raise DataError(f"the data set {name!r} has no masks in its split {split!r}, so nothing can be scored")
     return Loaded(name, manifest)

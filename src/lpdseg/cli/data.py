@@ -27,6 +27,10 @@ def check(
     classes: Annotated[
         str | None, typer.Option(help="A preset (bcss, luad, wsss4luad, glas), or class names as in STR,BEN,MAL.")
     ] = None,
+    mask_value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the report there, with every file it names.")
     ] = None,
@@ -39,11 +43,10 @@ def check(
     from lpdseg.cli.data_report import checking, show
     from lpdseg.cores import allowed_cores
     from lpdseg.data.check import check_data
-    from lpdseg.data.importers import load_data
+    from lpdseg.data.opening import open_data
     from lpdseg.files import write_json
-    from lpdseg.tissue import tissue_classes
 
-    manifest = load_data(source, None if classes is None else tissue_classes(classes))
+    manifest = open_data(source, chosen=classes, mask_values=mask_value or ())
     with checking(len(manifest.records)) as on_patch:
         report = check_data(manifest, workers=workers or min(8, allowed_cores()), on_patch=on_patch)
     if json is not None:

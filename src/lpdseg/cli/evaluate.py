@@ -43,6 +43,10 @@ def evaluate(
     classes: Annotated[
         str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
     ] = None,
+    mask_value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
+    ] = None,
     checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     backend: Annotated[
@@ -73,6 +77,7 @@ def evaluate(
             list(dict.fromkeys(gates)),
             list(dict.fromkeys(backgrounds)),
             classes=classes,
+            mask_values=mask_value or (),
             refine=refine,
             checkpoint=checkpoint,
             device=device,

@@ -26,6 +26,13 @@ def export(
             metavar="DATA", help="In 8-bit integers, calibrated on the training patches of this data set."
         ),
     ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="What that data's classes are, where its files do not tell.")
+    ] = None,
+    mask_value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
+    ] = None,
     checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
 ) -> None:
     """Write the network as an ONNX graph for other programs: RGB in [0, 1] in, maps and logits out, any size.
@@ -42,7 +49,9 @@ def export(
         raise SettingsError("--int8 exports what the run predicts with; leave --source out")
     with told_what_is_left(lambda: "nothing was written"):
         if int8 is not None:
-            made = api.export_int8(run, int8, out, checkpoint=checkpoint)
+            made = api.export_int8(
+                run, int8, out, classes=classes, mask_values=mask_value or (), checkpoint=checkpoint
+            )
         else:
             assert out is not None
             changes = {} if source is None else {"source": source}

@@ -34,6 +34,10 @@ def prototypes(
     classes: Annotated[
         str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
     ] = None,
+    mask_value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
+    ] = None,
     checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
@@ -54,7 +58,7 @@ def prototypes(
         settings = parse_settings(read_state(run, checkpoint)["settings"], source=str(run))
         atlas = make_atlas(
             segmenter,
-            api.same_classes(segmenter.classes, data, classes),
+            api.same_classes(segmenter.classes, data, classes, mask_value or ()),
             split,
             patches=patches,
             most=most,

@@ -42,6 +42,10 @@ def train(
             "By default those of the data's classes.yaml, else the preset's."
         ),
     ] = None,
+    mask_value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,6 +83,7 @@ def train(
             preset=preset,
             weights=weights,
             classes=classes,
+            mask_values=mask_value,
             method=method,
             overrides=set_ or (),
             seed=seed,

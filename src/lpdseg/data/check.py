@@ -8,23 +8,18 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from lpdseg.data.check_problems import (
-    SeenPatch,
-    count_sizes,
-    find_errors,
-    find_warnings,
-    label_table,
-    patches_alone,
-)
+from lpdseg.data.check_problems import count_sizes, find_problems
 from lpdseg.data.check_report import CheckReport
+from lpdseg.data.check_seen import SeenPatch, label_table, patches_alone, pixels_of
 from lpdseg.data.manifest import Manifest, PatchRecord
+from lpdseg.data.mask_values import MaskPixels
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.errors import DataError
 from lpdseg.tissue import IGNORE, TissueClasses
 
 
 def check_data(manifest: Manifest, *, workers: int, on_patch: Callable[[], None] | None = None) -> CheckReport:
-    """Decodes every image and every valid or test mask, and compares what they say with the manifest.
+    """Decodes every image and every mask that the manifest lists, and compares what they say with the manifest.
 
     **Arguments:**
 
@@ -42,6 +37,7 @@ def check_data(manifest: Manifest, *, workers: int, on_patch: Callable[[], None]
                 on_patch()
     splits = manifest.splits
     labels = {split: label_table(manifest, split) for split in splits}
+    found = find_problems(manifest, seen)
     return CheckReport(
         source=str(manifest.source),
         classes=manifest.classes.names,
@@ -54,14 +50,14 @@ def check_data(manifest: Manifest, *, workers: int, on_patch: Callable[[], None]
         alone=tuple(patches_alone(labels["train"]).tolist()) if "train" in labels else (),
         sizes=count_sizes(seen),
         mask_shares=_mask_shares(manifest, seen),
-        notes=manifest.notes,
-        errors=find_errors(manifest, seen),
-        warnings=find_warnings(manifest, seen),
+        notes=(*manifest.notes, *found.notes),
+        errors=found.errors,
+        warnings=found.warnings,
     )
 
 
 def _look(record: PatchRecord, classes: TissueClasses) -> SeenPatch:
-    """Decodes a patch and, outside training, its mask."""
+    """Decodes a patch and its mask."""
     seen = SeenPatch(record)
     try:
         image = read_image(record.path)
@@ -72,11 +68,11 @@ def _look(record: PatchRecord, classes: TissueClasses) -> SeenPatch:
             seen = replace(seen, digest=digest.digest())
     except DataError as error:
         seen = replace(seen, image_error=error)
-    if record.mask is None or record.split == "train":
+    if record.mask is None:
         return seen
     try:
         mask = read_mask(record.mask, classes)
-        return replace(seen, mask_size=mask.shape, counts=np.bincount(mask.ravel(), minlength=256))
+        return replace(seen, mask_size=mask.shape, pixels=MaskPixels.of(mask))
     except DataError as error:
         return replace(seen, mask_error=error)
 
@@ -92,8 +88,8 @@ def _mask_shares(manifest: Manifest, seen: Sequence[SeenPatch]) -> dict[str, dic
     indices = [*range(manifest.classes.channels), IGNORE]
     shares: dict[str, dict[str, float]] = {}
     for split in manifest.splits:
-        counts = [patch.counts for patch in seen if patch.record.split == split and patch.counts is not None]
-        if counts:
-            total = np.sum(counts, axis=0)
+        pixels = pixels_of(seen, split)
+        if pixels is not None:
+            total = pixels.counts
             shares[split] = dict(zip(names, (total[indices] / total.sum()).tolist(), strict=True))
     return shares

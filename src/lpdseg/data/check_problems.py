@@ -8,43 +8,62 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
 
+from lpdseg.data.check_masks import (
+    label_problems,
+    pixel_warnings,
+    repeated_images,
+    training_mask_faults,
+    value_errors,
+)
 from lpdseg.data.check_report import Problem
+from lpdseg.data.check_seen import SeenPatch, label_table, patches_alone
 from lpdseg.data.importers import unlisted_masks
 from lpdseg.data.manifest import Manifest, PatchRecord
-from lpdseg.data.patches import ImageModeError, MaskValueError
+from lpdseg.data.origin import guessed, mpp_counts, mpp_differs, patients_unknown
+from lpdseg.data.patches import ImageModeError
 from lpdseg.data.records import path_below
 from lpdseg.errors import DataError
 
 
 @dataclass(frozen=True)
-class SeenPatch:
-    """What decoding one patch showed.
+class Found:
+    """`errors` would make training, or the figures after it, wrong; `warnings` and `notes` are worth knowing."""
 
-    `digest` stands for the pixels of an image that is not of one colour; `counts` are mask pixels by internal
-    index.
-    """
-
-    record: PatchRecord
-    size: tuple[int, int] | None = None
-    digest: bytes | None = None
-    image_error: DataError | None = None
-    mask_size: tuple[int, int] | None = None
-    counts: Int[np.ndarray, "256"] | None = None
-    mask_error: DataError | None = None
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    notes: tuple[str, ...]
 
 
-def find_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> tuple[Problem, ...]:
-    """What would make training, or the figures after it, wrong."""
-    found = [*_image_errors(manifest, seen), *_split_errors(manifest, seen), *_label_errors(manifest)]
-    return tuple(problem for problem in found if problem.files)
-
-
-def find_warnings(manifest: Manifest, seen: Sequence[SeenPatch]) -> tuple[Problem, ...]:
-    """What a person should know before training."""
-    found = [*_mask_warnings(manifest), *_split_warnings(manifest), *_size_warnings(seen)]
-    return tuple(problem for problem in found if problem.files)
+def find_problems(manifest: Manifest, seen: Sequence[SeenPatch]) -> Found:
+    """Everything that is wrong with a data set, or may be."""
+    of_labels, doubtful_labels, notes = label_problems(manifest, seen)
+    errors = [
+        *_image_errors(manifest, seen),
+        *value_errors(manifest, seen),
+        *_split_errors(manifest, seen),
+        *_label_errors(manifest),
+        *of_labels,
+    ]
+    warnings = [
+        *_mask_warnings(manifest),
+        *training_mask_faults(manifest, seen),
+        *pixel_warnings(manifest, seen),
+        *doubtful_labels,
+        *repeated_images(manifest, seen),
+        *_split_warnings(manifest),
+        *_size_warnings(seen),
+        *_origin_warnings(manifest),
+    ]
+    if guessed(manifest.records) and not patients_unknown(manifest.records):
+        notes.append(
+            "patients are guessed from the beginning of file names; a manifest's column `patient` is surer"
+        )
+    return Found(
+        tuple(problem for problem in errors if problem.files),
+        tuple(problem for problem in warnings if problem.files),
+        tuple(notes),
+    )
 
 
 def _image_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Problem]:
@@ -55,16 +74,11 @@ def _image_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Pro
         return tuple(str(error).removeprefix(root) for error in errors if type(error) is kind)
 
     images = [patch.image_error for patch in seen]
-    masks = [patch.mask_error for patch in seen]
+    masks = [patch.mask_error for patch in seen if patch.record.split != "train"]
     yield Problem("unreadable-image", "Images that cannot be read", told(images, DataError))
     yield Problem("image-mode", "Images that are not 8-bit RGB", told(images, ImageModeError))
     yield Problem("unreadable-mask", "Masks that cannot be read", told(masks, DataError))
     yield Problem("mask-mode", "Masks that are not 8-bit palette or grey", told(masks, ImageModeError))
-    yield Problem(
-        "mask-values",
-        "Masks with values that stand for no class; correct them, or name the right classes",
-        told(masks, MaskValueError),
-    )
     yield Problem(
         "mask-size",
         "Masks of another size than their image",
@@ -72,7 +86,7 @@ def _image_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Pro
             f"{path_below(patch.record.path, manifest.root)}: "
             f"image {_sides(patch.size)}, mask {_sides(patch.mask_size)}"
             for patch in seen
-            if patch.size and patch.mask_size and patch.size != patch.mask_size
+            if patch.record.split != "train" and patch.size and patch.mask_size and patch.size != patch.mask_size
         ),
     )
 
@@ -166,6 +180,17 @@ def _split_warnings(manifest: Manifest) -> Iterator[Problem]:
         "there are no composites (loss.composite.weight=0)",
         tuple(names[always].tolist()),
     )
+    pairs = [
+        f"{names[one]} and {names[other]}"
+        for one in range(len(names))
+        for other in range(one + 1, len(names))
+        if table[:, one].any() and (table[:, one] == table[:, other]).all() and not always[one]
+    ]
+    yield Problem(
+        "classes-always-together",
+        "Pairs of classes that share all their training patches, so that nothing tells them apart",
+        tuple(pairs),
+    )
     # Where a class is in every patch no other can be alone, which the sentence above says.
     never = (table.max(axis=0) > 0) & (patches_alone(table) == 0) & ~always.any()
     yield Problem(
@@ -187,6 +212,31 @@ def _size_warnings(seen: Sequence[SeenPatch]) -> Iterator[Problem]:
         )
 
 
+def _origin_warnings(manifest: Manifest) -> Iterator[Problem]:
+    """Patients that nobody told, and several magnifications in one set."""
+    records = manifest.records
+    unsure = guessed(records) if patients_unknown(records) else []
+    yield Problem(
+        "patients-unknown",
+        "Patients are unknown: file names tell none, so that each file counts as one, and figures may come from "
+        "patients that training has seen; give a manifest with the column `patient`",
+        tuple(f"{split}: {count} files" for split, count in Counter(record.split for record in unsure).items()),
+    )
+    told = {str(record.mpp is None) for record in records}
+    if mpp_differs(records) or len(told) > 1:
+        lines = [
+            f"{split}: {mpp} µm/px, {count} images"
+            for split in manifest.splits
+            for mpp, count in mpp_counts(manifest.split(split)).items()
+        ]
+        yield Problem(
+            "mpp-differs",
+            "Images differ in microns per pixel, or some do not tell; nothing is resized for that, and a run "
+            "takes the median as its own, so bring all to one scale",
+            tuple(lines),
+        )
+
+
 def _sides(size: tuple[int, int]) -> str:
     """(H, W) as people write it, width first."""
     return f"{size[1]} x {size[0]}"
@@ -195,15 +245,3 @@ def _sides(size: tuple[int, int]) -> str:
 def count_sizes(seen: Sequence[SeenPatch]) -> dict[str, int]:
     """Number of images by size, the commonest first."""
     return dict(Counter(_sides(patch.size) for patch in seen if patch.size is not None).most_common())
-
-
-def label_table(manifest: Manifest, split: str) -> Int[np.ndarray, "patches C"]:
-    """0 or 1 for each labelled patch of a split and each class."""
-    rows = [record.labels for record in manifest.split(split) if record.labels is not None]
-    return np.array(rows, np.int64).reshape(-1, len(manifest.classes))
-
-
-def patches_alone(table: Int[np.ndarray, "patches C"]) -> Int[np.ndarray, " C"]:
-    """How many patches have each class and no other."""
-    counts: np.ndarray = table[table.sum(axis=1) == 1].sum(axis=0)
-    return counts

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpdseg.data.classes_file import read_classes
-from lpdseg.data.labels import BracketStyle, bracket_label, labels_from_name, mpp_from_name, patient_from_name
+from lpdseg.data.labels import (
+    PUBLISHED_STYLES,
+    bracket_label,
+    known_patient,
+    labels_from_name,
+    mpp_from_name,
+    patient_from_name,
+)
 from lpdseg.data.manifest import MANIFEST_FILE, SPLIT_NAMES, SPLITS, Manifest, PatchRecord, read_manifest
 from lpdseg.data.patches import IMAGE_SUFFIXES
 from lpdseg.data.records import require_class, sorted_records
@@ -15,13 +22,6 @@ from lpdseg.errors import DataError
 from lpdseg.tissue import PRESETS, TissueClasses
 
 _IMAGES, _MASKS = "img", "mask"
-
-# How the published data sets write a label into a file name: separators and number of digits.
-_PRESET_BY_LABEL: dict[tuple[BracketStyle, int], str] = {
-    ("digits", 4): "bcss",
-    ("spaces", 4): "luad",
-    ("commas", 3): "wsss4luad",
-}
 
 _LOOKED_FOR = (
     f"looked for {MANIFEST_FILE}, for images in train, valid and test (the last two with {_IMAGES}/ and {_MASKS}/),"
@@ -144,8 +144,8 @@ def _guess_classes(source: Path, found: list[_Found]) -> tuple[TissueClasses, tu
         raise DataError(f"{source} has images but no labels that tell its classes; give them with --classes")
     # The commonest form, so that a single misnamed file is the one that gets the blame.
     (style, count), _ = labels.most_common(1)[0]
-    if (style, count) in _PRESET_BY_LABEL:
-        name = _PRESET_BY_LABEL[style, count]
+    if (style, count) in PUBLISHED_STYLES:
+        name = PUBLISHED_STYLES[style, count]
         preset = PRESETS[name]
         return preset, (
             f"classes are taken to be those of {name!r} ({', '.join(preset.names)}), since it writes labels "
@@ -171,7 +171,9 @@ def _record(item: _Found, classes: TissueClasses) -> PatchRecord:
             f"{item.path}: a training patch needs its label in its name, as in x[{'1' * len(classes)}].png"
         )
     patient, mpp = patient_from_name(item.path), mpp_from_name(item.path)
-    record = PatchRecord(item.path, labels, item.split, patient, item.mask, mpp)
+    record = PatchRecord(
+        item.path, labels, item.split, patient, item.mask, mpp, known_patient(item.path) is not None
+    )
     require_class(record, classes, str(item.path))
     return record
 

@@ -18,6 +18,13 @@ _STYLES: dict[BracketStyle, re.Pattern[str]] = {
     "spaces": re.compile(r"[01](?:\s+[01])+"),
     "commas": re.compile(r"[01](?:\s*,\s*[01])+"),
 }
+PUBLISHED_STYLES: dict[tuple[BracketStyle, int], str] = {
+    ("digits", 4): "bcss",
+    ("spaces", 4): "luad",
+    ("commas", 3): "wsss4luad",
+}
+"""How the published data sets write a label into a file name, separators and number of digits → class preset."""
+
 _PATIENT = re.compile(r"(?:^|_)(patient[0-9]+)(?=_|$)", re.IGNORECASE)
 _TCGA = re.compile(r"TCGA-[^-_]+-[^-_]+", re.IGNORECASE)
 _LEADING_NUMBER = re.compile(r"([0-9]+)-")
@@ -68,10 +75,16 @@ def labels_from_name(path: PurePath, count: int) -> tuple[int, ...] | None:
 
 
 def patient_from_name(path: PurePath) -> str:
-    """The patient, or slide, that a patch was cut from, by the conventions of the published data sets.
+    """The patient, or slide, that a patch was cut from: see `known_patient`, else the part before the first `_`."""
+    stem = _BRACKETS.sub("", path.stem)
+    return known_patient(path) or stem.split("_", 1)[0] or stem or path.stem
+
+
+def known_patient(path: PurePath) -> str | None:
+    """The patient by the conventions of the published data sets; None for a name that follows none.
 
     A part `patientN` wins; then the participant of a TCGA barcode (`TCGA-A1-A0SK`); then a leading number
-    before `-` (LUAD-HistoSeg, WSSS4LUAD); else the part before the first `_`.
+    before `-` (LUAD-HistoSeg, WSSS4LUAD).
     """
     stem = _BRACKETS.sub("", path.stem)
     if match := _PATIENT.search(stem):
@@ -80,7 +93,7 @@ def patient_from_name(path: PurePath) -> str:
         return match[0]
     if match := _LEADING_NUMBER.match(stem):
         return match[1]
-    return stem.split("_", 1)[0] or stem or path.stem
+    return None
 
 
 def mpp_from_name(path: PurePath) -> float | None:

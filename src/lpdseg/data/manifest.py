@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lpdseg.data.classes_file import read_classes, write_classes
-from lpdseg.data.labels import mpp_from_name, patient_from_name
+from lpdseg.data.labels import known_patient, mpp_from_name, patient_from_name
 from lpdseg.data.records import SPLITS, Manifest, PatchRecord, path_below, require_class, sorted_records
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.files import as_on_disk, write_text
@@ -52,8 +52,9 @@ def write_manifest(manifest: Manifest, csv_path: Path) -> None:
     for record in manifest.records:
         labels: Sequence[int | str] = [""] * len(manifest.classes) if record.labels is None else record.labels
         mask = "" if record.mask is None else path_below(record.mask, folder)
+        patient = record.patient if record.patient_known else ""  # guessed again, and not told for sure
         mpp = ["" if record.mpp is None else repr(record.mpp)] if with_mpp else []
-        writer.writerow([path_below(record.path, folder), *labels, record.split, record.patient, mask, *mpp])
+        writer.writerow([path_below(record.path, folder), *labels, record.split, patient, mask, *mpp])
     write_classes(manifest.classes, folder)
     write_text(csv_path, text.getvalue())
 
@@ -158,6 +159,7 @@ def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: 
         patient=cells.get("patient") or patient_from_name(path),
         mask=_path(cells["mask"], folder) if cells.get("mask") else None,
         mpp=_mpp(cells["mpp"], where) if cells.get("mpp") else mpp_from_name(path),
+        patient_known=bool(cells.get("patient")) or known_patient(path) is not None,
     )
     require_class(record, classes, where)
     return record

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from lpdseg.errors import DataError
-from lpdseg.tissue import IGNORE, NO_CLASS, TissueClasses
+from lpdseg.tissue import NO_CLASS, TissueClasses
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """The files that count as images, by lower-case suffix."""
@@ -31,7 +31,11 @@ class ImageModeError(DataError):
 
 
 class MaskValueError(DataError):
-    """A mask with values that stand for no class."""
+    """A mask with values that stand for no class; `values` are all that it holds."""
+
+    def __init__(self, message: str, values: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.values = values
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,11 @@ def read_mask(path: Path, classes: TissueClasses, size: tuple[int, int] | None =
     wrong = np.unique(values[mask == NO_CLASS])
     if wrong.size:
         shown = ", ".join(map(str, wrong[:8])) + (", …" if wrong.size > 8 else "")
-        known = [value for value in range(IGNORE) if table[value] != NO_CLASS]
+        left_out = ", ".join(map(str, classes.left_out)) or "none"
         raise MaskValueError(
-            f"{path} holds the values {shown}; the classes use {', '.join(map(str, known))}, "
-            f"and {IGNORE} for pixels to leave out"
+            f"{path} holds the values {shown}; the classes use {', '.join(map(str, sorted(classes.meant)))}, "
+            f"and {left_out} for pixels to leave out; say what they stand for with --mask-value {wrong[0]}=NAME",
+            tuple(np.unique(values).tolist()),
         )
     return mask
 

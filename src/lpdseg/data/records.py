@@ -28,6 +28,7 @@ class PatchRecord:
     - `patient`: who or what slide it was cut from; the unit that a split keeps together.
     - `mask`: the image with its true pixels, or None.
     - `mpp`: microns per pixel, or None where unknown.
+    - `patient_known`: False where the patient is only the beginning of a file name that follows no convention.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class PatchRecord:
     patient: str
     mask: Path | None = None
     mpp: float | None = None
+    patient_known: bool = True
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from lpdseg.choices import Background
+from lpdseg.data.mask_values import MaskPixels, misread
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
@@ -44,12 +45,18 @@ def read_labelled(
 ) -> list[LabelledBatch]:
     """Reads the patches of a split that have masks, in batches of equal size.
 
-    **Raises:** `DataError` where none has a mask, or a file cannot be read.
+    **Raises:** `DataError` where none has a mask, a file cannot be read, or values must mean something else, see
+    `misread`.
     """
     usable = [entry for entry in records if entry.mask is not None]
     if not usable:
         raise DataError(f"no patch of the split {split!r} has a mask, so masks cannot be scored; add masks")
-    return [_stack(chunk) for chunk in _chunks(usable, classes, batch)]
+    batches = [_stack(chunk) for chunk in _chunks(usable, classes, batch)]
+    pixels = MaskPixels.sum([MaskPixels.of(mask) for part in batches for mask in part.masks])
+    fault = misread(classes, pixels, split)
+    if fault is not None:
+        raise DataError(fault)
+    return batches
 
 
 @dataclass(frozen=True)

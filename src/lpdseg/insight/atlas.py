@@ -115,7 +115,7 @@ def make_atlas(
     coverage, angles = coverage_record(survey), prototype_angles(segmenter)
     numbers = range(len(survey.class_of))
     chosen = {number: choose_typical(survey.patches, number, patches) for number in numbers}
-    shown = show_patches(segmenter, chosen, _SIDE)
+    shown = show_patches(segmenter, manifest.classes, chosen, _SIDE)
     plates = []
     for index, name in enumerate(survey.names):
         own = np.flatnonzero(survey.class_of == index)

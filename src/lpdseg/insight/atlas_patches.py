@@ -16,6 +16,7 @@ from lpdseg.data.records import PatchRecord
 from lpdseg.insight.evidence import class_prototypes, prototype_cosines, prototypes_of
 from lpdseg.insight.survey import PatchUse
 from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.tissue import TissueClasses
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,12 @@ def choose_typical(patches: Sequence[PatchUse], prototype: int, count: int) -> l
 
 
 def show_patches(
-    segmenter: Segmenter, chosen: dict[int, list[PatchUse]], side: int
+    segmenter: Segmenter, classes: TissueClasses, chosen: dict[int, list[PatchUse]], side: int
 ) -> dict[int, tuple[TypicalPatch, ...]]:
-    """Pictures of the patches chosen for each prototype; each patch goes through the network once."""
+    """Pictures of the patches chosen for each prototype, each patch goes through the network once.
+
+    Masks are read by `classes`, the data's own.
+    """
     wanted: dict[PatchRecord, list[tuple[int, int]]] = {}
     uses: dict[tuple[int, int], PatchUse] = {}
     for prototype, patches in chosen.items():
@@ -75,7 +79,7 @@ def show_patches(
     for record, places in wanted.items():
         image = read_image(record.path)
         assert record.mask is not None
-        truth = read_mask(record.mask, segmenter.classes, image.shape[:2])
+        truth = read_mask(record.mask, classes, image.shape[:2])
         cosines = prototype_cosines(segmenter, image)
         for prototype, place in places:
             made[prototype, place] = _typical(

@@ -173,7 +173,7 @@ def _table(records: Sequence[Record]) -> Table:
 
 
 def _draw_examples(segmenter: Segmenter, data: Manifest, path: Path) -> None:
-    sample = segment_sample(segmenter, data.split("test"), "test", seed=0, needed=_EXAMPLES, most=48)
+    sample = segment_sample(segmenter, data, "test", seed=0, needed=_EXAMPLES, most=48)
     shown = [
         Example(one.patch.image, one.patch.truth, one.patch.mask, f"{one.reason}: {100 * one.patch.accuracy:.0f} %")
         for one in spread(sample, _EXAMPLES)

@@ -10,15 +10,9 @@ from lpdseg.evaluation.protocol import Record
 from lpdseg.insight.curves import Series, line_chart
 from lpdseg.tissue import TissueClasses
 
-_TERMS: Mapping[str, str] = {
-    "loss": "total loss",
-    "classification": "classification, L_cls",
-    "foreground": "foreground contrast, L_FG",
-    "background": "background contrast, L_BG",
-    "map_mean": "mean map",
-    "diversity": "prototype similarity, L_div",
-    "gradient_norm": "gradient norm, before clipping",
-}
+_FIRST: Mapping[str, str] = {"loss": "total loss"}
+_LAST: Mapping[str, str] = {"gradient_norm": "gradient norm, before clipping"}
+_NO_LOSS = {"kind", "step", "lr", *_FIRST, *_LAST}
 _VALID: Mapping[str, str] = {"miou": "mIoU", "mdice": "mDice", "image_f1": "image F1"}
 
 
@@ -132,12 +126,21 @@ class Chart:
     svg: Markup
 
 
-def loss_charts(rows: Sequence[Mapping[str, Any]], steps: int) -> list[Chart]:
-    """One chart per loss term, all over the same steps; a term that never was computed has none."""
+def loss_charts(
+    rows: Sequence[Mapping[str, Any]], steps: int, titles: Mapping[str, str] | None = None
+) -> list[Chart]:
+    """One chart for the total and for each of its parts, all over the same steps.
+
+    **Arguments:**
+
+    - `titles`: of the parts, in the order to show them, as the run recorded them; a part without one follows under
+      its own name, and one that never was computed has no chart.
+    """
     train = [row for row in rows if row["kind"] == "train"]
     first = min((row["step"] for row in train), default=0)
+    others = {name: name.replace("_", " ") for row in train for name in row if name not in _NO_LOSS}
     charts = []
-    for name, title in _TERMS.items():
+    for name, title in {**_FIRST, **(titles or {}), **others, **(titles or {}), **_LAST}.items():
         points = tuple((row["step"], row[name]) for row in train if row.get(name) is not None)
         if points:
             svg = line_chart([Series(title, points)], title=title, x_range=(min(first, 0), max(steps, 1)))
@@ -146,11 +149,10 @@ def loss_charts(rows: Sequence[Mapping[str, Any]], steps: int) -> list[Chart]:
 
 
 def warmup_end(rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """The last step told without the losses that follow the warm-up; None where they never or always take part."""
+    """The last step told before a loss joins those of the first step; None where none does."""
     train = [row for row in rows if row["kind"] == "train"]
-    later = [row["step"] for row in train if "foreground" in row or "diversity" in row]
-    alone = [row["step"] for row in train if later and row["step"] < later[0]]
-    return alone[-1] if alone else None
+    joined = next((i for i, row in enumerate(train) if set(row) - set(train[0])), 0)
+    return train[joined - 1]["step"] if joined else None
 
 
 def validation_chart(rows: Sequence[Mapping[str, Any]], steps: int) -> Chart | None:

@@ -65,7 +65,7 @@ def write_report(
     run, path = Path(run), Path(path)
     described = _read_run(run)
     settings = parse_settings(described["settings"], source=str(run / "run.json"))
-    sample = None if split is None else segment_sample(segmenter, data.split(split), split, seed, images)
+    sample = None if split is None else segment_sample(segmenter, data, split, seed, images)
     choices = () if sample is None else spread(sample, images)
     rows, steps = read_metrics(run), int(described.get("steps", 0))
     text = render(
@@ -86,7 +86,7 @@ def write_report(
         thresholds=segmenter.calibration.thresholds.tolist(),
         legend=figures.legend(segmenter.classes),
         left_out=any((choice.patch.truth == IGNORE).any() for choice in choices),
-        losses=figures.loss_charts(rows, steps),
+        losses=figures.loss_charts(rows, steps, described.get("losses")),
         validation=figures.validation_chart(rows, steps),
         warmup=figures.warmup_end(rows),
         sample=sample,

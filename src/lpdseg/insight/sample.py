@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from lpdseg.data.records import PatchRecord
+from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
 from lpdseg.segmenting.segmenter import Segmenter
@@ -79,17 +79,19 @@ def draw(records: Sequence[PatchRecord], most: int | None, seed: int) -> list[Pa
 
 
 def segment_sample(
-    segmenter: Segmenter, records: Sequence[PatchRecord], split: str, seed: int, needed: int, most: int = _MOST
+    segmenter: Segmenter, data: Manifest, split: str, seed: int, needed: int, most: int = _MOST
 ) -> Sample:
     """Segments at most `most` patches that have masks, drawn at random where there are more.
 
+    Masks are read by the data's own values, which need not be those of the run.
+
     **Raises:** `DataError` where no patch has a mask, or `read_labelled` fails.
     """
-    usable = with_masks(records)
+    usable = with_masks(data.split(split))
     picked = draw(usable, most, seed)
     patches: list[Patch] = []
     order = iter(picked)  # batches keep the order of the records
-    for batch in read_labelled(picked, segmenter.classes, segmenter.settings.batch, split):
+    for batch in read_labelled(picked, data.classes, segmenter.settings.batch, split):
         labels = batch.labels(len(segmenter.classes))
         masks = segmenter.decide(segmenter.observe(batch.images), batch.images, labels).mask.cpu().numpy()
         images = batch.images.permute(0, 2, 3, 1).numpy()

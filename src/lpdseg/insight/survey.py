@@ -22,6 +22,7 @@ from lpdseg.insight.usage import foregrounds, usage
 from lpdseg.losses.diversity import jeffrey_similarity
 from lpdseg.model.prototypes import PrototypeBank
 from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.tissue import TissueClasses
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def survey_split(
         raise DataError(f"no patch of the split {split!r} has a mask, which says where a class truly is; add masks")
     records = draw(records, most, seed)
     found: list[PatchUse] = []
-    for record, cosine, truth in _looked_at(segmenter, records, split):
+    for record, cosine, truth in _looked_at(segmenter, records, manifest.classes, split):
         subtypes = read_subtypes(record, segmenter.classes, truth.shape)
         found.append(patch_use(record, cosine, truth, subtypes, model.bank, temperature))
         if progress is not None:
@@ -109,13 +110,13 @@ def survey_split(
 
 
 def _looked_at(
-    segmenter: Segmenter, records: list[PatchRecord], split: str
+    segmenter: Segmenter, records: list[PatchRecord], classes: TissueClasses, split: str
 ) -> Iterator[tuple[PatchRecord, Float[Tensor, "K H W"], UInt8[np.ndarray, "H W"]]]:
     """Each patch with its cosines and its true mask, a batch of the network at a time."""
     step = segmenter.settings.batch
     for first in range(0, len(records), step):
         order = iter(records[first : first + step])  # batches keep the order of the records
-        for batch in read_labelled(records[first : first + step], segmenter.classes, step, split):
+        for batch in read_labelled(records[first : first + step], classes, step, split):
             maps = prototype_maps(segmenter, batch.images)
             for index, truth in enumerate(batch.masks):
                 yield next(order), maps.full(index, truth.shape), truth

@@ -3,12 +3,36 @@
 B images, C classes, K prototypes in all.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from lpdseg.losses.term import Term
+from lpdseg.losses.objective import Seen, Single
+from lpdseg.losses.term import Term, global_mean
+
+
+class Classification(Single):
+    """L_cls of the scales that have a weight, which is what all weak supervision starts from.
+
+    **Arguments:**
+
+    - `scales`: w_l by scale; those of weight 0 are not computed.
+    """
+
+    titles: ClassVar[Mapping[str, str]] = {"classification": "classification, L_cls"}
+
+    def __init__(self, scales: Mapping[int, float], stop: float = 1.0) -> None:
+        super().__init__(stop=stop, levels=scales)
+        self.scales = scales
+
+    def mean(self, seen: Seen) -> Float[Tensor, ""]:
+        """See `Single`."""
+        logits = [seen.logits[level] for level in self.scales]
+        return global_mean(classification_loss(logits, seen.labels, list(self.scales.values())))
 
 
 def classification_loss(

@@ -3,8 +3,9 @@
 N active pairs of an image i and a prototype j; K prototypes in all, of width D; H x W pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,10 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.choices import Fill, Negatives
-from lpdseg.losses.active import Pairs
+from lpdseg.losses.active import Pairs, active_prototypes, draw_pairs
 from lpdseg.losses.chunks import PairSums, chunked_sums
-from lpdseg.losses.term import Term
+from lpdseg.losses.objective import Objective, Seen
+from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.normalise import unit_range
+from lpdseg.model.image_encoders import ImageEncoder
+from lpdseg.model.lpd import LPD
+from lpdseg.model.prototypes import Projection
+from lpdseg.settings import ContrastSettings
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,77 @@ class ContrastTerms:
         """Of no pairs: 0, with a gradient of 0 at the maps."""
         empty = Term(maps.sum() * 0.0, torch.zeros((), device=maps.device))
         return cls(empty, empty, empty, empty)
+
+    def bracket(self, map_weight: float) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """L_FG + L_BG + μ · mean map, over the batch of all processes, and its parts by name."""
+        parts = {
+            "foreground": global_mean(self.foreground),
+            "background": global_mean(self.background),
+            "map_mean": global_mean(self.map_mean),
+        }
+        return global_mean(self.both) + map_weight * parts["map_mean"], parts
+
+
+CONTRAST_TITLES = {
+    "foreground": "foreground contrast, L_FG",
+    "background": "background contrast, L_BG",
+    "map_mean": "mean map",
+}
+
+
+class Contrast(Objective):
+    """L_sim of the last scale's active prototypes.
+
+    **Arguments:**
+
+    - `judge`: the frozen image encoder; None for no contrast.
+    - `head`: takes prototypes to the judge's space; None where that is the space of the last scale's features.
+    - `start`: the share of the steps from which it counts: before, maps tell nothing that is worth cutting out.
+    """
+
+    titles: ClassVar[Mapping[str, str]] = CONTRAST_TITLES
+
+    def __init__(
+        self,
+        model: LPD,
+        settings: ContrastSettings,
+        judge: ImageEncoder | None,
+        head: Projection | None,
+        start: float,
+    ) -> None:
+        self.last = model.scales - 1
+        super().__init__(0.0 if judge is None else settings.weight, start, levels=[self.last])
+        self.model, self.settings, self.judge, self.head = model, settings, judge, head
+
+    def __call__(self, seen: Seen) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """See `Objective`."""
+        assert self.judge is not None
+        maps, bank = seen.outputs[self.last].maps, self.model.bank
+        # Which prototypes are active is a choice, not something to learn: no gradient goes through it.
+        active = active_prototypes(maps.mean((2, 3)).detach(), seen.labels, bank.class_of, bank.slots, bank.real)
+        pairs = draw_pairs(active, self.settings.pairs_per_image)
+        projected = seen.outputs[self.last].projected if self.head is None else self.head(bank.weight)
+        return self.compare(seen.images, maps, pairs, projected, self.judge).bracket(self.settings.map_weight)
+
+    def compare(
+        self, images: Tensor, maps: Tensor, pairs: Pairs, projected: Tensor, judge: ImageEncoder
+    ) -> ContrastTerms:
+        """The losses of the pairs."""
+        settings = self.settings
+        return contrast_loss(
+            images,
+            maps,
+            pairs,
+            projected,
+            self.model.bank.class_of,
+            judge,
+            threshold=settings.threshold,
+            temperature=settings.temperature,
+            negatives=settings.negatives,
+            fill=settings.fill,
+            size=settings.size,
+            chunk=settings.chunk,
+        )
 
 
 def contrast_loss(

@@ -4,11 +4,51 @@ B images, C classes, k prototypes per class, K in all; H x W pixels of the last 
 class that is present in it.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lpdseg.losses.term import Term
+from lpdseg.losses.objective import Seen, Single
+from lpdseg.losses.term import Term, global_mean
+from lpdseg.maps.labelling import pseudo_mask
+from lpdseg.model.lpd import LPD
+from lpdseg.settings import DiversitySettings
+
+
+class Diversity(Single):
+    """L_div of the last scale.
+
+    **Arguments:**
+
+    - `start`: the share of the steps from which it counts.
+    - `power`: of background in the pseudo mask; None where every pixel belongs to a class.
+    """
+
+    titles: ClassVar[Mapping[str, str]] = {"diversity": "prototype similarity, L_div"}
+
+    def __init__(self, model: LPD, settings: DiversitySettings, start: float, power: float | None) -> None:
+        self.last = model.scales - 1
+        super().__init__(settings.weight, start, levels=[self.last])
+        self.model, self.settings, self.power = model, settings, power
+
+    def mean(self, seen: Seen) -> Float[Tensor, ""]:
+        """See `Single`."""
+        output, bank, pixels = seen.outputs[self.last], self.model.bank, self.settings.pixels
+        mask = None
+        if pixels != "image":
+            # Masks come from the soft maximum whatever the training's merge is: it is the class map of prediction.
+            mask = pseudo_mask(self.model.merge(output.maps.detach(), "softmax"), seen.labels, self.power)
+        cosine = output.cosine
+        if self.settings.space == "raw":
+            cosine = self.model.cosines[self.last](seen.features[self.last], bank.weight)
+        return global_mean(
+            diversity_loss(
+                cosine, mask, seen.labels, bank.slots, bank.real, self.settings.temperature, pixels == "batch"
+            )
+        )
 
 
 def diversity_loss(

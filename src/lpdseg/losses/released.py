@@ -14,9 +14,46 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.losses.active import Pairs
-from lpdseg.losses.contrast import ContrastTerms, over_pairs, pair_sums, resize
-from lpdseg.losses.diversity import diversity_loss
-from lpdseg.losses.term import Term
+from lpdseg.losses.contrast import Contrast, ContrastTerms, over_pairs, pair_sums, resize
+from lpdseg.losses.diversity import Diversity, diversity_loss
+from lpdseg.losses.objective import Seen
+from lpdseg.losses.term import Term, global_mean
+from lpdseg.maps.labelling import pseudo_mask
+from lpdseg.model.image_encoders import ImageEncoder
+
+
+class ReleasedContrast(Contrast):
+    """`released_contrast` of the last scale's active prototypes."""
+
+    def compare(
+        self, images: Tensor, maps: Tensor, pairs: Pairs, projected: Tensor, judge: ImageEncoder
+    ) -> ContrastTerms:
+        """See `Contrast.compare`."""
+        settings = self.settings
+        return released_contrast(
+            images,
+            maps,
+            pairs,
+            projected,
+            self.model.bank.class_of,
+            judge,
+            threshold=settings.threshold,
+            temperature=settings.temperature,
+            size=settings.size,
+            chunk=settings.chunk,
+        )
+
+
+class ReleasedDiversity(Diversity):
+    """`released_diversity` of the last scale, with a pseudo mask that any class may take part in."""
+
+    def mean(self, seen: Seen) -> Float[Tensor, ""]:
+        """See `Single`."""
+        bank, maps = self.model.bank, seen.outputs[self.last].maps
+        every_class = torch.ones_like(seen.labels)
+        mask = pseudo_mask(self.model.merge(maps.detach(), "softmax"), every_class, self.power)
+        features = seen.features[self.last]
+        return global_mean(released_diversity(features, bank.weight, mask, bank.slots, bank.real, bank.class_of))
 
 
 def released_diversity(

@@ -11,6 +11,15 @@ STRIDE = 32
 """The coarsest stride of any encoder in the table."""
 
 
+def as_pixels(images: Tensor) -> Float[Tensor, "B 3 h w"]:
+    """uint8 RGB → [0, 1]; images below the largest stride are mirrored up to it.
+
+    Larger ones stay as they are: a mirrored edge would be pooled into the image-level logits too.
+    """
+    pixels = images.float() / 255
+    return pad_to_stride(pixels) if min(pixels.shape[-2:]) < STRIDE else pixels
+
+
 def pad_to_stride(pixels: Float[Tensor, "B 3 H W"], stride: int = STRIDE) -> Float[Tensor, "B 3 h w"]:
     """Mirrors the right and lower edges until both sides are multiples of the stride."""
     for axis in (-1, -2):

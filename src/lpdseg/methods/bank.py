@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.errors import SettingsError
-from lpdseg.methods.task import as_pixels
+from lpdseg.maps.pad import as_pixels
 
 SIZE = 100
 """Patches per class, at most."""

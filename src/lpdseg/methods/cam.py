@@ -3,14 +3,16 @@
 B images, C classes; scale l has C_l channels on H_l x W_l pixels.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.choices import ImageMerge, Merge
-from lpdseg.losses.classification import classification_loss
-from lpdseg.methods.task import Task, as_pixels, check_scales, global_mean
+from lpdseg.losses.classification import Classification
+from lpdseg.losses.objective import Objective, Seen
+from lpdseg.maps.pad import as_pixels
+from lpdseg.methods.task import Task, check_scales
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.network import Network, Reading
 from lpdseg.settings import Settings
@@ -68,16 +70,14 @@ class CamTask(Task):
 
     def __init__(self, model: CamNetwork, scale_weights: tuple[float, ...]) -> None:
         super().__init__(model)
-        self.weights = {level: weight for level, weight in enumerate(scale_weights) if weight > 0}
+        self.scales = {level: weight for level, weight in enumerate(scale_weights) if weight > 0}
+        self.objectives = (Classification(self.scales),)
 
-    def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
-        """See `Task.forward`."""
-        del done
-        logits = self.model.read(as_pixels(batch["image"]), self.weights, "mean", "mean").logits
-        weights = list(self.weights.values())
-        term = classification_loss([logits[level] for level in self.weights], batch["labels"], weights)
-        loss = global_mean(term)
-        return {"loss": loss, "classification": loss}
+    def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
+        """See `Task.look`."""
+        images = as_pixels(batch["image"])
+        logits = self.model.read(images, self.scales, "mean", "mean").logits
+        return Seen(batch, images, batch["labels"], done, logits)
 
 
 def network(encoder: Encoder, settings: Settings, classes: int) -> CamNetwork:

@@ -7,7 +7,9 @@ weights again and learns from stage 1's pseudo masks. Both run in one training, 
 B images, C classes, K prototypes in all; H x W pixels.
 """
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -16,19 +18,22 @@ from torch import Tensor
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.errors import SettingsError
 from lpdseg.losses.active import draw_pairs
-from lpdseg.losses.classification import classification_loss
-from lpdseg.losses.contrast import contrast_loss
+from lpdseg.losses.classification import Classification
+from lpdseg.losses.contrast import CONTRAST_TITLES, contrast_loss
+from lpdseg.losses.objective import Objective, Seen, Single
 from lpdseg.losses.pseudo import IGNORED, pseudo_mask_loss
+from lpdseg.losses.term import global_mean
 from lpdseg.maps.background import glass_share
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.labelling import likeliest
+from lpdseg.maps.pad import as_pixels
 from lpdseg.methods.bank import choose_patches, cluster_bank
 from lpdseg.methods.dense import DenseNetwork
 from lpdseg.methods.lpd import prototype_counts
-from lpdseg.methods.task import Task, as_pixels, check_scales, global_mean
+from lpdseg.methods.task import Task, check_scales
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder, build_image_encoder
-from lpdseg.model.lpd import LPD, ScaleOutput
+from lpdseg.model.lpd import LPD
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 
@@ -65,8 +70,13 @@ class PbipTask(Task):
         self.classifier, self.settings, self.image_encoder = classifier, settings, judge
         self.classifier.bank.requires_grad_(False)
         self.last = classifier.scales - 1
-        self.weights = {level: weight for level, weight in enumerate(settings.loss.scale_weights) if weight > 0}
+        self.scales = {level: weight for level, weight in enumerate(settings.loss.scale_weights) if weight > 0}
         self.fusion = {level: weight for level, weight in enumerate(settings.predict.fusion) if weight > 0}
+        self.objectives = (
+            Classification(self.scales, stop=STAGE),
+            ClassContrast(classifier, settings, judge),
+            StagePseudo(self),
+        )
 
     def prepare(self, patches: TrainingPatches) -> None:
         """Fills the prototypes from the image bank.
@@ -81,14 +91,16 @@ class PbipTask(Task):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.broadcast(bank.weight, 0)
 
-    def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
-        """See `Task.forward`."""
+    def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
+        """See `Task.look`: of the classifier in stage 1, of the network that predicts in stage 2."""
         images, labels = as_pixels(batch["image"]), batch["labels"]
-        if done < STAGE:
-            return self._classify(images, labels, done / STAGE)
-        self.classifier.eval()
-        loss = global_mean(pseudo_mask_loss(self.model(images), self.pseudo_mask(images, labels)))
-        return {"loss": loss, "pseudo": loss}
+        if done >= STAGE:
+            self.classifier.eval()
+            return Seen(batch, images, labels, done, dense=self.model(images))
+        outputs = self.classifier(images, {level for one in active for level in one.levels})
+        merge = self.settings.model.merge
+        logits = {level: self.classifier.image_logits(outputs[level].maps, merge) for level in self.scales}
+        return Seen(batch, images, labels, done, logits, outputs=outputs)
 
     @torch.no_grad()
     def pseudo_mask(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B C"]) -> Int[Tensor, "B H W"]:
@@ -104,45 +116,62 @@ class PbipTask(Task):
             nothing = nothing | (glass_share(images)[:, 0] > 0.5)
         return likeliest(scores).masked_fill(nothing, IGNORED)
 
-    def _classify(self, images: Tensor, labels: Tensor, done: float) -> dict[str, Tensor]:
-        settings, classifier = self.settings, self.classifier
-        contrasted = (
-            self.image_encoder is not None and settings.loss.contrast.weight > 0 and done >= settings.loss.warmup
-        )
-        outputs = classifier(images, {*self.weights, self.last} if contrasted else self.weights)
-        logits = [classifier.image_logits(outputs[level].maps, settings.model.merge) for level in self.weights]
-        term = classification_loss(logits, labels, list(self.weights.values()))
-        parts = {"classification": global_mean(term)}
-        loss = parts["classification"]
-        if contrasted:
-            loss = loss + self._contrast(images, outputs[self.last], labels, parts)
-        return {"loss": loss, **parts}
 
-    def _contrast(self, images: Tensor, output: ScaleOutput, labels: Tensor, parts: dict[str, Tensor]) -> Tensor:
-        """Of classes: a pair is an image and a class that it has; the class stands for the mean of its clusters."""
-        settings, bank = self.settings.loss.contrast, self.classifier.bank
-        assert self.image_encoder is not None
-        means = self.classifier.merge(bank.weight.T, "mean").T
-        if isinstance(self.image_encoder, SelfEncoder):
-            means = self.classifier.projections[self.last](means)
+class ClassContrast(Objective):
+    """L_sim of classes in stage 1: a pair is an image and a class that it has.
+
+    The mean of a class's clusters stands for it.
+
+    **Arguments:**
+
+    - `judge`: the frozen image encoder; None for no contrast.
+    """
+
+    titles: ClassVar[Mapping[str, str]] = CONTRAST_TITLES
+
+    def __init__(self, classifier: LPD, settings: Settings, judge: ImageEncoder | None) -> None:
+        loss = settings.loss
+        self.last = classifier.scales - 1
+        # The warm-up is a share of the stage, not of the whole.
+        super().__init__(0.0 if judge is None else loss.contrast.weight, loss.warmup * STAGE, STAGE, [self.last])
+        self.classifier, self.settings, self.judge = classifier, loss.contrast, judge
+
+    def __call__(self, seen: Seen) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """See `Objective`."""
+        assert self.judge is not None
+        settings, classifier = self.settings, self.classifier
+        means = classifier.merge(classifier.bank.weight.T, "mean").T
+        if isinstance(self.judge, SelfEncoder):
+            means = classifier.projections[self.last](means)
         terms = contrast_loss(
-            images,
-            self.classifier.merge(output.maps, "softmax"),
-            draw_pairs(labels > 0, settings.pairs_per_image),
+            seen.images,
+            classifier.merge(seen.outputs[self.last].maps, "softmax"),
+            draw_pairs(seen.labels > 0, settings.pairs_per_image),
             means,
-            torch.arange(len(bank.counts), device=images.device),
-            self.image_encoder,
+            torch.arange(len(classifier.bank.counts), device=seen.images.device),
+            self.judge,
             threshold=settings.threshold,
             temperature=settings.temperature,
             fill=settings.fill,
             size=settings.size,
             chunk=settings.chunk,
         )
-        parts["foreground"] = global_mean(terms.foreground)
-        parts["background"] = global_mean(terms.background)
-        parts["map_mean"] = global_mean(terms.map_mean)
-        bracket = global_mean(terms.both) + settings.map_weight * parts["map_mean"]
-        return settings.weight * bracket
+        return terms.bracket(settings.map_weight)
+
+
+class StagePseudo(Single):
+    """Cross-entropy with the classifier's masks, in stage 2."""
+
+    titles: ClassVar[Mapping[str, str]] = {"pseudo": "pseudo masks, cross-entropy"}
+
+    def __init__(self, task: PbipTask) -> None:
+        super().__init__(start=STAGE)
+        self.mask = task.pseudo_mask
+
+    def mean(self, seen: Seen) -> Float[Tensor, ""]:
+        """See `Single`."""
+        assert seen.dense is not None
+        return global_mean(pseudo_mask_loss(seen.dense, self.mask(seen.images, seen.labels)))
 
 
 def network(encoder: Encoder, settings: Settings, classes: int) -> DenseNetwork:

@@ -5,19 +5,15 @@ surrounds them is ours: images are RGB, weights are real, and masks are gated by
 training is that of the settings; as published it is `model.merge=mean`, as in the preset `paper`.
 """
 
-import torch
-from torch import Tensor
-
 from lpdseg.errors import SettingsError
-from lpdseg.losses.active import active_prototypes, draw_pairs
-from lpdseg.losses.released import released_contrast, released_diversity
-from lpdseg.maps.labelling import pseudo_mask
+from lpdseg.losses.classification import Classification
+from lpdseg.losses.objective import Objective
+from lpdseg.losses.released import ReleasedContrast, ReleasedDiversity
 from lpdseg.methods.lpd import prototype_network
-from lpdseg.methods.lpd_task import LpdTask
-from lpdseg.methods.task import as_pixels, global_mean
+from lpdseg.methods.lpd_task import LpdTask, scales_of
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.image_encoders import build_image_encoder
-from lpdseg.model.lpd import LPD, ScaleOutput
+from lpdseg.model.lpd import LPD
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 
@@ -29,54 +25,14 @@ class ReleasedTask(LpdTask):
     `loss.composite` and `loss.pseudo` are not used.
     """
 
-    def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
-        """See `Task.forward`."""
-        images, labels = as_pixels(batch["image"]), batch["labels"]
-        contrast = self.image_encoder is not None
-        diversity = self.settings.diversity.weight > 0
-        beyond = done >= self.settings.warmup and (contrast or diversity)
-        features = self.model.encoder(images)
-        outputs = self.model.compare(features, {*self.supervised, self.last} if beyond else self.supervised)
-        parts = {"classification": global_mean(self._classification(outputs, labels))}
-        loss = parts["classification"]
-        if beyond and contrast:
-            loss = loss + self._released_contrast(images, outputs[self.last], labels, parts)
-        if beyond and diversity:
-            loss = loss + self._released_diversity(features[self.last], outputs[self.last], parts)
-        return {"loss": loss, **parts}
-
-    def _released_contrast(
-        self, images: Tensor, output: ScaleOutput, labels: Tensor, parts: dict[str, Tensor]
-    ) -> Tensor:
-        settings, bank, head = self.settings.contrast, self.model.bank, self.contrast_head
-        assert self.image_encoder is not None
-        logits = output.maps.mean((2, 3)).detach()
-        active = active_prototypes(logits, labels, bank.class_of, bank.slots, bank.real)
-        terms = released_contrast(
-            images,
-            output.maps,
-            draw_pairs(active, settings.pairs_per_image),
-            output.projected if head is None else head(bank.weight),
-            bank.class_of,
-            self.image_encoder,
-            threshold=settings.threshold,
-            temperature=settings.temperature,
-            size=settings.size,
-            chunk=settings.chunk,
+    def named_objectives(self) -> tuple[Objective, ...]:
+        """See `LpdTask.named_objectives`."""
+        model, settings = self.model, self.settings
+        return (
+            Classification(scales_of(settings.scale_weights)),
+            ReleasedContrast(model, settings.contrast, self.image_encoder, self.contrast_head, settings.warmup),
+            ReleasedDiversity(model, settings.diversity, settings.warmup, self.power),
         )
-        parts["foreground"] = global_mean(terms.foreground)
-        parts["background"] = global_mean(terms.background)
-        parts["map_mean"] = global_mean(terms.map_mean)
-        bracket = global_mean(terms.both) + settings.map_weight * parts["map_mean"]
-        return settings.weight * bracket
-
-    def _released_diversity(self, features: Tensor, output: ScaleOutput, parts: dict[str, Tensor]) -> Tensor:
-        bank = self.model.bank
-        every_class = torch.ones(len(features), len(bank.counts), device=features.device)
-        mask = pseudo_mask(self.model.merge(output.maps.detach(), "softmax"), every_class, self.power)
-        term = released_diversity(features, bank.weight, mask, bank.slots, bank.real, bank.class_of)
-        parts["diversity"] = global_mean(term)
-        return self.settings.diversity.weight * parts["diversity"]
 
 
 def network(encoder: Encoder, settings: Settings, classes: int) -> LPD:

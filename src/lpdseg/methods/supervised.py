@@ -3,33 +3,52 @@
 B images, C classes, H x W pixels.
 """
 
-from jaxtyping import Int, UInt8
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from lpdseg.losses.objective import Objective, Seen, Single
 from lpdseg.losses.pseudo import IGNORED, pseudo_mask_loss
+from lpdseg.losses.term import global_mean
+from lpdseg.maps.pad import as_pixels
 from lpdseg.methods.dense import DenseNetwork
-from lpdseg.methods.task import Task, as_pixels, global_mean
+from lpdseg.methods.task import Task
 from lpdseg.model.encoders import Encoder
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 
 
-class SupervisedTask(Task):
+class TrueMasks(Single):
     """Cross-entropy with the mask over the pixels that have a tissue class.
 
     Background is left to the rule that finds it in prediction, so that masks of every method have it alike.
     """
 
+    titles: ClassVar[Mapping[str, str]] = {"cross_entropy": "true masks, cross-entropy"}
+
+    def mean(self, seen: Seen) -> Float[Tensor, ""]:
+        """See `Single`; `mask` of the batch is needed."""
+        assert seen.dense is not None
+        mask = seen.batch["mask"]
+        shown = seen.dense[..., : mask.shape[-2], : mask.shape[-1]]  # small images are padded
+        return global_mean(pseudo_mask_loss(shown, tissue_only(mask, shown.shape[1])))
+
+
+class SupervisedTask(Task):
+    """`TrueMasks` and nothing else."""
+
     model: DenseNetwork
 
-    def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
-        """See `Task.forward`; `mask` is needed."""
-        del done
-        logits = self.model(as_pixels(batch["image"]))
-        height, width = batch["mask"].shape[-2:]
-        shown = logits[..., :height, :width]  # small images are padded
-        loss = global_mean(pseudo_mask_loss(shown, tissue_only(batch["mask"], logits.shape[1])))
-        return {"loss": loss, "cross_entropy": loss}
+    def __init__(self, model: DenseNetwork) -> None:
+        super().__init__(model)
+        self.objectives = (TrueMasks(),)
+
+    def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
+        """See `Task.look`."""
+        images = as_pixels(batch["image"])
+        return Seen(batch, images, batch["labels"], done, dense=self.model(images))
 
 
 def tissue_only(mask: UInt8[Tensor, "B H W"], classes: int) -> Int[Tensor, "B H W"]:

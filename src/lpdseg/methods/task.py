@@ -1,17 +1,14 @@
 """What the loop knows of a method: a batch in, the loss and its parts out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.errors import SettingsError
-from lpdseg.losses.term import Term
-from lpdseg.maps.pad import STRIDE, pad_to_stride
+from lpdseg.losses.objective import Objective, Seen
 from lpdseg.model.image_encoders import ImageEncoder
 from lpdseg.model.network import Network
 
@@ -22,12 +19,14 @@ class Task(nn.Module, ABC):
     **Attributes:**
 
     - `model`: the network that predicts.
-    - `image_encoder`: a frozen judge that is not saved with the run, or None.
+    - `objectives`: whose weighted sum is minimised.
+    - `image_encoder`: a frozen one that a contrast compares with and that is not saved with the run, or None.
     - `stages`: the shares of the steps at which a stage begins, and with it a new schedule of the learning rate.
       `model` is trained in the last stage, and so it is validated there alone.
     """
 
     model: Network
+    objectives: tuple[Objective, ...]
     image_encoder: ImageEncoder | None
     stages: tuple[float, ...] = (0.0,)
 
@@ -36,12 +35,29 @@ class Task(nn.Module, ABC):
         self.model = model
         self.image_encoder = None
 
-    @abstractmethod
     def forward(self, batch: dict[str, Tensor], done: float) -> dict[str, Tensor]:
         """`image` (uint8), `labels`, and `mask` where the method needs it → `loss` and its parts, unweighted.
 
         `done` is the share of the training's steps that lie behind, in [0, 1).
         """
+        active = [one for one in self.objectives if one.counts(done)]
+        seen = self.look(batch, done, active)
+        loss: Tensor | float = 0.0
+        parts: dict[str, Tensor] = {}
+        for one in active:
+            minimised, shown = one(seen)
+            loss = loss + one.weight * minimised
+            parts |= shown
+        assert isinstance(loss, Tensor), "something is minimised at every step"
+        return {"loss": loss, **parts}
+
+    @abstractmethod
+    def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
+        """The one pass through the network that the active objectives share."""
+
+    def titles(self) -> dict[str, str]:
+        """Every figure that `forward` may report, and what a chart of it is called, in the order to show them."""
+        return {name: title for one in self.objectives for name, title in one.titles.items()}
 
     def prepare(self, patches: TrainingPatches) -> None:
         """Called once, before the first step of a run that starts; what it finds belongs into saved buffers."""
@@ -55,15 +71,6 @@ class Task(nn.Module, ABC):
         return {name: value for name, value in state.items() if not name.startswith("image_encoder.")}
 
 
-def as_pixels(images: Tensor) -> Float[Tensor, "B 3 h w"]:
-    """uint8 RGB → [0, 1]; images below the largest stride are mirrored up to it.
-
-    Larger ones stay as they are: a mirrored edge would be pooled into the image-level logits too.
-    """
-    pixels = images.float() / 255
-    return pad_to_stride(pixels) if min(pixels.shape[-2:]) < STRIDE else pixels
-
-
 def check_scales(weights: Sequence[float], scales: int) -> None:
     """`loss.scale_weights` must have a number for each scale of the encoder.
 
@@ -71,12 +78,3 @@ def check_scales(weights: Sequence[float], scales: int) -> None:
     """
     if len(weights) != scales:
         raise SettingsError(f"loss.scale_weights has {len(weights)} numbers, the encoder {scales} scales")
-
-
-def global_mean(term: Term) -> Float[Tensor, ""]:
-    """The mean over the batch of all processes, so scaled that averaging gradients over processes is exact."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return term.mean
-    count = term.count.clone()
-    torch.distributed.all_reduce(count)
-    return term.total * torch.distributed.get_world_size() / count.clamp(min=1)

@@ -4,14 +4,18 @@ B images, C classes, h x w pixels of a pseudo mask. One-stage self-training in t
 arXiv 2203.02664), Ru et al. 2023 (ToCo, arXiv 2303.01267).
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lpdseg.losses.pseudo import confident_mask
+from lpdseg.losses.objective import Objective, Seen
+from lpdseg.losses.pseudo import IGNORED, candidate_loss, confident_mask, pseudo_mask_loss
+from lpdseg.losses.term import global_mean
 from lpdseg.maps.background import glass_share
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.labelling import class_probabilities
@@ -83,3 +87,38 @@ class Teacher(nn.Module):
         dense = self.model.head.at_size(features, size)
         absent = (labels == 0) & (labels > 0).any(1, keepdim=True)
         return dense.masked_fill(absent[:, :, None, None], -torch.inf).softmax(1)
+
+
+class PseudoMasks(Objective):
+    """The segmentation head's loss on the teacher's masks.
+
+    Pixels that the teacher is unsure of may take the classes of the label alone.
+
+    **Arguments:**
+
+    - `teacher`: None where there is none, and then nothing is taught.
+    """
+
+    titles: ClassVar[Mapping[str, str]] = {
+        "pseudo": "pseudo masks, cross-entropy",
+        "candidates": "unsure pixels, classes of the label",
+    }
+
+    def __init__(self, model: LPD, settings: PseudoSettings, teacher: Teacher | None) -> None:
+        super().__init__(0.0 if teacher is None else settings.weight, settings.start)
+        self.model, self.settings, self.teacher = model, settings, teacher
+
+    def __call__(self, seen: Seen) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Objective`."""
+        assert self.model.head is not None and self.teacher is not None
+        settings, images = self.settings, seen.images
+        # Class maps are coarser than patches, so a finer mask would teach nothing and cost memory.
+        size = (images.shape[-2] // settings.stride, images.shape[-1] // settings.stride)
+        mask = self.teacher.masks(images, seen.labels, seen.done, size)
+        dense = self.model.head.at_size(seen.features, size)
+        loss = global_mean(pseudo_mask_loss(dense, mask, settings.balance))
+        parts = {"pseudo": loss}
+        if settings.candidates > 0:
+            parts["candidates"] = global_mean(candidate_loss(dense, seen.labels, mask == IGNORED))
+            loss = loss + settings.candidates * parts["candidates"]
+        return loss, parts

@@ -233,6 +233,7 @@ class _Trainer:
             processes=self.fabric.world_size,
             weights=self.task.model.encoder.source,
             image_encoder=None if judge is None else judge.source,
+            losses=self.task.titles(),
         )
         self._note_start()
 

@@ -36,7 +36,7 @@ def png(bits: int, colour: int, row: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF", "a.bmp", "a.BMP"])
 def test_pixels_come_back_as_they_were_and_writable(tmp_path: Path, name: str) -> None:
     Image.fromarray(PIXELS).save(tmp_path / name)
     image = read_image(tmp_path / name)
@@ -48,6 +48,20 @@ def test_pixels_come_back_as_they_were_and_writable(tmp_path: Path, name: str) -
 def test_jpeg_is_read(tmp_path: Path) -> None:
     Image.new("RGB", (9, 6), (200, 100, 150)).save(tmp_path / "a.jpg", quality=95)
     assert abs(read_image(tmp_path / "a.jpg").mean(axis=(0, 1)) - [200, 100, 150]).max() < 3
+
+
+def test_webp_and_masks_as_bitmaps_are_read(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.webp", lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.webp"), PIXELS)
+    Image.fromarray(np.array([[3, 7], [0, 255]], np.uint8)).save(tmp_path / "m.bmp")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.bmp", CLASSES), [[0, 1], [2, IGNORE]])
+    bitmap = tmp_path / "deep.bmp"  # 5 bits per channel, which Pillow would stretch to 8
+    header = struct.pack("<2sIHHI", b"BM", 62, 0, 0, 54) + struct.pack(
+        "<IiiHHIIiiII", 40, 2, 2, 1, 16, 0, 8, *[0] * 4
+    )
+    bitmap.write_bytes(header + b"\0" * 8)
+    with pytest.raises(ImageModeError, match="has mode 15-bit RGB"):
+        read_image(bitmap)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +92,7 @@ def test_files_that_are_no_image(tmp_path: Path) -> None:
         read_image(tmp_path / "none.png")
     for name, content in [("empty.png", b""), ("text.png", b"hello")]:
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match=rf"{name} is no PNG, JPEG or TIFF image"):
+        with pytest.raises(DataError, match=rf"{name} is no PNG, JPEG, TIFF, BMP or WEBP image"):
             read_image(tmp_path / name)
     with pytest.raises(DataError, match="cannot be decoded"):
         read_image(tmp_path)
@@ -158,5 +172,5 @@ def test_masks_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(ImageModeError, match="has mode RGB; save the mask as 8-bit palette or grey"):
         read_mask(path, CLASSES)
     Image.new("L", (2, 2)).save(tmp_path / "m.jpg")
-    with pytest.raises(DataError, match="is no PNG or TIFF image"):
+    with pytest.raises(DataError, match="is no PNG, TIFF or BMP image"):
         read_mask(tmp_path / "m.jpg", CLASSES)

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from lpdseg.errors import DataError
+from lpdseg.plain import plain_text
 
 BracketStyle = Literal["digits", "spaces", "commas"]
 
@@ -76,8 +77,8 @@ def labels_from_name(path: PurePath, count: int) -> tuple[int, ...] | None:
 
 def patient_from_name(path: PurePath) -> str:
     """The patient, or slide, that a patch was cut from: see `known_patient`, else the part before the first `_`."""
-    stem = _BRACKETS.sub("", path.stem)
-    return known_patient(path) or stem.split("_", 1)[0] or stem or path.stem
+    stem = plain_text(_BRACKETS.sub("", path.stem))
+    return known_patient(path) or stem.split("_", 1)[0] or stem or plain_text(path.stem)
 
 
 def known_patient(path: PurePath) -> str | None:
@@ -86,7 +87,7 @@ def known_patient(path: PurePath) -> str | None:
     A part `patientN` wins; then the participant of a TCGA barcode (`TCGA-A1-A0SK`); then a leading number
     before `-` (LUAD-HistoSeg, WSSS4LUAD).
     """
-    stem = _BRACKETS.sub("", path.stem)
+    stem = plain_text(_BRACKETS.sub("", path.stem))
     if match := _PATIENT.search(stem):
         return match[1]
     if match := _TCGA.match(stem):

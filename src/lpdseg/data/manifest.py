@@ -12,16 +12,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lpdseg.data.classes_file import read_classes, write_classes
+from lpdseg.data.columns import BITS, NUMBERS, Column, classes_of_columns
 from lpdseg.data.labels import known_patient, mpp_from_name, patient_from_name
+from lpdseg.data.layout import split_of
 from lpdseg.data.records import SPLITS, Manifest, PatchRecord, path_below, require_class, sorted_records
-from lpdseg.errors import DataError, SettingsError
+from lpdseg.errors import DataError
 from lpdseg.files import as_on_disk, write_text
-from lpdseg.tissue import PRESETS, TissueClasses
+from lpdseg.plain import raw_text
+from lpdseg.tissue import TissueClasses
 
 __all__ = [
     "MANIFEST_FILE",
     "SPLITS",
-    "SPLIT_NAMES",
     "Manifest",
     "PatchRecord",
     "read_manifest",
@@ -31,11 +33,6 @@ __all__ = [
 MANIFEST_FILE = "manifest.csv"
 
 _KNOWN_COLUMNS = ("path", "split", "patient", "mask", "mpp")
-SPLIT_NAMES = {
-    "train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
-    "test": "test",
-}  # fmt: skip
-_BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}  # pandas writes floats into a column that has empty cells
 
 
 def write_manifest(manifest: Manifest, csv_path: Path) -> None:
@@ -78,7 +75,8 @@ def read_manifest(
 
     - `csv_path`: the CSV, comma-separated UTF-8 with a header.
     - `classes`: the tissue classes; by default those of `classes.yaml` beside the CSV, else the preset with
-      the same names in the same order, else the class columns as they are.
+      the same names in the same order, else the columns that can be classes, see `classes_of_columns`. The
+      manifest's `notes` name columns that are not taken for classes.
     - `presumed`: the tissue classes where there is no `classes.yaml`.
 
     **Raises:** `DataError` that names the file and the line, for anything missing, repeated or out of range.
@@ -88,24 +86,33 @@ def read_manifest(
     for column in ("path", "split"):
         if column not in header:
             raise DataError(f"{csv_path}, line 1: no column {column!r}; the header must be comma-separated")
+    if header[0] == "":  # how data frames are written with their index
+        header[0] = NUMBERS
     if len(set(header)) != len(header) or "" in header:
         raise DataError(f"{csv_path}, line 1: columns need different, non-empty names; got {', '.join(header)}")
-    columns = tuple(name for name in header if name not in _KNOWN_COLUMNS)
-    classes = _classes(csv_path, columns, classes or read_classes(csv_path.parent) or presumed)
-    records: list[PatchRecord] = []
-    lines: dict[Path, int] = {}
+    lines = []
     for line, cells in rows:
-        where = f"{csv_path}, line {line}"
         if len(cells) != len(header):
-            raise DataError(f"{where}: {len(cells)} cells, but the header has {len(header)} columns")
-        record = _record(dict(zip(header, cells, strict=True)), classes, csv_path.parent, where)
-        if record.path in lines:
-            raise DataError(f"{where}: {record.path} is already on line {lines[record.path]}; keep one of the two")
-        lines[record.path] = line
+            raise DataError(
+                f"{csv_path}, line {line}: {len(cells)} cells, but the header has {len(header)} columns"
+            )
+        lines.append((line, dict(zip(header, cells, strict=True))))
+    columns = [
+        Column.of(name, [cells[name] for _, cells in lines]) for name in header if name not in _KNOWN_COLUMNS
+    ]
+    classes, notes = classes_of_columns(csv_path, columns, classes or read_classes(csv_path.parent) or presumed)
+    records: list[PatchRecord] = []
+    listed: dict[Path, int] = {}
+    for line, row in lines:
+        where = f"{csv_path}, line {line}"
+        record = _record(row, classes, csv_path.parent, where)
+        if record.path in listed:
+            raise DataError(f"{where}: {record.path} is already on line {listed[record.path]}; keep one of the two")
+        listed[record.path] = line
         records.append(record)
     if not records:
         raise DataError(f"{csv_path} lists no patches; add one line for each image")
-    return Manifest(classes, sorted_records(records), csv_path)
+    return Manifest(classes, sorted_records(records), csv_path, notes)
 
 
 def csv_rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -124,32 +131,12 @@ def csv_rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{csv_path} is no comma-separated UTF-8 file: {error}; save it again as such") from error
 
 
-def _classes(csv_path: Path, columns: tuple[str, ...], given: TissueClasses | None) -> TissueClasses:
-    """The classes given, a preset of the same names, or the columns themselves."""
-    if given is not None:
-        # A list of unlabelled valid and test patches needs no class columns.
-        if columns and set(columns) != set(given.names):
-            raise DataError(
-                f"{csv_path}, line 1: the class columns are {', '.join(columns)}, but the classes are "
-                f"{', '.join(given.names)}; one column per class is needed and no others, or name the classes with "
-                "--classes"
-            )
-        return given
-    for preset in PRESETS.values():
-        if preset.names == columns:
-            return preset
-    try:
-        return TissueClasses(names=columns)
-    except SettingsError as error:
-        raise DataError(f"{csv_path}, line 1: no class columns; add a column of 0 and 1 for each class") from error
-
-
 def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: str) -> PatchRecord:
     """One line as a record."""
     if not cells["path"]:
         raise DataError(f"{where}: the cell `path` is empty")
     path = _path(cells["path"], folder)
-    split = SPLIT_NAMES.get(cells["split"].lower())
+    split = split_of(cells["split"])
     if split is None:
         raise DataError(f"{where}: {cells['split']!r} is no split; use {', '.join(SPLITS)}")
     record = PatchRecord(
@@ -166,8 +153,13 @@ def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: 
 
 
 def _path(text: str, folder: Path) -> Path:
-    """A path told relative to the CSV's folder; `a/../b` and `b` are the same file."""
-    return as_on_disk(Path(os.path.normpath(folder / text)))
+    """A path told relative to the CSV's folder; `a/../b` and `b` are the same file.
+
+    `caf\\xE9.png` is a name that is no UTF-8, unless there is a file of that very name.
+    """
+    path = as_on_disk(Path(os.path.normpath(folder / text)))
+    raw = raw_text(text)
+    return path if raw == text or path.exists() else Path(os.path.normpath(folder / raw))
 
 
 def _labels(cells: dict[str, str], classes: TissueClasses, where: str) -> tuple[int, ...] | None:
@@ -175,9 +167,9 @@ def _labels(cells: dict[str, str], classes: TissueClasses, where: str) -> tuple[
     if not any(cells.get(name) for name in classes.names):
         return None
     for name in classes.names:
-        if cells[name] not in _BITS:
+        if cells[name] not in BITS:
             raise DataError(f"{where}, column {name!r}: {cells[name]!r} is no label; write 0 or 1")
-    return tuple(_BITS[cells[name]] for name in classes.names)
+    return tuple(BITS[cells[name]] for name in classes.names)
 
 
 def _mpp(text: str, where: str) -> float:

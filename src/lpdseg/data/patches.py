@@ -16,14 +16,14 @@ from PIL import Image, UnidentifiedImageError
 from lpdseg.errors import DataError
 from lpdseg.tissue import NO_CLASS, TissueClasses
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp")
 """The files that count as images, by lower-case suffix."""
 
 MAX_PIXELS = 8192 * 8192
 """An image above this is a slide and no patch."""
 
-_IMAGE_FORMATS = ("PNG", "JPEG", "TIFF")
-_MASK_FORMATS = ("PNG", "TIFF")  # JPEG changes pixel values, and so class indices
+_IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_MASK_FORMATS = ("PNG", "TIFF", "BMP")  # JPEG changes pixel values, and so class indices
 
 
 class ImageModeError(DataError):
@@ -87,7 +87,7 @@ def read_mask(path: Path, classes: TissueClasses, size: tuple[int, int] | None =
 
     **Arguments:**
 
-    - `path`: an 8-bit palette or grey PNG or TIFF whose pixel values are `classes`' values on disk.
+    - `path`: an 8-bit palette or grey PNG, TIFF or BMP whose pixel values are `classes`' values on disk.
     - `classes`: the tissue classes.
     - `size`: the (H, W) that the mask must have, where it belongs to an image.
 

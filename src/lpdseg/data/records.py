@@ -10,6 +10,7 @@ from typing import get_args
 
 from lpdseg.choices import Split
 from lpdseg.errors import DataError
+from lpdseg.plain import plain_text
 from lpdseg.tissue import TissueClasses
 
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -103,12 +104,12 @@ class Manifest:
 
 
 def path_below(path: Path, root: Path) -> str:
-    """`path` relative to `root` with forward slashes; absolute where it lies elsewhere."""
-    full, base = _plain(path), _plain(root)
-    return (full.relative_to(base) if full.is_relative_to(base) else full).as_posix()
+    """`path` relative to `root` with forward slashes; absolute where it lies elsewhere; a `plain_text`."""
+    full, base = _absolute(path), _absolute(root)
+    return plain_text((full.relative_to(base) if full.is_relative_to(base) else full).as_posix())
 
 
-def _plain(path: Path) -> Path:
+def _absolute(path: Path) -> Path:
     """An absolute path without `..`; links are not followed, since a data set may be a folder of links."""
     return Path(os.path.normpath(path.absolute()))
 

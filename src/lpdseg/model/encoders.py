@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lpdseg.errors import SettingsError
 from lpdseg.model.pretrained import first_stages, load_backbone, read_normalisation, strides, weights_source
+from lpdseg.quiet import library
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -170,7 +171,7 @@ class Encoder(nn.Module):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Encoder":
         """The architecture that `config` describes, with random weights."""
-        import transformers
+        transformers = library("transformers")
 
         values = dict(config["backbone"])
         backbone_config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
@@ -206,7 +207,7 @@ def build_encoder(
     **Raises:** `SettingsError` for a name that is not in the table, or a stride it cannot have; `WeightsError`
     where weights are missing or belong to another architecture.
     """
-    import transformers
+    transformers = library("transformers")
 
     if name not in ENCODERS:
         raise SettingsError(f"unknown encoder {name!r}; the table has {', '.join(ENCODERS)}")
@@ -242,7 +243,7 @@ def build_encoder(
 
 
 def _backbone_class(model_type: str) -> Any:
-    import transformers
+    transformers = library("transformers")
 
     return {
         "pvt_v2": transformers.PvtV2Backbone,

@@ -18,6 +18,7 @@ from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from lpdseg.model.pretrained import first_line, read_normalisation, weights_source
 from lpdseg.model.weights_folder import CONVERT, check_weights_folder
+from lpdseg.quiet import library
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -118,10 +119,10 @@ class FrozenTower(nn.Module):
 
     def _choose_attention(self, device: str) -> None:
         """On CPUs, in bfloat16, PyTorch's fused attention is slower through small windows than products."""
-        from transformers import PreTrainedModel
+        transformers = library("transformers")
 
         wanted = "eager" if device == "cpu" and torch.is_autocast_enabled("cpu") else "sdpa"
-        if wanted != self._attention and isinstance(self.tower, PreTrainedModel):
+        if wanted != self._attention and isinstance(self.tower, transformers.PreTrainedModel):
             self.tower.set_attn_implementation(wanted)
             self._attention = wanted
 
@@ -148,7 +149,7 @@ def build_image_encoder(spec: str, encoder: Encoder) -> ImageEncoder | None:
 
 
 def _hugging_face(source: str) -> FrozenTower:
-    import transformers
+    transformers = library("transformers")
 
     try:
         check_weights_folder(source, "openai/clip-vit-base-patch16")
@@ -195,6 +196,7 @@ def _medclip(folder: Path) -> FrozenTower:
     head_weight = state.pop("projection_head.weight", None)
     if head_weight is None:
         raise WeightsError(f"{path} has no projection_head.weight; it is no MedCLIP vision model")
+    transformers = library("transformers")
     config_path = folder / "config.json"
     try:
         config = (

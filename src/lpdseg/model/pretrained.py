@@ -12,6 +12,7 @@ from torch import nn
 
 from lpdseg.errors import WeightsError
 from lpdseg.model.weights_folder import check_normalisation, check_weights_folder
+from lpdseg.quiet import library
 
 # Layers that a backbone adds on top of the published network and that start as the identity.
 _ADDED_BY_BACKBONE = ("hidden_states_norms",)
@@ -86,9 +87,7 @@ def first_stages(config: Any, stages: int | None) -> Any:
         if key not in {"out_features", "out_indices", "stage_names", "model_type"}
     }
     values |= {key: kept for key in ("num_stages", "num_encoder_blocks") if key in values}
-    from transformers import AutoConfig
-
-    cut = AutoConfig.for_model(config.model_type, **values)
+    cut = library("transformers").AutoConfig.for_model(config.model_type, **values)
     if config.model_type != "segformer":
         cut.out_features = [f"stage{number}" for number in range(1, kept + 1)]
     return cut
@@ -146,10 +145,10 @@ def _fetch_processor(weights: str) -> Path | None:
 
 
 def _read_config(weights: str, label: str) -> Any:
-    from transformers import AutoConfig
+    transformers = library("transformers")
 
     try:
-        return AutoConfig.from_pretrained(weights)
+        return transformers.AutoConfig.from_pretrained(weights)
     except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
         raise WeightsError(
             f"cannot get weights {weights!r} for the encoder {label!r}: neither a local folder with a config.json "
@@ -158,13 +157,13 @@ def _read_config(weights: str, label: str) -> Any:
 
 
 def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
-    from transformers.utils.logging import disable_progress_bar
+    transformers = library("transformers")
 
     # The library warns of parameters that do not fit; `load_backbone` says it in one sentence instead.
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     try:
         backbone, info = backbone_class.from_pretrained(
             weights,

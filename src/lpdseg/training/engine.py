@@ -12,6 +12,7 @@ import torch
 from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.network import Network
+from lpdseg.quiet import library
 from lpdseg.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def make_fabric(engine: Engine, settings: TrainSettings) -> "Fabric":
 
     **Raises:** `SettingsError` for a device that is not there, or a batch that the processes cannot share.
     """
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
+    lightning = library("lightning_fabric")
 
     world = engine.devices * engine.nodes
     if settings.batch % world:
@@ -59,8 +59,10 @@ def make_fabric(engine: Engine, settings: TrainSettings) -> "Fabric":
     # One device may be named by number; several are the first ones. The CPU counts processes instead.
     one: Any = [device.index] if device.index is not None and engine.devices == 1 else engine.devices
     # Warm-up leaves parameters of the later losses unused, and so may an encoder's unused scales.
-    strategy: Any = DDPStrategy(find_unused_parameters=True, timeout=_PATIENCE) if world > 1 else "auto"
-    fabric = Fabric(
+    strategy: Any = (
+        lightning.strategies.DDPStrategy(find_unused_parameters=True, timeout=_PATIENCE) if world > 1 else "auto"
+    )
+    fabric: Fabric = lightning.Fabric(
         accelerator=device.type, devices=one, num_nodes=engine.nodes, strategy=strategy, precision=precision
     )
     if settings.deterministic:

@@ -13,6 +13,7 @@ from lpdseg.data.opening import open_data
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.evaluation.about import about_split
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.export.int8 import Quantised, quantise
@@ -185,12 +186,13 @@ def evaluate(
         return None if progress is None else lambda done, total: progress(what, done, total)
 
     batches = read_labelled(manifest.split(split), manifest.classes, segmenter.settings.batch, split)
+    about = about_split(manifest, split, batches)
     observed = observe_split(segmenter, batches, tell("predicting"))
     return [
         entry
         for gate in gates
         for entry in score_split(
-            segmenter.with_settings(gate=gate), observed, split, backgrounds, tell(f"scoring, gate {gate}")
+            segmenter.with_settings(gate=gate), observed, split, backgrounds, tell(f"scoring, gate {gate}"), about
         )
     ]
 
@@ -205,6 +207,7 @@ def report(
     seed: int = 0,
     palette: Palette | None = None,
     classes: str | None = None,
+    mask_values: Sequence[str] = (),
     checkpoint: str = "best",
     device: str = "auto",
     progress: Told | None = None,
@@ -217,7 +220,7 @@ def report(
     - `out`: the file; None: `report.html` in the run's folder.
     - `split`: whose patches are scored and shown; None: `test`, else `valid`, where it has masks, else none.
     - `palette`: `own` or `colour-blind` instead of the run's own.
-    - `classes`, `checkpoint`, `device`: as `evaluate`.
+    - `classes`, `mask_values`, `checkpoint`, `device`: as `evaluate`.
 
     **Returns:** the path of the page.
 
@@ -230,7 +233,7 @@ def report(
     segmenter = load(folder, checkpoint, device, **changes)
     if data is None:
         data = data_of(folder)
-    manifest = same_classes(segmenter.classes, data, classes)
+    manifest = same_classes(segmenter.classes, data, classes, mask_values)
     if split is None:
         split = next((name for name in ("test", "valid") if any(manifest.with_masks(name))), None)
     gates: tuple[Gate, ...] = ("predicted", "oracle")

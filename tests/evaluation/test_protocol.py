@@ -8,11 +8,13 @@ import pytest
 from rich.console import Console
 
 from lpdseg.evaluation import Protocol, Scores, record, score_images, table, write_csv
+from lpdseg.evaluation.protocol import About
 from lpdseg.files import write_json
 from lpdseg.tissue import PRESETS, TissueClasses
 
 KEYS = [
-    "split", "gate", "background", "refine", "images", "patients", "miou", "mdice", "fwiou", "pixel_accuracy",
+    "split", "gate", "background", "refine", "images", "patients", "unit", "classes_in_mean", "notes", "miou",
+    "mdice", "fwiou", "pixel_accuracy",
     "classes", "background_class", "image_level", "interval", "confusion",
     "by_patient",
 ]  # fmt: skip
@@ -100,3 +102,24 @@ def test_table_shows_figures_with_two_decimals() -> None:
     assert f"{first['miou']:.2f} [{low:.2f}, {high:.2f}]" in text
     assert f"{second['classes']['MAL']['iou']:.2f}" in text
     assert "IoU NEC" in text and "100.00" in text and "–" in text
+
+
+def test_a_mean_says_over_which_classes_it_is() -> None:
+    """A class that no mask shows is no reason for 100 per cent."""
+    classes = TissueClasses(("A", "B", "C"))
+    counts = np.zeros((2, 3, 3), np.int64)
+    counts[:, 0, 0] = 5
+    alone = record(Protocol("test"), classes, counts, 2)
+    assert (alone["miou"], alone["classes_in_mean"]) == (100, 1)
+    assert alone["notes"] == ["means are over 1 of 3 classes, for no mask shows B, C"]
+    counts[:, 0, 1] = 5  # B is found where there is none
+    found = record(Protocol("test"), classes, counts, 2, about=About("files", ("patients are unknown",)))
+    assert (found["miou"], found["classes_in_mean"]) == (25, 2)
+    assert "no mask shows B, C; 1 of these counts as IoU 0" in found["notes"][0]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table([found]))
+    text = " ".join(console.export_text().split())
+    assert "interval over files, patients unknown" in text
+    assert "note: means are over 2 of 3 classes" in text and "note: patients are unknown" in text
+    whole = record(Protocol("test"), classes, np.ones((2, 3, 3), np.int64), 2)
+    assert whole["notes"] == [] and whole["unit"] == "patients"

@@ -135,7 +135,7 @@ def _row(
         prediction_ms=Spread.of([result["prediction_ms"] for result in results]),
         parameters=results[0]["parameters"] if results else None,
         failure=failures[0].failure if failures and not done else None,
-        notes=tuple(_notes(name, group, budgets, reference, seeds)),
+        notes=tuple(_notes(name, group, gate, budgets, reference, seeds)),
     )
 
 
@@ -158,7 +158,7 @@ def _per_cent(estimate: Estimate) -> Estimate:
 
 
 def _notes(
-    name: str, group: Sequence[Outcome], budgets: dict[str, Budget], reference: str, paired: list[int]
+    name: str, group: Sequence[Outcome], gate: str, budgets: dict[str, Budget], reference: str, paired: list[int]
 ) -> list[str]:
     notes = []
     if METHODS[group[0].run.settings.method].needs_masks:
@@ -171,6 +171,8 @@ def _notes(
         notes.append(f"{_seeds(done)} only")
     if paired and len(paired) < len(done):
         notes.append(f"difference to the reference over {_seeds(paired)}")
+    for gate_notes in (one.record(gate).get("notes", ()) for one in group if one.result):
+        notes += [note for note in gate_notes if note not in notes]
     if done:
         notes += [f"seed {one.run.seed} failed: {one.failure}" for one in group if one.failure]
     return notes

@@ -98,6 +98,8 @@ def what_was_compared(records: "list[Record]", chosen: bool) -> str:
     """One line that says what the figures above it mean; `chosen`: training had masks to choose thresholds on."""
     first = records[0]
     patients = f"{first['patients']} patient{'' if first['patients'] == 1 else 's'}"
+    if first["unit"] == "files":
+        patients = "unknown patients"
     parts = [f"{first['images']} images of {patients}, split {first['split']}."]
     gates = {entry["gate"] for entry in records}
     if "predicted" in gates:

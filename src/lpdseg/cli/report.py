@@ -35,6 +35,10 @@ def report(
     classes: Annotated[
         str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
     ] = None,
+    mask_value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
+    ] = None,
     checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
 ) -> None:
@@ -55,6 +59,7 @@ def report(
             seed=seed,
             palette=palette,
             classes=classes,
+            mask_values=mask_value or (),
             checkpoint=checkpoint,
             device=device,
             progress=progress,

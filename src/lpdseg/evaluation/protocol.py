@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 from rich.table import Table
+from rich.text import Text
 
 from lpdseg.choices import Background, Gate
 from lpdseg.evaluation.bootstrap import Interval, intervals
@@ -54,6 +55,18 @@ class Protocol:
     refine: str = "none"
 
 
+@dataclass(frozen=True)
+class About:
+    """What is known of a split beside its masks.
+
+    - `unit`: what intervals draw: `patients`, or `files` where patients are unknown and each file counts as one.
+    - `notes`: sentences that belong beside its figures.
+    """
+
+    unit: str = "patients"
+    notes: tuple[str, ...] = ()
+
+
 def record(
     protocol: Protocol,
     classes: TissueClasses,
@@ -62,6 +75,7 @@ def record(
     image_level: ImageLevelScores | None = None,
     *,
     patients: Sequence[str] | None = None,
+    about: About | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Record:
@@ -75,12 +89,15 @@ def record(
     - `images`: how many images were compared.
     - `image_level`: the classes' own figures per image, where they were predicted.
     - `patients`: their names, in the order of `matrices`.
+    - `about`: what else is known of the split.
     - `resamples`, `seed`: of the bootstrap.
 
     **Returns:**
 
     - `split`, `gate`, `background`, `refine`: the protocol.
-    - `images`, `patients`: how many.
+    - `images`, `patients`: how many; `unit` says whether these are patients, or files where patients are unknown.
+    - `classes_in_mean`: over how many classes `miou` is the mean.
+    - `notes`: what must be known beside the figures.
     - `miou`, `mdice`, `fwiou`, `pixel_accuracy`: see `Scores`.
     - `classes`: `iou` and `dice` by class name.
     - `background_class`: the same for background, None where it does not count.
@@ -95,11 +112,15 @@ def record(
     scores = Scores.of(confusion, tissue, protocol.background)
     spread = intervals(matrices, tissue, protocol.background, resamples=resamples, seed=seed)
     per_class = [{"iou": _percent(i), "dice": _percent(d)} for i, d in zip(scores.iou, scores.dice, strict=True)]
+    about = about or About()
     background_counts = classes.background is not None and protocol.background == "keep"
     return Record(
         **asdict(protocol),
         images=images,
         patients=len(matrices),
+        unit=about.unit,
+        classes_in_mean=int((~np.isnan(scores.iou[:tissue])).sum()),
+        notes=[*_about_mean(confusion, scores, classes), *about.notes],
         **{name: _percent(getattr(scores, name)) for name in _FIGURES},
         classes=dict(zip(classes.names, per_class, strict=False)),
         background_class=per_class[tissue] if background_counts else None,
@@ -116,6 +137,20 @@ def record(
         confusion=confusion.tolist(),
         by_patient=None if patients is None else dict(zip(patients, matrices.tolist(), strict=True)),
     )
+
+
+def _about_mean(confusion: Int[np.ndarray, "n n"], scores: Scores, classes: TissueClasses) -> list[str]:
+    """Says over which classes the means are, where the masks do not show all of them."""
+    owned = confusion.sum(1) > 0
+    absent = [name for name, there in zip(classes.names, owned, strict=False) if not there]
+    if not absent:
+        return []
+    counted = int((~np.isnan(scores.iou[: len(classes)])).sum())
+    note = f"means are over {counted} of {len(classes)} classes, for no mask shows {', '.join(absent)}"
+    wrongly = len(absent) - (len(classes) - counted)
+    if wrongly:
+        note += f"; {wrongly} of these count{'s' if wrongly == 1 else ''} as IoU 0, since found nevertheless"
+    return [note]
 
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
@@ -137,7 +172,8 @@ def write_csv(records: Sequence[Record], path: Path) -> None:
 def table(records: Sequence[Record]) -> Table:
     """The records for a terminal: a column each, intervals in brackets; three fit into 80 characters."""
     names = list(dict.fromkeys(name for entry in records for name in entry["classes"]))
-    title = "per cent [95 % interval over patients]"
+    files = any(entry.get("unit") == "files" for entry in records)
+    title = f"per cent [95 % interval over {'files, patients unknown' if files else 'patients'}]"
     result = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
     result.add_column()
     for _ in records:
@@ -154,8 +190,13 @@ def table(records: Sequence[Record]) -> Table:
         result.add_row(label, *(_with_interval(entry, figure) for entry in records))
     result.add_row()
     for name in names:
-        result.add_row(f"IoU {name}", *(_text(entry["classes"].get(name, {}).get("iou")) for entry in records))
-    result.add_row("image F1", *(_text((entry["image_level"] or {}).get("f1")) for entry in records))
+        result.add_row(
+            f"IoU {name}", *(figure_text(entry["classes"].get(name, {}).get("iou")) for entry in records)
+        )
+    result.add_row("image F1", *(figure_text((entry["image_level"] or {}).get("f1")) for entry in records))
+    notes = dict.fromkeys(note for entry in records for note in entry.get("notes", ()))
+    if notes:
+        result.caption, result.caption_justify = Text("\n".join(f"note: {note}" for note in notes)), "left"
     return result
 
 
@@ -171,6 +212,7 @@ def _image_level(scores: ImageLevelScores, names: Sequence[str]) -> dict[str, An
 
 def _row(entry: Record) -> dict[str, Any]:
     row = {key: entry[key] for key in ("split", "gate", "background", "refine", "images", "patients")}
+    row |= {"unit": entry.get("unit"), "classes_in_mean": entry.get("classes_in_mean")}
     spread = entry["interval"] or {}
     for figure in _FIGURES:
         row[figure] = entry[figure]
@@ -191,10 +233,13 @@ def _percents(interval: Interval | None) -> list[float | None] | None:
     return None if interval is None else [_percent(end) for end in interval]
 
 
-def _text(value: float | None) -> str:
+def figure_text(value: float | None) -> str:
+    """A figure for people, a dash where there is none."""
     return "–" if value is None else f"{value:.2f}"
 
 
 def _with_interval(entry: Record, figure: str) -> str:
     ends = (entry["interval"] or {}).get(figure)
-    return _text(entry[figure]) + ("" if ends is None else f" [{_text(ends[0])}, {_text(ends[1])}]")
+    return figure_text(entry[figure]) + (
+        "" if ends is None else f" [{figure_text(ends[0])}, {figure_text(ends[1])}]"
+    )

@@ -19,7 +19,7 @@ from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.confusion import confusion_matrix, sum_by_patient
 from lpdseg.evaluation.image_level import choose_thresholds, score_images
-from lpdseg.evaluation.protocol import Protocol, Record, record
+from lpdseg.evaluation.protocol import About, Protocol, Record, record
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.tissue import TissueClasses
 
@@ -97,10 +97,11 @@ def score_split(
     split: str,
     backgrounds: Sequence[Background] = ("keep",),
     progress: Progress | None = None,
+    about: About | None = None,
 ) -> list[Record]:
     """The record of the split under the segmenter's gate, once per background rule.
 
-    The rules share the masks and differ in what counts.
+    The rules share the masks and differ in what counts; `about` goes into the records.
     """
     classes = segmenter.classes
     matrices: list[np.ndarray] = []
@@ -127,6 +128,7 @@ def score_split(
             len(patients),
             image_level,
             patients=names,
+            about=about,
         )
         for background in backgrounds
     ]

@@ -21,6 +21,7 @@ from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
 from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
+from lpdseg.evaluation.protocol import figure_text
 from lpdseg.files import write_text
 from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
@@ -310,9 +311,12 @@ class _Trainer:
         if metrics is not None:
             metrics.add("valid", self.step, {"miou": miou, "mdice": found.record["mdice"], "image_f1": image_f1})
             metrics.write_csv()
+        told = set(self.validation.about.notes)
         self.reporter.note(
             f"step {self.step}: valid mIoU {miou:.2f}, mDice {found.record['mdice']:.2f}, "
-            f"image-level F1 {image_f1:.2f}" + (" (best so far)" if better else "")
+            f"image-level F1 {figure_text(image_f1)}"
+            + "".join(f"; {note}" for note in found.record["notes"] if note not in told)
+            + (" (best so far)" if better else "")
         )
 
     def _save(self, name: str, with_optimiser: bool, valid: dict[str, Any] | None = None) -> None:
@@ -380,6 +384,9 @@ class _Trainer:
     def _note_start(self) -> None:
         if not self.validation:
             self.reporter.note("no validation masks: the last step will be kept, with thresholds of 0.5")
+        else:
+            for note in self.validation.about.notes:
+                self.reporter.note(f"validation: {note}")
         source = self.settings.model.weights
         start = "random weights; --weights FOLDER starts from pretrained ones" if source is None else source
         self.reporter.note(

@@ -14,6 +14,7 @@ import torch
 
 from lpdseg.checkpoint import has_checkpoint, read_state
 from lpdseg.cores import allowed_cores
+from lpdseg.data.origin import guessed, mpp_counts, origin_notes
 from lpdseg.data.records import Manifest
 from lpdseg.files import write_json
 from lpdseg.settings import Settings
@@ -55,12 +56,16 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 def describe_data(data: Manifest, training_masks: bool = False) -> dict[str, Any]:
     """Fingerprint, classes and counts of a data set; see `Manifest.fingerprint`."""
+    notes = [note for split in data.splits for note in origin_notes(data.records, split)]
     return {
         "source": str(data.source),
         "fingerprint": data.fingerprint(training_masks),
         "classes": data.classes.as_dict(),
         "patches": {split: len(data.split(split)) for split in data.splits},
         "patients": {split: len({record.patient for record in data.split(split)}) for split in data.splits},
+        "patients_known": not guessed(data.records),
+        "mpp": {split: mpp_counts(data.split(split)) for split in data.splits},
+        "notes": list(dict.fromkeys([*data.notes, *notes])),
     }
 
 

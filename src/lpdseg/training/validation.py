@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from lpdseg.data.records import Manifest
+from lpdseg.evaluation.about import about_split
 from lpdseg.evaluation.calibration import calibrate
-from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.protocol import About, Record
 from lpdseg.evaluation.split import LabelledBatch, observe_split, read_labelled, score_split
 from lpdseg.model.network import Network
 from lpdseg.segmenting.bundle import make_segmenter
@@ -32,6 +33,7 @@ class Validation:
         self.batches: list[LabelledBatch] = []
         if any(record.split == "valid" and record.mask is not None for record in data.records):
             self.batches = read_labelled(data.split("valid"), data.classes, settings.predict.batch, "valid")
+        self.about = about_split(data, "valid", self.batches) if self.batches else About()
 
     def __bool__(self) -> bool:
         """Whether there is anything to validate on."""
@@ -44,6 +46,6 @@ class Validation:
         segmenter = make_segmenter(model, self.classes, self.settings, Calibration.plain(len(self.classes)))
         observed = observe_split(segmenter, self.batches)
         calibration = calibrate(segmenter, observed, self.settings.predict.offsets)
-        record = score_split(segmenter.calibrated(calibration), observed, "valid")[0]
+        record = score_split(segmenter.calibrated(calibration), observed, "valid", about=self.about)[0]
         model.train(mode)
         return Validated(calibration, record)

@@ -315,7 +315,7 @@ class _Trainer:
         self.reporter.note(
             f"step {self.step}: valid mIoU {miou:.2f}, mDice {found.record['mdice']:.2f}, "
             f"image-level F1 {figure_text(image_f1)}"
-            + "".join(f"; {note}" for note in found.record["notes"] if note not in told)
+            + "".join(f"; {note}" for note in found.record.get("notes", ()) if note not in told)
             + (" (best so far)" if better else "")
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lpdseg.errors import OutputError
-from lpdseg.files import as_on_disk, replacing, replacing_folder, write_json, write_text
+from lpdseg.files import as_on_disk, check_name, replacing, replacing_folder, write_json, write_text
 
 
 def names_in(folder: Path) -> list[str]:
@@ -112,3 +112,48 @@ def test_a_name_is_found_however_its_letters_are_written(tmp_path: Path) -> None
     assert as_on_disk(asked) == folder / f"{decomposed}.png"  # the very name goes first
     for missing in (tmp_path / composed / "b\u00e4.png", tmp_path / "\u00e4" / "x.png"):
         assert as_on_disk(missing).name == missing.name
+
+
+def test_a_folder_that_cannot_get_its_name_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, renamed = tmp_path / "a", list[tuple[Path, Path]]()
+    path.mkdir()
+    (path / "old").touch()
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        renamed.append((self, target))
+        if len(renamed) in broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    broken = {2}
+    with pytest.raises(OutputError, match="cannot write"), replacing_folder(path) as folder:
+        (folder / "new").touch()
+    assert [one.name for one in tmp_path.rglob("*")] == ["a", "old"]
+    renamed.clear()
+    broken = {2, 3}
+    with (
+        pytest.raises(OutputError, match=r"what it held is now in .*\.old; rename that to a"),
+        replacing_folder(path),
+    ):
+        pass
+    [left] = tmp_path.iterdir()
+    assert (left / "old").exists() and left.name.endswith(".old")
+    renamed.clear()
+    broken = set()
+    with pytest.raises(ZeroDivisionError), replacing_folder(path):
+        raise ZeroDivisionError  # what a process left that was ended between the renames is put back first
+    assert [one.name for one in tmp_path.rglob("*")] == ["a", "old"]
+
+
+def test_names_that_are_too_long_are_told_before_the_work(tmp_path: Path) -> None:
+    check_name(tmp_path / "not" / "yet" / ("x" * 200 + ".csv"))
+    with pytest.raises(
+        OutputError, match=r"its name is 7 bytes too long; shorten the name of what it is made from"
+    ):
+        check_name(tmp_path / ("\u00e4" * 120 + ".csv"))
+    with pytest.raises(OutputError, match=r"shorten the name"):
+        write_text(tmp_path / ("x" * 250 + ".csv"), "")

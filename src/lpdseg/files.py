@@ -1,8 +1,10 @@
 """Writing files so that a reader never meets half of one: a temporary name first, then a rename."""
 
 import errno
+import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.errors import OutputError
-from lpdseg.plain import ESCAPED, name_key, plain_values
+from lpdseg.plain import ESCAPED, name_key, plain_text, plain_values
 
 _ADVICE = {
     errno.ENOSPC: "free space or ",
@@ -21,6 +23,10 @@ _ADVICE = {
     errno.EPERM: "change its rights or ",
 }
 """What helps, besides another folder, by the system's reason."""
+
+
+_LONGEST = 255
+"""Bytes that names may have on most systems."""
 
 
 @contextmanager
@@ -53,13 +59,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Gives an empty temporary folder beside `path`; when the block ends well it becomes `path`.
 
     A folder that `path` was before is removed then. When the block fails the temporary folder is removed and `path`
-    stays as it was. Parents are made.
+    stays as it was. Parents are made. Where a process was ended between the two renames, the folder of before is
+    put back first.
 
     **Raises:** `OutputError` where the operating system refuses (full disk, no permission).
     """
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        recover_folder(path)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         yield temporary
         _share_like_new(temporary, 0o777)
@@ -67,7 +75,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         before = temporary.with_suffix(".old")
         if path.exists():
             path.rename(before)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if before.exists():
+                _put_back(before, path)
+            raise
         shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
         raise _refused(path, error) from error
@@ -76,8 +89,54 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def recover_folder(path: Path) -> None:
+    """Puts back what a folder was before, where a process was ended just before its new content got the name."""
+    if path.exists():
+        return
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.old"):
+        if leftover_of(left, path):
+            left.rename(path)
+            return
+
+
+def leftover_of(left: Path, path: Path) -> bool:
+    """Whether a file or folder beside `path` is a temporary one that was to become it, or its copy of before."""
+    rest = left.name.removeprefix(f".{path.name}")
+    return left.name != rest and re.fullmatch(r"\.[^.]+\.(tmp(\.[^.]*)?|old)", rest) is not None
+
+
+def _put_back(before: Path, path: Path) -> None:
+    try:
+        before.rename(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be replaced, and what it held is now in {before}; rename that to {path.name} "
+            f"({error.strerror})"
+        ) from error
+
+
+def check_name(path: Path) -> None:
+    """Fails for a name that is too long to be written by `replacing`, before the work for it is done.
+
+    **Raises:** `OutputError`.
+    """
+    longest = _LONGEST
+    for folder in path.parents:
+        if folder.exists():
+            with suppress(OSError, ValueError, AttributeError):
+                longest = os.pathconf(folder, "PC_NAME_MAX")
+            break
+    over = len(os.fsencode(f".{path.name}.12345678.tmp{path.suffix}")) - longest
+    if over > 0:
+        raise OutputError(
+            f"cannot write {path}: its name is {over} bytes too long; shorten the name of what it is made from"
+        )
+
+
 def _refused(path: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        return OutputError(f"cannot write {path}: {reason}; shorten the name of what it is made from")
     advice = _ADVICE.get(error.errno or 0, "")
     return OutputError(f"cannot write {path}: {reason}; {advice}choose another folder")
 
@@ -87,6 +146,11 @@ def _share_like_new(path: Path, rights: int) -> None:
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(rights & ~mask)
+
+
+def absolute(path: Path) -> str:
+    """Where a file is, from the root, without looking for links: what a table or a record calls it."""
+    return plain_text(os.path.normpath(path.absolute()))
 
 
 def as_on_disk(path: Path) -> Path:

@@ -54,7 +54,7 @@ def find_slides(inputs: Sequence[str | Path], leave_out: Sequence[str | Path] = 
         if first != slide.path:
             raise SlideError(
                 f"{first} and {slide.path} are both named {slide.path.stem}, and so would be their results; rename "
-                "one, or run them one after the other"
+                "one, or segment them into folders of their own"
             )
     return slides
 

@@ -41,5 +41,7 @@ def test_leftovers_are_those_of_the_slide_alone(tmp_path: Path) -> None:
                 left.write_text("half")
                 if stem == mine:
                     expected.add(left)
+    longer = tmp_path / "geojson" / f".{mine}.geojson.geojson.x1.tmp.geojson"  # of the slide a[1].geojson.tif
+    longer.write_text("half")
     (tmp_path / ".work" / mine).mkdir(parents=True)
     assert set(leftovers(tmp_path, mine)) == expected | {tmp_path / ".work" / mine}

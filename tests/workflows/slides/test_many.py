@@ -110,7 +110,7 @@ def test_finished_slides_are_kept_and_others_are_not(segment: Any, draw_slide: D
     assert statuses(segment(redo=True)) == ["segmented", "segmented"]
     assert files(out) == before
     assert statuses(segment(to="csv", overlap=0.25)) == ["segmented", "segmented"]
-    assert {path.parts[0] for path in map(Path, files(out))} == {"areas"}  # annotations would be of other labels
+    assert {path.parts[0] for path in map(Path, files(out))} == {"areas", "geojson"}
     draw_slide("b.tif", seed=1)
     assert statuses(segment(to="csv", overlap=0.25)) == ["kept", "segmented"]
 
@@ -154,11 +154,12 @@ def test_another_kind_is_added_and_leaves_the_others(segment: Any, draw_slide: D
     assert statuses(segment(to="geojson,csv,png")) == ["kept"]
 
 
-def test_outputs_of_other_settings_go_whatever_came_between(
+def test_outputs_of_other_settings_stay_and_are_told(
     segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw_slide("a.tif")
     segment(to="geojson,png")
+    before = files(tmp_path / "out")
 
     def break_off(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -167,10 +168,83 @@ def test_outputs_of_other_settings_go_whatever_came_between(
         patch.setattr("lpdseg.workflows.slides.one.stream_labels", break_off)
         with pytest.raises(KeyboardInterrupt):
             segment(to="csv", overlap=0.75)
-    assert (tmp_path / "out" / "geojson" / "a.geojson").exists()  # nothing better is there yet
-    [result] = segment(to="csv", overlap=0.25)
-    assert "geojson, png of another model or other settings was removed" in result.sentence
-    assert {Path(path).parts[0] for path in files(tmp_path / "out")} == {"areas"}
+    for status in ("segmented", "kept"):
+        [result] = segment(to="csv", overlap=0.25)
+        assert result.status == status
+        assert result.sentence == (
+            "geojson, png was left as it was, of other settings (overlap); name it with --to to make it again"
+        )
+    assert before.items() <= files(tmp_path / "out").items()
+    state = json.loads((tmp_path / "out" / "states" / "a.json").read_text())
+    assert set(state["outputs"]) == {"csv"} and state["earlier"]["png"]["settings"]["overlap"] == 16
+    [result] = segment(to="png", overlap=0.25)
+    assert "made again: what was there before was of other settings (overlap)" in result.sentence
+    assert "geojson was left as it was, of other settings (overlap)" in result.sentence
+    [result] = segment(to="geojson")  # as at first, so that geojson alone is of now
+    assert result.sentence.startswith("csv, png was left as it was")
+
+
+def test_a_slide_that_was_touched_moved_or_copied_keeps_its_outputs(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path
+) -> None:
+    slide = draw_slide("a.tif")
+    segment()
+    os.utime(slide, ns=(1, 1))
+    assert statuses(segment()) == ["kept"]
+    (tmp_path / "elsewhere").mkdir()
+    moved = slide.rename(tmp_path / "elsewhere" / "a.tif")
+    assert statuses(segment(moved)) == ["kept"]
+    assert json.loads((tmp_path / "out" / "states" / "a.json").read_text())["path"] == str(moved)
+
+
+@pytest.mark.parametrize("name", ["HE.tif", "HE.tiff"])
+def test_another_slide_of_a_name_does_not_replace_the_first_ones_results(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, name: str
+) -> None:
+    first, second = tmp_path / "p1" / "HE.tif", tmp_path / "p2" / name
+    for number, path in enumerate((first, second)):
+        path.parent.mkdir()
+        draw_slide("HE.tif", seed=number).rename(path)
+    segment(first)
+    before = files(tmp_path / "out")
+    for redo in (False, True):
+        [result] = segment_skipping(segment, second, redo=redo)
+        assert result.status == "failed"
+        assert result.sentence == (
+            f"{tmp_path / 'out'} has results of another slide of that name, {first}; {second} would replace them: "
+            "choose another folder, or rename the slide"
+        )
+    assert files(tmp_path / "out") == before
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["slide"], row["status"]) for row in rows] == [(str(first), "segmented"), (str(second), "failed")]
+    assert len(rows[0]["model"]) == 12 and float(rows[0]["mm2_pink"]) >= 0
+    draw_slide("HE.tif", seed=5).replace(first)  # scanned anew: the same slide in other words
+    assert statuses(segment(first)) == ["segmented"]
+
+
+def segment_skipping(segment: Any, *slides: Path, **options: Any) -> list[api.SlideResult]:
+    with pytest.raises(OutputError, match="another slide of that name"):
+        segment(*slides, **options)
+    found: list[api.SlideResult] = segment(*slides, skip_bad=True, **options)
+    return found
+
+
+def test_a_table_of_something_else_is_not_written_over(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    draw_slide("a.tif")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.csv").write_text("image,mask\na.png,masks/a.png\n")
+    with pytest.raises(OutputError, match=r"summary\.csv is a table of something else than each slide"):
+        segment()
+
+
+def test_a_name_that_is_too_long_is_refused_before_anything_is_computed(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_slide("x" * 228 + ".tif")
+    monkeypatch.setattr(one, "find_tissue", None)
+    with pytest.raises(OutputError, match="bytes too long; shorten the name"):
+        segment()
 
 
 def test_results_below_the_slides_are_no_slides(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:

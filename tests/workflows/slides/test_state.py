@@ -30,10 +30,11 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
         "a",
         {
             "status": "finished",
+            "path": str(slide),
             "slide": identity(slide),
             "settings": SETTINGS,
             "outputs": outputs,
-            "earlier": [],
+            "earlier": {},
             "notes": [],
             "areas": [],
             "tissue_share": 0.5,
@@ -64,10 +65,25 @@ def test_a_slide_that_has_changed_is_not(made: tuple[Path, Path], end: int) -> N
     assert not finished(out, slide)
 
 
-def test_a_slide_that_was_written_again_is_not(made: tuple[Path, Path]) -> None:
+def test_a_slide_that_was_touched_is_the_same_and_its_middle_counts(made: tuple[Path, Path]) -> None:
     out, slide = made
     os.utime(slide, ns=(0, 1))
+    assert finished(out, slide)
+    content = bytearray(slide.read_bytes())
+    content[1_500_000] = 1  # neither end tells
+    slide.write_bytes(content)
     assert not finished(out, slide)
+
+
+def test_a_digest_is_kept_while_nothing_tells_of_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slide = tmp_path / "a.svs"
+    slide.write_bytes(b"pixels")
+    first = identity(slide)
+    monkeypatch.setattr("hashlib.file_digest", None)
+    assert identity(slide, first) == first
+    os.utime(slide, ns=(0, 1))
+    with pytest.raises(TypeError):
+        identity(slide, first)  # it is read as a whole
 
 
 def test_other_settings_options_or_kinds_are_not(made: tuple[Path, Path]) -> None:
@@ -103,7 +119,16 @@ def test_states_that_are_running_damaged_or_of_another_format_are_not(made: tupl
 
 
 @pytest.mark.parametrize(
-    "change", [{"notes": None}, {"outputs": []}, {"outputs": {"csv": 1}}, {"areas": [{}]}, {"earlier": "csv"}]
+    "change",
+    [
+        {"notes": None},
+        {"outputs": []},
+        {"outputs": {"csv": 1}},
+        {"areas": [{}]},
+        {"earlier": "csv"},
+        {"earlier": {"csv": {}}},
+        {"slide": {}},
+    ],
 )
 def test_a_state_that_somebody_has_bent_is_none(made: tuple[Path, Path], change: dict[str, Any]) -> None:
     out, slide = made
@@ -117,12 +142,34 @@ def test_what_is_left_is_true_for_the_same_settings_alone(made: tuple[Path, Path
     out, slide = made
     state, known = read_state(out, "a"), identity(slide)
     assert state is not None
-    assert left_by(state, known, SETTINGS) == (state["outputs"], [])
-    assert left_by(state, known, SETTINGS | {"window": 256}) == ({}, ["geojson", "zarr"])
-    assert left_by(state, known | {"bytes": 1}, SETTINGS) == ({}, ["geojson", "zarr"])
-    interrupted = state | {"status": "running", "outputs": {}, "earlier": ["geojson", "png"]}
-    assert left_by(interrupted, known, SETTINGS) == ({}, ["geojson", "png"])
-    assert left_by(None, known, SETTINGS) == ({}, [])
+
+    def left(state: Any, known: Any = known, settings: Any = SETTINGS) -> tuple[Any, dict[str, str]]:
+        true, untrue = left_by(state, out, "a", known, settings)
+        return true, {kind: noted["why"] for kind, noted in untrue.items()}
+
+    assert left(state) == (state["outputs"], {})
+    assert left(None) == ({}, {})
+    for settings, why in (
+        (SETTINGS | {"window": 256, "more": 1}, "other settings (more, window)"),
+        (SETTINGS | {"weights_sha256": "b" * 64}, "another model (None)"),
+    ):
+        assert left(state, settings=settings) == ({}, {"geojson": why, "zarr": why})
+    before = "the slide as it was before it changed"
+    assert left(state, known | {"sha256": "other"}) == ({}, {"geojson": before, "zarr": before})
+
+
+def test_what_two_runs_have_left_is_told_of_each(made: tuple[Path, Path]) -> None:
+    out, slide = made
+    state, known = read_state(out, "a"), identity(slide)
+    assert state is not None
+    of_a, of_b = ({"slide": known, "settings": {"weights_sha256": letter * 64}} for letter in "ab")
+    earlier = {kind: noted | of for (kind, noted), of in zip(state["outputs"].items(), (of_a, of_b), strict=True)}
+    interrupted = state | {"status": "running", "outputs": {}, "earlier": earlier}
+    true, untrue = left_by(interrupted, out, "a", known, of_a["settings"])
+    assert true == {"geojson": state["outputs"]["geojson"]}  # true again
+    assert untrue["zarr"]["why"] == f"another model ({'b' * 12})"
+    output_path(out, "geojson", "a").write_text("of a run that did not end")
+    assert left_by(interrupted, out, "a", known, of_a["settings"])[0] == {}
 
 
 def test_a_mirax_slide_is_its_folder_as_well(tmp_path: Path) -> None:

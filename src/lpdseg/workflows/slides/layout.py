@@ -1,8 +1,10 @@
 """Where what is made of a slide goes below the output folder."""
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
+from lpdseg.files import leftover_of
 from lpdseg.workflows.slides.kinds import KINDS
 
 WORK = ".work"
@@ -23,14 +25,6 @@ def leftovers(out: Path, stem: str) -> Iterator[Path]:
     """What a process that was killed may have left of a slide: temporary files, and the folder it worked in."""
     final = [*(output_path(out, kind, stem) for kind in KINDS), state_path(out, stem)]
     for path in final:
-        for found in path.parent.glob(f".{_escaped(path.name)}.*"):
-            rest = found.name.removeprefix(f".{path.name}")
-            if ".tmp" in rest or rest.endswith(".old"):
-                yield found
+        yield from (found for found in path.parent.glob(f".{glob.escape(path.name)}.*") if leftover_of(found, path))
     if (out / WORK / stem).exists():
         yield out / WORK / stem
-
-
-def _escaped(name: str) -> str:
-    """A name that a pattern takes as it is: names of patches and slides hold brackets."""
-    return "".join(f"[{letter}]" if letter in "[]*?" else letter for letter in name)

@@ -31,6 +31,7 @@ from lpdseg.workflows.slides.result import SlideResult
 from lpdseg.workflows.slides.shard import take_shard
 from lpdseg.workflows.slides.summary import summary_path, write_summary
 from lpdseg.workflows.slides.wanted import Wanted, resolve_windows
+from lpdseg.workflows.tables import read_table
 
 _MOST_READERS = 4
 
@@ -88,6 +89,8 @@ def segment_slides(
     with quiet():
         segmenter = load(device="cpu" if options.engine == "ray" else options.device)
     _check_writable(out)
+    summary = summary_path(out, options.shard)
+    read_table(summary, "slide")  # a table of something else is met now
     with ExitStack() as stack:
 
         @cache
@@ -115,8 +118,7 @@ def segment_slides(
                 if ended is not None:
                     ended(result)
         finally:
-            left = [slide.path for slide in slides[len(results) :]]
-            write_summary(summary_path(out, options.shard), results, segmenter.classes.names, left)
+            write_summary(summary, results, segmenter.classes.names)
             with suppress(OSError):
                 (out / WORK).rmdir()
     return results

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.export.areas import ClassArea, class_areas
+from lpdseg.files import absolute, check_name, recover_folder
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, Job
 from lpdseg.segmenting.slides.labels import LabelFile
@@ -27,7 +28,7 @@ from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tissue_mask import TissueMask, find_tissue
 from lpdseg.workflows.slides.kinds import KINDS, Segmented, origin_of
-from lpdseg.workflows.slides.layout import WORK, leftovers, output_path
+from lpdseg.workflows.slides.layout import WORK, leftovers, output_path, state_path
 from lpdseg.workflows.slides.lock import only_one
 from lpdseg.workflows.slides.result import SlideResult
 from lpdseg.workflows.slides.state import (
@@ -75,20 +76,31 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     **Raises:** `LpdsegError` that says why there is no result, once it is in the slide's state.
     """
     began, stem = time.monotonic(), file.path.stem
+    for path in (state_path(work.out, stem), *(output_path(work.out, kind, stem) for kind in work.wanted.kinds)):
+        check_name(path)
     with only_one(work.out / WORK / f"{stem}.lock"), ExitStack() as stack:
         slide = stack.enter_context(closing(open_slide(file.path)))
         mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp, work.slides)
         depends = work.wanted.depends(slide.facts.bounds)
         settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, work.computed, mpp)}
-        known, before = identity(file.path), read_state(work.out, stem)
+        here, before = absolute(file.path), read_state(work.out, stem)
+        moved = before is not None and before["path"] != here
+        known = identity(file.path, None if before is None or moved else before["slide"])
+        if before is not None and moved and before["slide"]["sha256"] != known["sha256"]:
+            raise OutputError(
+                f"{work.out} has results of another slide of that name, {before['path']}; {file.path} would "
+                "replace them: choose another folder, or rename the slide"
+            )
         if not work.wanted.options.redo and is_finished(before, work.out, stem, known, settings, depends):
             assert before is not None
-            return _kept(file.path, before, mpp, work, time.monotonic() - began)
+            if (before["path"], before["slide"]) != (here, known):  # moved, copied or touched
+                write_state(work.out, stem, before | {"path": here, "slide": known})
+            return _result(file.path, "kept", before, mpp, work, time.monotonic() - began)
         _clean(work.out, stem)
-        true, untrue = left_by(before, known, settings)
+        true, untrue = left_by(before, work.out, stem, known, settings)
         state: dict[str, Any] = {
             "status": "running",
-            "path": str(file.path),
+            "path": here,
             "slide": known,
             "settings": settings,
             "outputs": {kind: noted for kind, noted in true.items() if kind not in depends},
@@ -105,14 +117,13 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
             done = _segment(view, file.path, known["sha256_of_ends"], work, depends, told)
             done["notes"] = [*([] if other is None else [other]), *done["notes"]]
             done["outputs"] = state["outputs"] | done["outputs"]
-            removed = sorted(set(untrue) - set(depends))
-            _remove(work.out, stem, removed)
             seconds = time.monotonic() - began
-            ending = {"status": "finished", "earlier": [], "seconds": round(seconds, 1)}
+            left = {kind: noted for kind, noted in untrue.items() if kind not in depends}
+            ending = {"status": "finished", "earlier": left, "seconds": round(seconds, 1)}
             write_state(work.out, stem, state | done | ending)
-    if removed:
-        done["notes"].append(f"{', '.join(removed)} of another model or other settings was removed")
-    return _result(file.path, "segmented", state | done, mpp, work, seconds)
+    replaced = dict.fromkeys(noted["why"] for kind, noted in untrue.items() if kind in depends)
+    done["notes"] = [*done["notes"], *(f"made again: what was there before was of {why}" for why in replaced)]
+    return _result(file.path, "segmented", state | done | ending, mpp, work, seconds)
 
 
 def _segment(
@@ -212,17 +223,13 @@ def _recorded(out: Path, stem: str, state: dict[str, Any]) -> Iterator[None]:
         raise
 
 
-def _kept(path: Path, state: dict[str, Any], mpp: Mpp, work: Work, seconds: float) -> SlideResult:
-    return _result(path, "kept", state, mpp, work, seconds)
-
-
 def _result(
     path: Path, status: Literal["segmented", "kept"], state: dict[str, Any], mpp: Mpp, work: Work, seconds: float
 ) -> SlideResult:
     return SlideResult(
         path,
         status,
-        "; ".join(state["notes"]),
+        "; ".join([*state["notes"], *_left(state)]),
         mpp,
         tuple(ClassArea(**area) for area in state["areas"]),
         state["tissue_share"],
@@ -231,6 +238,7 @@ def _result(
         state["waiting_share"],
         seconds,
         {kind: output_path(work.out, kind, path.stem) for kind in work.wanted.kinds},
+        model=work.weights,
         told=None if (told := state.get("slide_mpp_told")) is None else Mpp(**told),
         about=work.described["about"],
     )
@@ -238,6 +246,8 @@ def _result(
 
 def _clean(out: Path, stem: str) -> None:
     """Removes what a process that was killed has left of the slide."""
+    for kind in KINDS:
+        recover_folder(output_path(out, kind, stem))
     for path in leftovers(out, stem):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -245,14 +255,13 @@ def _clean(out: Path, stem: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _remove(out: Path, stem: str, kinds: list[str]) -> None:
-    """Removes outputs of an earlier run that would now say something else than the state."""
-    for kind in kinds:
-        path = output_path(out, kind, stem)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def _left(state: dict[str, Any]) -> Iterator[str]:
+    """Tells of outputs that are there and say something else than the state."""
+    kinds: dict[str, list[str]] = {}
+    for kind, noted in sorted(state["earlier"].items()):
+        kinds.setdefault(noted["why"], []).append(kind)
+    for why, names in kinds.items():
+        yield f"{', '.join(names)} was left as it was, of {why}; name it with --to to make it again"
 
 
 def _now() -> str:

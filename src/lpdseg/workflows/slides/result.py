@@ -23,6 +23,7 @@ class SlideResult:
     - `seconds`: spent on the slide in this run.
     - `outputs`: files by kind.
     - `about`: what the model was trained on and what its masks are for, a sentence.
+    - `model`: SHA-256 of its weights.
     - `told`: the microns per pixel that the slide tells of itself; None where it tells none.
     """
 
@@ -37,6 +38,7 @@ class SlideResult:
     waiting: float = 0.0
     seconds: float = 0.0
     outputs: dict[str, Path] = field(default_factory=dict)
+    model: str = ""
     told: Mpp | None = None
     about: str = ""
 

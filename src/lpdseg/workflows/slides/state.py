@@ -10,38 +10,57 @@ from lpdseg.files import write_json
 from lpdseg.slides.slide import SlideError
 from lpdseg.workflows.slides.layout import output_path, state_path
 
-FORMAT = 1
+FORMAT = 2
 VERSION = 2
 """Goes up whenever the same slide and settings would give other outputs."""
+
+SHORT = 12
+"""Digits of a model's digest that people are shown."""
 
 _ENDS = 1 << 20
 """Bytes at both ends of a slide that are compared: whole slides take minutes to read."""
 
 
-def identity(path: Path) -> dict[str, Any]:
-    """What tells a slide from another: size, time of change, and SHA-256 over the size and both ends.
+def identity(path: Path, noted: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What tells a slide from another: size and content, by SHA-256.
 
-    Of a MIRAX slide the files in its folder count as well, by name and size.
+    Whole slides take a while to read, so that the digest of a noted identity counts where size, times of change and
+    both ends are those of it. Of a MIRAX slide the files in its folder count as well.
 
     **Raises:** `SlideError` where it cannot be read.
     """
-    digest = hashlib.sha256()
+    ends = hashlib.sha256()
     try:
-        facts = path.stat()
-        digest.update(str(facts.st_size).encode())
+        facts = [(part, part.stat()) for part in _parts(path)]
         with path.open("rb") as file:
-            digest.update(file.read(_ENDS))
-            file.seek(max(0, facts.st_size - _ENDS))
-            digest.update(file.read(_ENDS))
-        folder = path.with_suffix("")
-        if path.suffix.lower() == ".mrxs" and folder.is_dir():
-            for part in sorted(folder.iterdir()):
-                digest.update(f"{part.name} {part.stat().st_size} {part.stat().st_mtime_ns}".encode())
+            ends.update(file.read(_ENDS))
+            file.seek(max(0, facts[0][1].st_size - _ENDS))
+            ends.update(file.read(_ENDS))
+        for part, fact in facts:
+            ends.update(f"{part.name} {fact.st_size}".encode("utf-8", "surrogateescape") if part != path else b"")
+        quick = {
+            "bytes": sum(fact.st_size for _, fact in facts),
+            "modified_ns": [fact.st_mtime_ns for _, fact in facts],
+            "sha256_of_ends": ends.hexdigest(),
+        }
+        if noted is not None and all(noted.get(name) == value for name, value in quick.items()):
+            return {**quick, "sha256": noted["sha256"]}
+        whole = hashlib.sha256()
+        for part, _ in facts:
+            with part.open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
     except FileNotFoundError as error:
         raise SlideError(f"{path} does not exist; restore it or leave it out") from error
     except OSError as error:
         raise SlideError(f"{path} cannot be read ({error.strerror}); change its rights or leave it out") from error
-    return {"bytes": facts.st_size, "modified_ns": facts.st_mtime_ns, "sha256_of_ends": digest.hexdigest()}
+    return {**quick, "sha256": whole.hexdigest()}
+
+
+def _parts(path: Path) -> list[Path]:
+    folder = path.with_suffix("")
+    if path.suffix.lower() != ".mrxs" or not folder.is_dir():
+        return [path]
+    return [path, *sorted(part for part in folder.iterdir() if part.is_file())]
 
 
 def describe_output(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +88,13 @@ def read_state(out: Path, stem: str) -> dict[str, Any] | None:
 def _is_readable(state: dict[str, Any]) -> bool:
     """Whether somebody has changed its shape: what is finished tells all that its result is made from."""
     finished = state.get("status") == "finished"
-    shapes: dict[str, type | tuple[type, ...]] = {"slide": dict, "settings": dict, "outputs": dict, "earlier": list}
+    shapes: dict[str, type | tuple[type, ...]] = {
+        "path": str,
+        "slide": dict,
+        "settings": dict,
+        "outputs": dict,
+        "earlier": dict,
+    }
     if finished:
         number = (int, float)
         shapes |= {"notes": list, "areas": list, "tissue_share": number, "windows": int}
@@ -77,7 +102,12 @@ def _is_readable(state: dict[str, Any]) -> bool:
     if state.get("format") != FORMAT or not all(isinstance(state.get(key), kind) for key, kind in shapes.items()):
         return False
     known = {"name", "pixels", "mm2", "percent"}
-    noted = all(isinstance(one, dict) and "options" in one for one in state["outputs"].values())
+    made = {"slide", "settings"}
+    noted = "sha256" in state["slide"] and all(
+        isinstance(one, dict) and one.keys() >= keys
+        for entries, keys in ((state["outputs"], {"bytes", "sha256", "options"}), (state["earlier"], made))
+        for one in entries.values()
+    )
     return noted and all(isinstance(area, dict) and set(area) == known for area in state.get("areas", []))
 
 
@@ -95,7 +125,7 @@ def is_finished(
     stem: str,
     slide: Mapping[str, Any],
     settings: Mapping[str, Any],
-    options: Mapping[str, Mapping[str, Any]],
+    depends: Mapping[str, Mapping[str, Any]],
 ) -> bool:
     """Whether a slide's outputs are those that would be made now; their content is checked.
 
@@ -103,37 +133,58 @@ def is_finished(
 
     - `slide`: its identity.
     - `settings`: all that its labels depend on.
-    - `options`: for each kind that is wanted, what it alone depends on.
+    - `depends`: for each kind that is wanted, what it alone depends on.
     """
-    if state is None or state.get("status") != "finished" or not is_of(state, slide, settings):
+    if state is None or state.get("status") != "finished" or why_other(state, slide, settings) is not None:
         return False
-    for kind, wanted in options.items():
+    for kind, wanted in depends.items():
         noted = state["outputs"].get(kind)
-        path = output_path(out, kind, stem)
-        if noted is None or noted["options"] != _as_read(wanted) or not path.exists():
-            return False
-        if describe_output(path, wanted) | {"options": noted["options"]} != noted:
+        if noted is None or noted["options"] != _as_read(wanted) or not is_there(out, kind, stem, noted):
             return False
     return True
 
 
-def is_of(state: Mapping[str, Any], slide: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether a state is of this slide with these settings, so that its labels are those of now."""
-    return bool(state["slide"] == slide and state["settings"] == _as_read(settings))
+def is_there(out: Path, kind: str, stem: str, noted: Mapping[str, Any]) -> bool:
+    """Whether an output is on disk with the content that was noted."""
+    path = output_path(out, kind, stem)
+    if not path.exists():
+        return False
+    found = describe_output(path, {})
+    return all(found[name] == noted[name] for name in ("bytes", "sha256"))
+
+
+def why_other(noted: Mapping[str, Any], slide: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
+    """What the slide and settings that were noted differ in from those of now; None where labels are the same."""
+    if noted["slide"]["sha256"] != slide["sha256"]:
+        return "the slide as it was before it changed"
+    theirs, ours = noted["settings"], _as_read(settings)
+    if theirs.get("weights_sha256") != ours.get("weights_sha256"):
+        return f"another model ({str(theirs.get('weights_sha256'))[:SHORT]})"
+    names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+    return f"other settings ({', '.join(names)})" if names else None
 
 
 def left_by(
-    state: Mapping[str, Any] | None, slide: Mapping[str, Any], settings: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
-    """What earlier runs have left of a slide: outputs that are still true, as noted, and kinds that are not.
+    state: Mapping[str, Any] | None, out: Path, stem: str, slide: Mapping[str, Any], settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What earlier runs have left of a slide: outputs that are still true, as noted, and those that are not, each
+    with its slide and settings, and `why` it is not.
 
-    Those that are not may be of several runs, of which the later ones did not get to their end.
+    Those that are not may be of several runs; what a run that did not end has written over is left out.
     """
     if state is None:
-        return {}, []
-    same = is_of(state, slide, settings)
-    untrue = {*state["earlier"], *([] if same else state["outputs"])}
-    return (dict(state["outputs"]) if same else {}), sorted(untrue)
+        return {}, {}
+    made = {"slide": state["slide"], "settings": state["settings"]}
+    entries = {kind: noted | made for kind, noted in state["outputs"].items()}
+    entries |= {kind: noted for kind, noted in state["earlier"].items() if is_there(out, kind, stem, noted)}
+    true, untrue = dict[str, Any](), dict[str, Any]()
+    for kind, noted in entries.items():
+        why = why_other(noted, slide, settings)
+        if why is None:
+            true[kind] = {name: value for name, value in noted.items() if name in ("bytes", "sha256", "options")}
+        elif output_path(out, kind, stem).exists():
+            untrue[kind] = noted | {"why": why}
+    return true, untrue
 
 
 def _as_read(value: Mapping[str, Any]) -> Any:

@@ -20,8 +20,8 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
     Its columns: `slide`, its path; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`;
     `mpp_told`, which the slide tells of itself; `tissue_share`, of the slide, in 0..1; `mm2_CLASS` and
     `percent_CLASS` of the tissue for each class; `windows`, `windows_per_second`, `waiting_share`, `seconds`;
-    `model`, the first digits of its weights' SHA-256; `note`; and `about`, what the model was trained on. Cells of a
-    slide that failed are empty.
+    `model`, the first digits of its weights' SHA-256; `note`; and `about`, what the model was trained on. Cells of
+    a slide that failed are empty.
 
     **Arguments:**
 

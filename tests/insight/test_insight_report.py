@@ -1,7 +1,9 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +196,26 @@ def test_every_part_of_the_loss_has_a_chart_in_the_order_of_its_task() -> None:
     assert untitled[0] == "total loss" and sorted(untitled[1:-1]) == [
         "classification", "composite", "one more", "pseudo",
     ]  # fmt: skip
+
+
+def test_paper_shows_tables_whole_and_phones_lose_no_figure() -> None:
+    """What scrolls on a screen would be cut off on paper; on a narrow screen only the bars of classes go."""
+    style = resources.files("lpdseg.insight").joinpath("templates/style.css").read_text(encoding="utf-8")
+    on_paper = style[style.index("@media print") :]
+    assert ".scroll { overflow: visible; }" in on_paper and "white-space: normal" in on_paper
+    narrow = style[style.index("@media (max-width") : style.index("@media print")]
+    assert [line for line in narrow.split("}") if "display: none" in line] == [" .bars .bar { display: none; "]
+
+
+def test_resolution_gives_a_scale_bar_and_published_names_are_written_out(
+    build: Callable[[TissueClasses], Built], tmp_path: Path
+) -> None:
+    run, segmenter, data, records = build(WITHOUT)
+    write_run(run, WITHOUT, valid=False)
+    write_report(run, segmenter, data, records, tmp_path / "a.html", images=1)
+    assert 'class="scale"' not in (tmp_path / "a.html").read_text()
+    known = Manifest(data.classes, tuple(replace(one, mpp=0.5) for one in data.records), data.source)
+    write_report(run, segmenter, known, records, tmp_path / "b.html", images=1)
+    # 48 px of 0.5 µm: 5 µm are the longest round length below two fifths of 24 µm.
+    assert 'style="width:20.83%" title="scale bar">5 µm<' in (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert ">overlay<" in (tmp_path / "b.html").read_text(encoding="utf-8")

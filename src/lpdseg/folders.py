@@ -1,9 +1,12 @@
 """Looking through folders: links are followed, what systems and earlier runs leave there is told apart."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from lpdseg.plain import plain_text
 
 _SYSTEM = {
     "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "__macosx", "__pycache__",
@@ -52,7 +55,7 @@ def look_through(root: Path, *, recurse: bool = True, leave_out: Iterable[Path] 
     **Raises:** `OSError` for a folder that cannot be read.
     """
     seen = Seen()
-    visited = {_key(path) for path in leave_out if path.is_dir()}
+    visited = {_key(path) for path in map(Path.resolve, leave_out) if path.is_dir()}
     aside = frozenset(visited)
     visited.add(_key(root))
     waiting, linked = [root], list[Path]()
@@ -68,17 +71,16 @@ def look_through(root: Path, *, recurse: bool = True, leave_out: Iterable[Path] 
         here = waiting.pop()
         with os.scandir(here) as entries:
             found = sorted((entry for entry in entries if not is_system(entry.name)), key=lambda entry: entry.name)
-        records = {entry.name for entry in found}
         for entry in found:
             path = here / entry.name
-            if (
-                path.is_file() if entry.is_symlink() else entry.is_file()
-            ):  # a link to itself is an error to the entry
+            # A link to itself is an error to the entry, and to the path no file.
+            is_file = path.is_file() if entry.is_symlink() else entry.is_file()
+            if is_file:
                 seen.files.append(path)
             elif entry.is_symlink() and not path.exists():
                 seen.lost.append(path)
             elif entry.is_dir() and recurse:
-                if _is_result(path, records):
+                if is_result(path):
                     seen.results.append(path)
                 elif entry.is_symlink():
                     linked.append(path)
@@ -89,6 +91,12 @@ def look_through(root: Path, *, recurse: bool = True, leave_out: Iterable[Path] 
     for paths in (seen.files, seen.folders, seen.lost, seen.results, seen.again):
         paths.sort()
     return seen
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Logs sentences for people under `lpdseg`; unless a program says otherwise, they reach standard error."""
+    for note in notes:
+        logging.getLogger("lpdseg").warning(plain_text(note))
 
 
 def is_system(name: str) -> bool:
@@ -103,9 +111,10 @@ def some(paths: Sequence[Path], root: Path, most: int = 3) -> str:
     return ", ".join(names) + more
 
 
-def _is_result(folder: Path, beside: set[str]) -> bool:
+def is_result(folder: Path) -> bool:
     """Whether a folder was written by an earlier run, as the record in it or beside it tells."""
-    if folder.name in RESULT_FOLDERS and ("segment.json" in beside or _is_state(folder.parent / "states")):
+    record = folder.parent / "segment.json"
+    if folder.name in RESULT_FOLDERS and (record.is_file() or _is_state(folder.parent / "states")):
         return True
     return (folder / "run.json").is_file() and (folder / "settings.yaml").is_file()
 

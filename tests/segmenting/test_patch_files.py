@@ -168,3 +168,25 @@ def test_bad_images_stop_or_are_told_and_passed_over(tmp_path: Path, segmenter: 
 
 def test_nothing_in_nothing_out(segmenter: Segmenter) -> None:
     assert list(segment_files(segmenter, [])) == []
+
+
+def test_linked_folders_are_followed_and_notes_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "real" / "p.png")
+    save(tmp_path / "else" / "q.bmp")
+    (tmp_path / "real" / "case2").symlink_to(tmp_path / "else")
+    (tmp_path / "else" / "circle").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "nothing").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "real" / "r.jp2").write_bytes(b"x")
+    save(tmp_path / "real" / "before" / "masks" / "p.png")
+    (tmp_path / "real" / "before" / "segment.json").write_text("{}")
+    assert places([tmp_path / "real"]) == ["case2/q", "p"]
+    for told in ("before/masks", "case2/circle", "r.jp2", "lead nowhere: nothing"):
+        assert told in caplog.text
+
+
+def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "nowhere.png")
+    assert places([tmp_path]) == ["a", "b"]
+    with pytest.raises(DataError, match=r"b\.png does not exist"):
+        read_image(find_images([tmp_path])[1].path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lpdseg.errors import DataError
-from lpdseg.slides.readers import SlideFile, find_slides
+from lpdseg.slides.readers import SlideFile, find_slides, open_slide
 from lpdseg.slides.slide import SlideError
 
 
@@ -25,10 +25,10 @@ def names(slides: list[SlideFile]) -> list[str]:
 
 
 def test_files_folders_and_patterns(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert names(find_slides([scans])) == ["a.SVS", "b.svs", "c.ndpi", "d.png"]
+    assert names(find_slides([scans])) == ["a.SVS", "b.svs", "c.ndpi"]
     assert names(find_slides([scans / "b.svs", str(scans / "a.SVS")])) == ["a.SVS", "b.svs"]
     assert names(find_slides([str(scans / "*.svs")])) == ["b.svs"]
-    assert names(find_slides([str(scans / "**" / "*")])) == ["a.SVS", "b.svs", "c.ndpi", "d.png"]
+    assert names(find_slides([str(scans / "**" / "*")])) == ["a.SVS", "b.svs", "c.ndpi"]
     monkeypatch.chdir(scans)
     assert find_slides(["below/*.ndpi"]) == [SlideFile(Path("below/c.ndpi"), None)]
 
@@ -113,3 +113,56 @@ def test_a_folder_that_may_not_be_read(scans: Path) -> None:
             find_slides([scans])
     finally:
         (scans / "below").chmod(0o755)
+
+
+def test_pictures_beside_slides_are_passed_over_with_a_note(scans: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", "a_thumb.jpg", "below/c_macro.tif", "below/own_macro.tif"):
+        (scans / name).write_bytes(b"x")
+    for source in (scans, f"{scans}/**/*"):
+        caplog.clear()
+        assert names(find_slides([source])) == ["a.SVS", "b.svs", "c.ndpi", "own_macro.tif"]
+        assert "passed over pictures beside slides: " in caplog.text
+        assert all(name in caplog.text for name in ("a.png", "a_thumb.jpg", "(4 in all)"))
+    assert names(find_slides([scans / "a_thumb.jpg"])) == ["a_thumb.jpg"]
+    assert names(find_slides([f"{scans}/*.jpg"])) == ["a_thumb.jpg"]
+
+
+def test_pictures_alone_are_slides(tmp_path: Path) -> None:
+    for name in ("x.png", "y.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    assert names(find_slides([tmp_path])) == ["x.png", "y.jpg"]
+
+
+def test_results_of_earlier_runs_are_no_slides(scans: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("states/b.json", "masks/b.ome.tif", "overlays/b.png"):
+        (scans / "out-1" / name).parent.mkdir(parents=True)
+        (scans / "out-1" / name).write_bytes(b"x")
+    assert names(find_slides([scans])) == ["a.SVS", "b.svs", "c.ndpi"]
+    assert "results of earlier runs: out-1/masks, out-1/overlays, out-1/states" in caplog.text
+    with pytest.raises(SlideError, match="matches no slides"):
+        find_slides([f"{scans}/**/*.tif"])
+
+
+def test_links(scans: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "linked.svs").write_bytes(b"x")
+    (elsewhere / "circle").symlink_to(scans)
+    (scans / "more").symlink_to(elsewhere)
+    (scans / "gone.svs").symlink_to(tmp_path / "nowhere.svs")
+    assert names(find_slides([scans])) == ["a.SVS", "b.svs", "c.ndpi", "gone.svs", "linked.svs"]
+    with pytest.raises(SlideError, match=r"gone\.svs does not exist"):
+        open_slide(scans / "gone.svs")
+
+
+def test_formats_that_are_not_read_are_named(scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (scans / "h.vms").write_bytes(b"x")
+    assert len(find_slides([scans])) == 3
+    assert "formats that are not read: h.vms; convert such slides to OME-TIFF" in caplog.text
+    for call in (lambda: find_slides([scans / "h.vms"]), lambda: open_slide(scans / "h.vms")):
+        with pytest.raises(SlideError, match=r"h\.vms is of a format that is not read; convert"):
+            call()
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "x.czi").write_bytes(b"x")
+    with pytest.raises(SlideError, match=r"holds no slides .*x\.czi cannot be read, convert"):
+        find_slides([tmp_path / "only"])

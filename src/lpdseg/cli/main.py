@@ -4,6 +4,8 @@ Nothing here or in the modules of the sub-commands imports PyTorch before a comm
 """
 
 import errno
+import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ from lpdseg.cli import (
 from lpdseg.cli.processes import is_first
 from lpdseg.cli.stop import Stopped
 from lpdseg.errors import LpdsegError
+from lpdseg.plain import ESCAPED
 
 _UsageError = typer.BadParameter.__mro__[1]  # typer keeps its own copy of this class of click's
 
@@ -92,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: data, weights, checkpoint or output at fault. 2: a setting or option at fault. 130: stopped.
     An exception that no user can mend is a bug and keeps its traceback.
     """
+    _speak_always()
     try:
         code = app(
             list(sys.argv[1:] if arguments is None else arguments), prog_name="lpdseg", standalone_mode=False
@@ -117,6 +121,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _explain_usage(error)
     # Typer answers Ctrl-C itself, with this code and without a word.
     return _say("stopped", 130) if code == 130 else code or 0
+
+
+def _speak_always() -> None:
+    """No letter of a file's name may end a command; notes that the package logs go to standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
+    logger = logging.getLogger("lpdseg")
+    if logging.lastResort is not None and logging.lastResort not in logger.handlers:
+        logger.addHandler(logging.lastResort)
 
 
 def _say(text: str, code: int) -> int:

@@ -3,17 +3,17 @@
 B images of one size, H x W pixels; n channels (background last).
 """
 
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
 
+from lpdseg.data.layout import UNREAD_PICTURES
 from lpdseg.data.patches import IMAGE_SUFFIXES, read_image
 from lpdseg.errors import DataError
+from lpdseg.folders import look_through, some, tell
 from lpdseg.segmenting.memory import if_it_fits
 from lpdseg.segmenting.segmenter import Segmentation, Segmenter
 
@@ -31,14 +31,14 @@ def find_images(inputs: Sequence[Path], *, recurse: bool = True, leave_out: Sequ
 
     **Arguments:**
 
-    - `recurse`: look into folders below as well. Hidden files and folders are passed over.
+    - `recurse`: look into folders below as well, and linked ones. Hidden files are passed over, and results of
+      earlier runs with a note.
     - `leave_out`: folders whose files do not count, such as one for results inside an input.
 
     **Raises:** `DataError` for an input that does not exist, a folder that cannot be read or has no images, and two
     images whose results would have the same name.
     """
-    apart = {folder.resolve() for folder in leave_out}
-    found = [image for source in inputs for image in _images_of(source, recurse, apart)]
+    found = [image for source in inputs for image in _images_of(source, recurse, leave_out)]
     by_place: dict[PurePath, Path] = {}
     for image in found:
         other = by_place.setdefault(image.place, image.path)
@@ -85,27 +85,27 @@ def segment_files(
     yield from _segment_some(segmenter, waiting, most, refuse)
 
 
-def _images_of(source: Path, recurse: bool, apart: set[Path]) -> list[ImageFile]:
+def _images_of(source: Path, recurse: bool, apart: Sequence[Path]) -> list[ImageFile]:
     if source.is_file():
         return [ImageFile(source, PurePath(source.stem))]
     if not source.is_dir():
         raise DataError(f"{source} does not exist; give an image or a folder of images")
-    paths = []
-    for folder, below, names in os.walk(source, onerror=_refuse_folder):
-        here = Path(folder)
-        kept = [name for name in below if not name.startswith(".") and (here / name).resolve() not in apart]
-        below[:] = sorted(kept) if recurse else []
-        paths += [here / name for name in names if not name.startswith(".")]
-    images = sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
+    try:
+        seen = look_through(source, recurse=recurse, leave_out=apart)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename} cannot be read ({error.strerror}); change its rights or leave it out"
+        ) from error
+    # A link that leads nowhere is an image that cannot be read, and not one that was never there.
+    images = sorted(path for path in (*seen.files, *seen.lost) if path.suffix.lower() in IMAGE_SUFFIXES)
+    others = [path for path in seen.files if path.suffix.lower() in UNREAD_PICTURES]
+    gone = [path for path in seen.lost if not path.suffix]
     if not images:
         raise DataError(f"{source} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder that does")
+    tell(seen.notes(source))
+    tell(f"passed over pictures of kinds that are not read: {some(others, source)}" for _ in others[:1])
+    tell(f"passed over links that lead nowhere: {some(gone, source)}" for _ in gone[:1])
     return [ImageFile(path, path.relative_to(source).with_suffix("")) for path in images]
-
-
-def _refuse_folder(error: OSError) -> NoReturn:
-    raise DataError(
-        f"{error.filename} cannot be read ({error.strerror}); change its rights or leave it out"
-    ) from error
 
 
 def _readable(

@@ -34,3 +34,13 @@ READERS: tuple[Reader, ...] = (
 def slide_suffixes() -> tuple[str, ...]:
     """The files that count as slides, by lower-case suffix."""
     return tuple(dict.fromkeys(suffix for reader in READERS for suffix in reader.suffixes))
+
+
+UNREAD_FORMATS = (
+    ".vms", ".vmu", ".dcm", ".czi", ".vsi", ".ets", ".zvi", ".lif", ".nd2", ".isyntax", ".i2syntax", ".sdpc",
+    ".kfb", ".tmap", ".mds",
+)  # fmt: skip
+"""Slides by name that no reader takes: formats of their makers, and of many files with a suffix of their own."""
+
+CONVERT = "convert such slides to OME-TIFF, for instance with QuPath or bfconvert"
+"""What to do with them."""

@@ -2,14 +2,18 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from lpdseg.slides.formats import slide_suffixes
+from lpdseg.folders import is_result, look_through, some, tell
+from lpdseg.slides.formats import CONVERT, UNREAD_FORMATS, slide_suffixes
 from lpdseg.slides.slide import SlideError
 from lpdseg.slides.slide_table import read_slide_table
+
+_PICTURES = (".png", ".jpg", ".jpeg")
+_OF_A_SLIDE = re.compile(r"[ ._-](thumb|thumbnail|macro|label|overview|preview)s?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ def find_slides(inputs: Sequence[str | Path], leave_out: Sequence[str | Path] = 
 
     **Arguments:**
 
-    - `inputs`: slides; folders, searched with those below them, hidden ones passed over; patterns such as
-      `scans/*.svs` or `scans/**/*.tif`; and CSVs, see `lpdseg.slides.slide_table`.
+    - `inputs`: slides; folders, searched with those below them and linked there; patterns such as `scans/*.svs` or
+      `scans/**/*.tif`; and CSVs, see `lpdseg.slides.slide_table`. Of what a search finds, thumbnails and results of
+      earlier runs are passed over with a note, hidden files without.
     - `leave_out`: folders that are not searched, such as one for results below that of the slides.
 
     **Raises:** `SlideError` for an input that does not exist or holds no slide, two slides of the same name without
@@ -78,22 +83,46 @@ def _named_by(source: str | Path, apart: Set[Path]) -> Iterator[SlideFile]:
 
 
 def _in_folder(folder: Path, apart: Set[Path]) -> Iterator[SlideFile]:
-    found = False
-    for here, below, names in os.walk(folder, onerror=_refuse_folder):
-        below[:] = [name for name in below if not name.startswith(".") and Path(here, name).resolve() not in apart]
-        for name in names:
-            path = Path(here, name)
-            if not name.startswith(".") and path.suffix.lower() in slide_suffixes():
-                found = True
-                yield SlideFile(path, None)
-    if not found:
-        raise SlideError(f"{folder} holds no slides ({', '.join(slide_suffixes())}); give a folder that does")
+    try:
+        seen = look_through(folder, leave_out=apart)
+    except OSError as error:
+        raise SlideError(
+            f"{error.filename} cannot be read ({error.strerror}); change its rights or leave it out"
+        ) from error
+    # A link that leads nowhere is a slide that cannot be read, and not one that was never there.
+    slides = _without_pictures([path for path in sorted((*seen.files, *seen.lost)) if is_slide(path)], folder)
+    unread = [path for path in seen.files if path.suffix.lower() in UNREAD_FORMATS]
+    if not slides:
+        other = f"; {some(unread, folder)} cannot be read, {CONVERT}" if unread else "; give a folder that does"
+        raise SlideError(f"{folder} holds no slides ({', '.join(slide_suffixes())}){other}")
+    tell(seen.notes(folder))
+    tell(f"passed over slides of formats that are not read: {some(unread, folder)}; {CONVERT}" for _ in unread[:1])
+    yield from (SlideFile(path, None) for path in slides)
 
 
-def _refuse_folder(error: OSError) -> NoReturn:
-    raise SlideError(
-        f"{error.filename} cannot be read ({error.strerror}); change its rights or leave it out"
-    ) from error
+def is_slide(path: Path) -> bool:
+    """Whether a file is a slide by its name."""
+    return path.suffix.lower() in slide_suffixes()
+
+
+def _without_pictures(paths: Sequence[Path], root: Path) -> list[Path]:
+    """Of files that a search has found, those that are no thumbnails and the like; told which are passed over.
+
+    Beside files of slide formats a PNG or JPEG is a picture of one. So is a TIFF called `NAME_macro` beside NAME.
+    """
+    stems = {path.stem for path in paths}
+
+    def is_picture(path: Path) -> bool:
+        ending = _OF_A_SLIDE.search(path.stem)
+        return path.suffix.lower() in _PICTURES or (ending is not None and path.stem[: ending.start()] in stems)
+
+    slides = [path for path in paths if not is_picture(path)]
+    pictures = [path for path in paths if is_picture(path)]
+    if not slides:
+        return pictures
+    told = "; name them one by one to segment them"
+    tell(f"passed over pictures beside slides: {some(pictures, root)}{told}" for _ in pictures[:1])
+    return slides
 
 
 def _in_table(csv_path: Path) -> Iterator[SlideFile]:
@@ -107,16 +136,21 @@ def _matching(pattern: str, apart: Set[Path]) -> Iterator[SlideFile]:
     paths = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - takes absolute patterns
     slides = [
         path
-        for path in paths
-        if path.is_file() and path.suffix.lower() in slide_suffixes() and not apart & set(path.resolve().parents)
+        for path in sorted(paths)
+        if (path.is_file() or path.is_symlink())
+        and is_slide(path)
+        and not apart & set(path.resolve().parents)
+        and not any(is_result(folder) for folder in path.parents)
     ]
     if not slides:
         raise SlideError(f"{pattern} matches no slides ({', '.join(slide_suffixes())}); try it with ls")
-    yield from (SlideFile(path, None) for path in slides)
+    yield from (SlideFile(path, None) for path in _without_pictures(slides, Path()))
 
 
 def _with_known_suffix(path: Path) -> Path:
-    if path.suffix.lower() not in slide_suffixes():
+    if path.suffix.lower() in UNREAD_FORMATS:
+        raise SlideError(f"{path} is of a format that is not read; {CONVERT}")
+    if not is_slide(path):
         raise SlideError(f"{path} is no slide by its name; slides end in {', '.join(slide_suffixes())}")
     return path
 

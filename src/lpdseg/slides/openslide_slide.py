@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from lpdseg.errors import SettingsError
 from lpdseg.slides.levels import trusted_levels
+from lpdseg.slides.mirax import check_mirax_folder
 from lpdseg.slides.rectangle import WHITE, damaged, on_white
 from lpdseg.slides.resolution import mpp_of_resolution
 from lpdseg.slides.slide import Bounds, Mpp, SlideError, SlideFacts
@@ -115,6 +116,8 @@ def open_with_openslide(path: Path) -> OpenSlideSlide | None:
         raise SettingsError(
             "OpenSlide's library cannot be loaded; it comes with the extra 'slides': pip install 'lpdseg[slides]'"
         ) from error
+    if path.suffix.lower() == ".mrxs":
+        check_mirax_folder(path)
     if openslide.OpenSlide.detect_format(path) in (None, "generic-tiff"):
         return None
     handle = _opened(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lpdseg.errors import LpdsegError
 from lpdseg.extras import needed
-from lpdseg.slides.formats import READERS, slide_suffixes
+from lpdseg.slides.formats import CONVERT, READERS, UNREAD_FORMATS, slide_suffixes
 from lpdseg.slides.inputs import SlideFile, find_slides
 from lpdseg.slides.slide import Slide, SlideError
 
@@ -35,6 +35,8 @@ def open_slide(path: Path) -> Slide:
             return slide
     if missing is not None:
         raise missing
+    if path.suffix.lower() in UNREAD_FORMATS:
+        raise SlideError(f"{path} is of a format that is not read; {CONVERT}")
     if path.suffix.lower() in slide_suffixes():
         raise SlideError(f"{path} is no slide in spite of its name; copy or export it again")
     raise SlideError(f"{path} is no slide by its name; slides end in {', '.join(slide_suffixes())}")

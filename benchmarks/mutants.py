@@ -59,8 +59,6 @@ def read_sources(root: Path, config: dict) -> list[Source]:
             if path.name == "__init__.py":
                 continue
             own = sorted((root / "tests" / relative.parent).glob(f"test_{path.stem}*.py"))
-            if room == "calibration":
-                own = sorted((root / "tests" / relative.parent).glob("test_calibration*.py"))
             more = [root / "tests" / name for name in config["also"].get(str(relative), ())]
             last = [root / "tests" / name for name in config["last"] if room in config["last_for"]]
             tests = dict.fromkeys(test.relative_to(root) for test in [*own, *more, *last])
@@ -86,7 +84,7 @@ def is_same(trial: Trial, root: Path, known: Sequence[dict]) -> bool:
     lines = (root / PACKAGE / trial.source.path).read_text("utf-8").splitlines()
     line = lines[trial.mutant.line - 1].strip()
     return any(
-        one["file"] == str(trial.source.path) and one["line"] == line and one["fault"] == trial.mutant.what
+        one["file"] == str(trial.source.path) and one["line"] == line and trial.mutant.what in one["faults"]
         for one in known
     )
 

@@ -18,11 +18,35 @@ def patients(count: int, seed: int = 0) -> np.ndarray:
 def test_agrees_with_a_plain_loop_over_draws() -> None:
     matrices = patients(12)
     rng = np.random.default_rng(5)
-    draws = [Scores.of(matrices[rng.integers(0, 12, 12)].sum(0), 3).miou for _ in range(4000)]
+    draws = [Scores.of(matrices[rng.integers(0, 12, 12)].sum(0), 3).miou for _ in range(1500)]
     expected = np.quantile(draws, [0.05, 0.95])
     found = intervals(matrices, 3, level=0.9, resamples=4000)
     assert found is not None
     np.testing.assert_allclose(found.miou, expected, atol=0.01)
+
+
+def test_left_to_itself_it_is_95_per_cent_of_1000_draws() -> None:
+    matrices, stated = patients(6), {"level": 0.95, "resamples": 1000, "seed": 0}
+    assert intervals(matrices, 3) == intervals(matrices, 3, "keep", **stated)
+    ours, theirs = runs(2, 5, 1), runs(2, 5, 2)
+    assert mean_miou(ours, 2) == mean_miou(ours, 2, "keep", **stated)
+    assert paired_difference(ours, theirs, 2) == paired_difference(ours, theirs, 2, "keep", **stated)
+
+
+def test_every_figure_has_the_interval_of_its_own_values() -> None:
+    """The ends of few draws with the same seed, each from the sum of the patients that the draw took."""
+    matrices = patients(4, seed=3)
+    drawn = np.random.default_rng(7).multinomial(4, np.full(4, 0.25), size=9)
+    scores = [Scores.of(np.einsum("p,pij->ij", counts, matrices), 3, "ignore") for counts in drawn]
+    found = intervals(matrices, 3, "ignore", level=0.6, resamples=9, seed=7)
+    assert found is not None
+    for name in ("miou", "mdice", "fwiou", "pixel_accuracy"):
+        assert getattr(found, name) == pytest.approx(
+            np.quantile([getattr(one, name) for one in scores], [0.2, 0.8])
+        )
+    for name in ("iou", "dice"):
+        for c, ends in enumerate(getattr(found, name)[:3]):
+            assert ends == pytest.approx(np.quantile([getattr(one, name)[c] for one in scores], [0.2, 0.8]))
 
 
 def test_holds_the_figure_itself_and_narrows_with_more_patients() -> None:
@@ -82,9 +106,10 @@ def all_draws(*methods: np.ndarray) -> np.ndarray:
     seeds, count = methods[0].shape[:2]
     found = []
     for people in itertools.product(range(count), repeat=count):
+        miou = [[float(Scores.of(run[list(people)].sum(0), 3).miou) for run in one] for one in methods]
         for luck in itertools.product(range(seeds), repeat=seeds):
-            miou = [[float(Scores.of(one[s][list(people)].sum(0), 3).miou) for s in luck] for one in methods]
-            found.append(np.mean(miou[0]) - (np.mean(miou[1]) if len(miou) == 2 else 0))
+            means = [np.mean([one[s] for s in luck]) for one in miou]
+            found.append(means[0] - (means[1] if len(means) == 2 else 0))
     return np.array(found)
 
 

@@ -163,3 +163,25 @@ def test_without_a_mask_every_pixel_of_the_image_counts() -> None:
     other = diversity_loss(cosine, torch.ones(2, 4, 4, dtype=torch.long), labels, *class_slots((2, 3)), 0.3)
     assert int(found.count) == 3
     torch.testing.assert_close(found.total, one.total + other.total)
+
+
+def test_over_the_batch_a_class_is_measured_on_its_pixels_of_all_images() -> None:
+    torch.manual_seed(2)
+    cosine, mask = torch.rand(3, 5, 2, 4), torch.randint(3, (3, 2, 4))
+    labels = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    slots = class_slots((2, 3))
+    found = diversity_loss(cosine, mask, labels, *slots, 0.3, over_batch=True)
+    side_by_side = torch.cat(list(cosine), 2)[None], torch.cat(list(mask), 1)[None]
+    expected = diversity_loss(*side_by_side, torch.ones(1, 2), *slots, 0.3)
+    assert int(found.count) == 2
+    torch.testing.assert_close(found.mean, expected.mean)
+    assert not found.mean.isclose(diversity_loss(cosine, mask, labels, *slots, 0.3).mean)
+    without = diversity_loss(cosine, None, labels, *slots, 0.3)
+    assert diversity_loss(cosine, None, labels, *slots, 0.3, over_batch=True).mean.equal(without.mean)
+
+
+def test_rounding_never_makes_prototypes_more_than_equal() -> None:
+    torch.manual_seed(0)
+    cosine = torch.rand(1, 1, 60, 60).repeat(1, 6, 1, 1) + 1e-6 * torch.randn(1, 6, 60, 60)
+    omega, where = torch.ones(1, 60, 60, dtype=torch.bool), torch.zeros(1).long()
+    assert float(jeffrey_similarity(cosine, omega, class_slots((6,))[0], 0.1, (where, where)).max()) <= 1

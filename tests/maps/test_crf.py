@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lpdseg.maps.crf import dense_crf
+from lpdseg.settings import CrfSettings
 
 
 def smooth(channels: int, height: int, width: int, cell: int, seed: int) -> Tensor:
@@ -155,3 +157,12 @@ def test_standard_deviations_must_be_above_zero(name: str) -> None:
     unary, image = scene(8, 8)
     with pytest.raises(ValueError, match="above 0"):
         dense_crf(unary[None], image[None], **{name: 0.0})
+
+
+def test_left_to_itself_it_is_as_the_settings_have_it() -> None:
+    defaults = {
+        name: one.default
+        for name, one in inspect.signature(dense_crf).parameters.items()
+        if one.default is not inspect.Parameter.empty
+    }
+    assert defaults == CrfSettings().model_dump()

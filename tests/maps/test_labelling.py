@@ -93,3 +93,9 @@ def test_the_likeliest_is_the_first_of_equals(seed: int, channels: int, half: bo
         for one in scores
     ]
     assert likeliest(scores).tolist() == wanted
+
+
+def test_the_temperature_is_that_of_background_too() -> None:
+    scores, background = torch.tensor([0.6, 0.1]).view(1, 2, 1, 1), torch.full((1, 1, 1, 1), 0.4)
+    found = class_probabilities(scores, torch.ones(1, 2, dtype=torch.bool), background, 0.1).flatten()
+    torch.testing.assert_close(found, torch.tensor([6.0, 1.0, 4.0]).softmax(0))

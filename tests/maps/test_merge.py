@@ -1,10 +1,11 @@
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpdseg.maps.merge import by_class, class_slots, merge_prototypes
+from lpdseg.maps.merge import by_class, class_slots, image_logits, merge_prototypes
 
 COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
@@ -52,3 +53,25 @@ def test_the_gradient_of_a_filled_slot_is_not_counted_twice() -> None:
     values = torch.tensor([[1.0, 2.0, 3.0, 4.0]], requires_grad=True)
     merge_prototypes(values, *class_slots((1, 3)), "mean").sum().backward()
     torch.testing.assert_close(values.grad, torch.tensor([[1.0, 1 / 3, 1 / 3, 1 / 3]]))
+
+
+@pytest.mark.parametrize("merge", ["mean", "softmax", "pixel"])
+def test_image_logits_equal_the_loop_of_each_merge(merge: str) -> None:
+    """`pixel` merges at every pixel before it averages; `softmax` averages each prototype's map before."""
+    torch.manual_seed(3)
+    counts = (1, 3, 2)
+    maps = torch.randn(2, 6, 2, 3, dtype=torch.float64) * 3
+    found = image_logits(maps, *class_slots(counts), merge)  # type: ignore[arg-type]
+    for b in range(2):
+        for c, count in enumerate(counts):
+            own = maps[b, sum(counts[:c]) :][:count].flatten(1)  # prototypes x pixels
+            at_pixels = [float((own[:, u].softmax(0) * own[:, u]).sum()) for u in range(6)]
+            averages = own.mean(1)
+            wanted = {
+                "mean": float(averages.mean()),
+                "softmax": float((averages.softmax(0) * averages).sum()),
+                "pixel": sum(at_pixels) / 6,
+            }
+            assert float(found[b, c]) == pytest.approx(wanted[merge])
+            if count > 1:
+                assert len({round(value, 6) for value in wanted.values()}) == 3

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,3 +23,7 @@ def test_a_constant_map_becomes_0_and_its_gradient_is_finite() -> None:
     unit.sum().backward()
     assert not unit.any()
     assert bool(maps.grad.isfinite().all())
+
+
+def test_what_is_all_but_constant_is_not_blown_up() -> None:
+    assert unit_range(torch.tensor([[3e-7, 8e-7]])).max().item() == pytest.approx(0.5, rel=1e-3)

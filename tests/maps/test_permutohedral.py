@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lpdseg.maps.permutohedral import Lattice
+from lpdseg.maps.permutohedral import Lattice, _keys, _simplices
 
 SEEDS = st.integers(0, 2**31)
 
@@ -97,3 +97,38 @@ def test_groups_never_mix() -> None:
 def test_far_apart_is_refused() -> None:
     with pytest.raises(ValueError, match="larger standard deviations"):
         lattice(cloud(4, spread=1e5)[0])
+
+
+@given(SEEDS, st.integers(1, 4))
+def test_no_two_corners_share_a_key(seed: int, d: int) -> None:
+    """However unlike the ranges of the coordinates are; and a neighbour is one step away."""
+    generator = torch.Generator().manual_seed(seed)
+    scale = 30 ** torch.rand(d, 1, generator=generator)
+    features = scale * torch.randn(d, 60, generator=generator)
+    origin, rank, _ = _simplices(features)
+    group = torch.randint(3, (60,), generator=generator)
+    keys, steps = _keys(origin, rank, group)
+    e = d + 1
+    corners: dict[tuple[int, ...], int] = {}
+    for point in range(60):
+        for remainder in range(e):
+            # Adding the remainder to all and taking e from those of the highest ranks (Adams et al., section 3).
+            place = [
+                int(origin[i, point]) + remainder - (e if int(rank[i, point]) >= e - remainder else 0)
+                for i in range(e)
+            ]
+            key = int(keys[remainder, point])
+            assert corners.setdefault((int(group[point]), *place), key) == key
+    assert len(set(corners.values())) == len(corners)
+    for (number, *place), key in corners.items():
+        for direction, step in enumerate(steps):
+            beyond = (number, *(at + (e - 1 if i == direction else -1) for i, at in enumerate(place)))
+            assert beyond not in corners or corners[beyond] == key + step
+
+
+def test_the_number_of_groups_is_limited_by_64_bits_and_by_nothing_else() -> None:
+    point = torch.zeros(1, 1)  # alone, it takes 9 keys: its corner, and a simplex and a neighbour to each side
+    most = 2**63 // 9 - 1
+    Lattice.of(point, torch.tensor([most]))
+    with pytest.raises(ValueError, match="too far apart"):
+        Lattice.of(point.repeat(1, 2), torch.tensor([0, most + 1]))

@@ -222,6 +222,7 @@ def test_settings_that_do_not_fit_the_model_are_an_error(build: Callable[..., Lp
 def test_the_mean_of_nothing_is_0() -> None:
     assert global_mean(Term(torch.tensor(0.0), torch.tensor(0.0))).item() == 0
     assert global_mean(Term(torch.tensor(3.0), torch.tensor(2.0))).item() == 1.5
+    assert Term(torch.tensor(3.0), torch.tensor(1.0)).mean.item() == 3
 
 
 def test_only_patches_below_the_stride_are_padded(build: Callable[..., LpdTask]) -> None:

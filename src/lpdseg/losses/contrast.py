@@ -38,12 +38,6 @@ class ContrastTerms:
     background: Term
     map_mean: Term
 
-    @classmethod
-    def nothing(cls, maps: Float[Tensor, "B K h w"]) -> "ContrastTerms":
-        """Of no pairs: 0, with a gradient of 0 at the maps."""
-        empty = Term(maps.sum() * 0.0, torch.zeros((), device=maps.device))
-        return cls(empty, empty, empty, empty)
-
     def bracket(self, map_weight: float) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """L_FG + L_BG + μ · mean map, over the batch of all processes, and its parts by name."""
         parts = {
@@ -131,7 +125,7 @@ def contrast_loss(
     size: int | None = None,
     chunk: int = 8,
 ) -> ContrastTerms:
-    """L_FG and L_BG over the active pairs, foreground and background encoded in one pass.
+    """L_FG and L_BG over the active pairs, foreground and background encoded in one pass; 0 where there are none.
 
     **Arguments:**
 
@@ -146,8 +140,6 @@ def contrast_loss(
     - `size`: side at which the masked images are encoded; None keeps H x W.
     - `chunk`: pairs that are encoded at once; it bounds the memory and changes nothing but rounding.
     """
-    if len(pairs) == 0:
-        return ContrastTerms.nothing(maps)
     soft = unit_range(maps[pairs.images, pairs.prototypes])  # a in [0, 1], so its maximum is 1
     sized = images if size is None else resize(images, size)
 

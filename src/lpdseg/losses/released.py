@@ -111,8 +111,6 @@ def released_contrast(
     Arguments are those of `lpdseg.losses.contrast.contrast_loss`.
     """
     index = pairs.images
-    if len(pairs) == 0:
-        return ContrastTerms.nothing(maps)
     highest = maps.detach().amax((1, 2, 3))
     sized = images if size is None else resize(images, size)
 

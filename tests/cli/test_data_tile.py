@@ -145,6 +145,30 @@ def test_cutting_a_slide_again_replaces_its_patches(slides: Path, tile: Run, tmp
     assert splits == [("train", "s1")] * 15 + [("test", "s2")] * 6
 
 
+def test_no_split_is_emptied_and_a_slide_that_leaves_one_is_told(slides: Path, tile: Run, tmp_path: Path) -> None:
+    tile(slides)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    told = tile(slides, "--split", "valid", code=1)
+    assert "s2.png: to cut it for valid would take the last patches out of the split train of" in told
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    tile(slides / "s1.png", "--split", "valid")
+    assert "s1.png: its 15 patches have left the split train for valid\n" in tile.notes  # type: ignore[attr-defined]
+
+
+def test_another_slide_of_a_name_does_not_replace_the_first_ones_patches(
+    slides: Path, tile: Run, tmp_path: Path
+) -> None:
+    tile(slides / "s1.png")
+    (tmp_path / "p2").mkdir()
+    other = tmp_path / "p2" / "s1.png"
+    other.write_bytes((slides / "s2.png").read_bytes())
+    told = tile(other, code=1)
+    assert f"has patches of another slide of that name, {slides / 's1.png'}; {other} would replace them" in told
+    other.write_bytes((slides / "s1.png").read_bytes())
+    assert "15 train patches" in tile(other)  # a copy of the same slide
+    assert set(json.loads((tmp_path / "out" / "slides.json").read_text())) == {"s1"}
+
+
 def test_a_call_that_cuts_nothing_leaves_the_data_set_as_it_was(slides: Path, tile: Run, tmp_path: Path) -> None:
     tile(slides / "s1.png")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}

@@ -1,7 +1,5 @@
 """A folder of images → a folder of masks, with a record of how they were made."""
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -10,12 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from lpdseg.data.patches import check_image, read_image
-from lpdseg.errors import DataError
+from lpdseg.errors import DataError, OutputError
 from lpdseg.export.masks import write_overlay, write_probabilities
-from lpdseg.files import write_json, write_text
+from lpdseg.files import absolute, check_name, write_json
 from lpdseg.pictures.masks import area_shares, write_mask
+from lpdseg.plain import plain_text
 from lpdseg.segmenting.patches import ImageFile, segment_files
 from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+from lpdseg.workflows.tables import read_table, write_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,10 +36,15 @@ class Exported:
         return f"Exported({self.written:,} masks, {len(self.skipped):,} skipped: {found or 'nothing'})"
 
 
+_SHORT = 12
+"""Digits of a model's digest that people are shown."""
+
+
 @dataclass
 class _Summary:
-    """Rows of `summary.csv`."""
+    """Rows of `summary.csv`; `model` is the digest of its weights."""
 
+    model: str = ""
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, image: Path, place: PurePath, segmentation: Segmentation, segmenter: Segmenter) -> None:
@@ -47,17 +52,15 @@ class _Summary:
         shares = area_shares(segmentation.mask, classes)
         found = zip(classes.names, segmentation.image_probabilities, strict=True)
         self.rows.append(
-            {"image": str(image), "mask": str(_named("masks", place, ".png"))}
+            {"image": absolute(image), "mask": str(_named("masks", place, ".png"))}
             | {f"share_{name}": round(share, 6) for name, share in shares.items()}
             | {f"probability_{name}": round(float(value), 6) for name, value in found}
+            | {"model": self.model[:_SHORT]}
         )
 
-    def as_csv(self) -> str:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[0]) if self.rows else ["image", "mask"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return text.getvalue()
+    def write(self, path: Path) -> None:
+        columns = dict.fromkeys(name for row in self.rows for name in row) or ("image", "mask")
+        write_table(path, "image", list(columns), self.rows)
 
     def shares(self) -> dict[str, float]:
         names = [name for name in (self.rows[0] if self.rows else ()) if name.startswith("share_")]
@@ -79,7 +82,8 @@ def export_patches(
     """Segments images and writes what is asked for below `out`, in the folders that the images had:
 
     - `masks/`: palette PNGs; `probabilities/`: npz; `overlays/`: PNGs; see `lpdseg.export.masks`.
-    - `summary.csv`: per image the area share of each class (0..1) and the probability that the image holds it.
+    - `summary.csv`: per image the area share of each class (0..1), the probability that the image holds it, and the
+      first digits of the model's digest. Rows of images that earlier runs have segmented stay.
     - `segment.json`: settings, thresholds and counts, and `described`.
 
     Every file is whole or not there. The two summaries are written last.
@@ -92,13 +96,15 @@ def export_patches(
     - `batch`: images at once; halved where they do not fit in memory.
     - `progress`: called with (done, total) after each image, also after one that was passed over.
 
-    **Raises:** `DataError` for an image that cannot be read; `OutputError`.
+    **Raises:** `DataError` for an image that cannot be read; `OutputError`, also where the mask of another image
+    would be replaced, or a name is too long: before anything is computed.
     """
+    _check_places(images, out)
     places = {image.path: image.place for image in images}
     if not skip_bad:
         for path in places:
             check_image(path)
-    summary, skipped = _Summary(), list[str]()
+    summary, skipped = _Summary((described or {}).get("weights_sha256", "")), list[str]()
 
     def tell() -> None:
         if progress is not None:
@@ -119,7 +125,7 @@ def export_patches(
             write_overlay(picture, read_image(path), segmentation.mask, segmenter.classes)
         summary.add(path, place, segmentation, segmenter)
         tell()
-    write_text(out / "summary.csv", summary.as_csv())
+    summary.write(out / "summary.csv")
     write_json(
         out / "segment.json",
         {
@@ -135,6 +141,19 @@ def export_patches(
         },
     )
     return Exported(len(summary.rows), tuple(skipped), summary.shares())
+
+
+def _check_places(images: list[ImageFile], out: Path) -> None:
+    before = {row.get("mask", ""): path for path, row in read_table(out / "summary.csv", "image").items()}
+    for image in images:
+        mask = _named("masks", image.place, ".png")
+        check_name(out / mask)
+        other = before.get(plain_text(str(mask)))
+        if other is not None and other != absolute(image.path) and (out / mask).exists():
+            raise OutputError(
+                f"{out / mask} is the mask of {other}, and {image.path} would replace it; choose another folder, "
+                "or rename the image"
+            )
 
 
 def _named(folder: str, place: PurePath, suffix: str) -> Path:

@@ -12,19 +12,19 @@ from lpdseg.plain import plain_text
 
 
 def read_table(path: Path, key: str) -> dict[str, dict[str, str]]:
-    """The rows of an earlier table by their cell `key`; none where there is no table.
+    """The rows of an earlier table by their cell `key`; none where there is no table, or an empty one.
 
     **Raises:** `OutputError` for a file that is no such table, which would be lost.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            names, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, csv.Error) as error:
         raise OutputError(f"{path} cannot be read ({error}); move it away, or choose another folder") from error
-    if key not in (reader.fieldnames or ()):
+    if names and key not in names:
         raise OutputError(f"{path} is a table of something else than each {key}; choose another folder")
     return {row[key]: {name: row[name] or "" for name in row if name is not None} for row in rows if row[key]}
 

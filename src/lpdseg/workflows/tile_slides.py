@@ -1,21 +1,29 @@
 """Slides with regions → a data set to train on."""
 
+import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lpdseg.data.manifest import MANIFEST_FILE, check_names, read_manifest, write_manifest
 from lpdseg.data.records import Manifest, PatchRecord, sorted_records
 from lpdseg.errors import DataError
 from lpdseg.export.tiles import FOLDER, Cut, write_tiles
-from lpdseg.plain import name_key
+from lpdseg.files import absolute, check_name, write_json
+from lpdseg.plain import name_key, plain_text
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.regions import REGION_SUFFIXES, RegionFile, read_regions
 from lpdseg.slides.tissue_mask import find_tissue
 from lpdseg.tissue import Colour, TissueClasses
+from lpdseg.workflows.slides.state import identity
+
+_SOURCES = "slides.json"
+"""Which slides the patches of a data set are of."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ def tile_slides(
     progress: Callable[[int, int], None] | None = None,
 ) -> Tiled:
     """Cuts patches from slides, and writes or extends the data set in `out`: `manifest.csv`, `classes.yaml` and a
-    folder of PNGs per slide. Slides that are in it already are cut again. See `write_tiles`.
+    folder of PNGs per slide. Slides that are in it already are cut again; what tells them from others is kept in
+    `slides.json`. See `write_tiles`.
 
     All files of regions are read before anything is written, and the manifest is whole after each slide.
 
@@ -99,8 +108,9 @@ def tile_slides(
     - `skip_glass`: pass over patches without tissue.
     - `progress`: called with (done, total) after each slide.
 
-    **Raises:** `DataError` for regions that cannot be used or fit no slide, no patch at all, and a data set of
-    other classes or microns per pixel; `SlideError`; `OutputError`.
+    **Raises:** `DataError` for regions that cannot be used or fit no slide, no patch at all, a data set of
+    other classes or microns per pixel, slides that would replace others of the same name, and a split that would be
+    left empty; `SlideError`; `OutputError`.
     """
     paths, without = find_region_files(slides, regions)
     before = read_manifest(out / MANIFEST_FILE) if (out / MANIFEST_FILE).exists() else None
@@ -112,9 +122,10 @@ def tile_slides(
     else:  # patches of slides show glass
         classes = classes.with_background()
     check_names(classes, out / MANIFEST_FILE)
+    chosen = [slide for slide in slides if slide.path in files]
+    moving = _check_sources(chosen, before, out, split)
     notes = [f"{path} has no regions in {regions} and was passed over" for path in without]
     records: list[PatchRecord] = []
-    chosen = [slide for slide in slides if slide.path in files]
     for done, slide_file in enumerate(chosen, 1):
         file, stem = files[slide_file.path], slide_file.path.stem
         notes += file.notes()
@@ -146,6 +157,9 @@ def tile_slides(
             slide.close()
         if new:
             before = _extended(before, new, classes, out, stem)
+            notes += [moving[slide_file.path]] if slide_file.path in moving else []
+            source = {"path": absolute(slide_file.path), "slide": identity(slide_file.path)}
+            write_json(out / _SOURCES, _read_sources(out) | {plain_text(stem): source})
         else:
             notes.append(
                 f"{slide_file.path}: no patch of {cut.side} px lies within its regions; nothing was changed"
@@ -161,11 +175,54 @@ def tile_slides(
     return Tiled(tuple(records), classes, tuple(notes))
 
 
+def _check_sources(slides: Sequence[SlideFile], before: Manifest | None, out: Path, split: str) -> dict[Path, str]:
+    """Makes sure that the patches of each slide replace none but its own; what to tell of those in another split.
+
+    **Raises:** `DataError` for a slide that has the name of another one, and where a split would be left empty.
+    """
+    noted, notes = _read_sources(out), dict[Path, str]()
+    records = before.records if before else ()
+    left = Counter(record.split for record in records)
+    for path in (slide.path for slide in slides):
+        folder = _folder_of(out, path.stem)
+        check_name(folder / f"{path.stem}_1234567_1234567.png")
+        there = Counter(record.split for record in records if record.path.parent == folder)
+        for other in sorted(set(there) - {split}):
+            left[other] -= there[other]
+            if not left[other]:
+                raise DataError(
+                    f"{path}: to cut it for {split} would take the last patches out of the split {other} of {out}; "
+                    "write to another folder, or cut other slides for that split first"
+                )
+            notes[path] = f"{path}: its {there[other]} patches have left the split {other} for {split}"
+        earlier = noted.get(plain_text(path.stem)) if there else None
+        if earlier is None or earlier["path"] == absolute(path):
+            continue
+        if earlier["slide"]["sha256"] != identity(path)["sha256"]:
+            raise DataError(
+                f"{out} has patches of another slide of that name, {earlier['path']}; {path} would replace them: "
+                "rename the slide, or write to another folder"
+            )
+    return notes
+
+
+def _read_sources(out: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((out / _SOURCES).read_text(encoding="utf-8"))
+        return {stem: one for stem, one in told.items() if "path" in one and "sha256" in one["slide"]}
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        return {}  # a set of an earlier version, or of other hands, which cannot tell
+
+
+def _folder_of(out: Path, stem: str) -> Path:
+    return Path(os.path.normpath(out / FOLDER / stem))
+
+
 def _extended(
     before: Manifest | None, new: Sequence[PatchRecord], classes: TissueClasses, out: Path, stem: str
 ) -> Manifest:
     """Writes the manifest with new patches in the place of those that the slide had."""
-    folder = Path(os.path.normpath(out / FOLDER / stem))
+    folder = _folder_of(out, stem)
     kept = [] if before is None else [record for record in before.records if record.path.parent != folder]
     path = out / MANIFEST_FILE
     manifest = Manifest(classes, sorted_records([*kept, *new]), path)

@@ -1,0 +1,45 @@
+"""Masks of a folder of images: what earlier runs left is kept, or the run refused."""
+
+import csv
+from pathlib import Path, PurePath
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lpdseg.errors import OutputError
+from lpdseg.segmenting.patches import ImageFile
+from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.workflows.patches import export_patches
+
+
+def draw(path: Path) -> ImageFile:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(path)
+    return ImageFile(path, PurePath(path.stem))
+
+
+def test_the_mask_of_another_image_is_not_replaced_and_the_table_remembers(
+    segmenter: Segmenter, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first, second, third = (draw(tmp_path / name) for name in ("p1/x.png", "p2/x.png", "p2/y.png"))
+    for _ in range(2):  # again is no replacement
+        export_patches(segmenter, [first], out, described={"weights_sha256": "a" * 64})
+    before = (out / "masks" / "x.png").read_bytes()
+    with pytest.raises(
+        OutputError, match=r"masks/x\.png is the mask of .*p1/x\.png, and .*p2/x\.png would replace it"
+    ):
+        export_patches(segmenter, [second, third], out)
+    assert (out / "masks" / "x.png").read_bytes() == before and not (out / "masks" / "y.png").exists()
+    export_patches(segmenter, [third], out, described={"weights_sha256": "b" * 64})
+    with (out / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(Path(row["image"]).name, row["model"]) for row in rows] == [("x.png", "a" * 12), ("y.png", "b" * 12)]
+
+
+def test_a_name_that_is_too_long_is_refused_first(segmenter: Segmenter, tmp_path: Path) -> None:
+    images = [draw(tmp_path / "in" / name) for name in ("x.png", "y" * 245 + ".png")]
+    with pytest.raises(OutputError, match="bytes too long; shorten the name"):
+        export_patches(segmenter, images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -271,10 +271,7 @@ def test_without_validation_masks_the_last_step_is_best(data: Manifest, tmp_path
 
 def test_run_folder_is_not_overwritten(data: Manifest, tmp_path: Path) -> None:
     settings = small_settings("train.epochs=1")
-    with pytest.raises(CheckpointError, match="no checkpoint to resume"):
-        train(settings, data, tmp_path / "run", resume=True)
-    assert not (tmp_path / "run").exists()
-    train(settings, data, tmp_path / "run")
+    train(settings, data, tmp_path / "run", resume=True)  # a job that was put back into its queue: nothing yet
     with pytest.raises(CheckpointError, match="already holds a run"):
         train(settings, data, tmp_path / "run")
     with pytest.raises(CheckpointError, match=r"another train\.lr"):
@@ -285,6 +282,10 @@ def test_run_folder_is_not_overwritten(data: Manifest, tmp_path: Path) -> None:
     renamed = Manifest(TissueClasses(("a", "b")), data.records, data.source)
     with pytest.raises(CheckpointError, match="trained for the classes pink, blue"):
         train(settings, renamed, tmp_path / "run", resume=True)
+    for path in (tmp_path / "run" / "checkpoints").glob("last*"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint to resume"):
+        train(settings, data, tmp_path / "run", resume=True)
 
 
 def test_class_that_is_never_present_is_named(data: Manifest, tmp_path: Path) -> None:

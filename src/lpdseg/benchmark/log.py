@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lpdseg.errors import OutputError
+from lpdseg.training.progress import Silent
 
 LOG = "log.txt"
 
 
-class Log:
+class Log(Silent):
     """A `Reporter` that appends to a file; lines are whole at any moment, so the file can be followed."""
 
     def __init__(self, folder: Path) -> None:
@@ -36,6 +37,3 @@ class Log:
                 file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {text}\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror}; free space and run again") from error
-
-    def stop(self) -> None:
-        """Nothing: the note that follows says how training ended."""

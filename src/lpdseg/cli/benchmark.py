@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import told_what_is_left
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ def benchmark(
     def say(text: str) -> None:
         console.print(text, soft_wrap=True)
 
+    def on_the_way(text: str) -> None:
+        if not is_quiet():
+            say(text)
+
     with told_what_is_left(lambda: again), stages() as progress:
         finished = run_benchmark(
             config,
@@ -51,7 +56,7 @@ def benchmark(
             jobs=jobs,
             device=device,
             command=_command(config, out, only or [], jobs, device),
-            say=say,
+            say=on_the_way,
             progress=progress,
         )
     for section in finished.sections:

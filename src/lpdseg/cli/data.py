@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lpdseg.cli.quietly import quietly
 from lpdseg.cli.stop import told_what_is_left
 from lpdseg.cli.tile import tile
 
@@ -17,6 +18,7 @@ def data() -> None:
 
 
 @app.command()
+@quietly
 def check(
     source: Annotated[
         Path,
@@ -57,6 +59,7 @@ def check(
 
 
 @app.command()
+@quietly
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder, or one to go on with.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pixels.")] = 0,
@@ -96,4 +99,4 @@ def synth(
     typer.echo(f"{counts} patches of {size} px at {mpp} microns per pixel, in {out}")
 
 
-app.command()(tile)
+app.command()(quietly(tile))

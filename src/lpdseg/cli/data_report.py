@@ -9,6 +9,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from lpdseg.cli.quietly import is_quiet
 from lpdseg.data.check_report import CheckReport, Problem
 
 _EXAMPLES = 5
@@ -17,7 +18,7 @@ _EXAMPLES = 5
 @contextmanager
 def checking(count: int) -> Iterator[Callable[[], None]]:
     """A progress bar on standard error over `count` patches; call what it gives after each."""
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Console(stderr=True, quiet=is_quiet()), transient=True) as progress:
         bar = progress.add_task("Decoding", total=count)
         yield lambda: progress.advance(bar)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import told_what_is_left
 
 
@@ -21,4 +22,6 @@ def demo(
     from lpdseg.quiet import quiet as quiet_libraries
 
     with told_what_is_left(lambda: "run the same command again, and it goes on from there"), quiet_libraries():
-        run_demo(out, Console(), quick)
+        report = run_demo(out, Console(quiet=is_quiet()), quick)
+    if is_quiet():
+        typer.echo(report)

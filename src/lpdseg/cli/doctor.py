@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lpdseg.cli.quietly import is_quiet
+
 if TYPE_CHECKING:
     from lpdseg.cli.machine import Finding
 
@@ -22,7 +24,7 @@ def doctor(
     if json:
         typer.echo(dumps({"ok": not missing, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
-        _show(findings)
+        _show(missing if is_quiet() else findings)
         verdict = f"{len(missing)} needed parts are missing." if missing else "Everything that is needed is here."
         typer.secho(f"\n{verdict}", bold=True, fg="red" if missing else "green")
     if missing:

@@ -29,6 +29,7 @@ from lpdseg.cli import (
     train,
 )
 from lpdseg.cli.processes import is_first
+from lpdseg.cli.quietly import quietly
 from lpdseg.cli.stop import Stopped
 from lpdseg.errors import LpdsegError
 from lpdseg.plain import ESCAPED
@@ -57,19 +58,24 @@ class _InReadingOrder(TyperGroup):
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
 
-app = typer.Typer(cls=_InReadingOrder, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-app.command()(demo.demo)
+app = typer.Typer(
+    cls=_InReadingOrder,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(quietly(demo.demo))
 app.add_typer(data.app, name="data")
-app.command()(settings.settings)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(segment.segment)
-app.command()(export.export)
-app.command()(report.report)
-app.command()(prototypes.prototypes)
-app.command()(benchmark.benchmark)
-app.command()(doctor.doctor)
-app.command()(licenses.licenses)
+app.command()(quietly(settings.settings))
+app.command()(quietly(train.train))
+app.command()(quietly(evaluate.evaluate))
+app.command()(quietly(segment.segment))
+app.command()(quietly(export.export))
+app.command()(quietly(report.report))
+app.command()(quietly(prototypes.prototypes))
+app.command()(quietly(benchmark.benchmark))
+app.command()(quietly(doctor.doctor))
+app.command()(quietly(licenses.licenses))
 
 
 def _show_version(asked: bool) -> None:
@@ -80,10 +86,15 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="`lpdseg demo` shows the whole way in a few minutes and needs no data.")
+@app.callback(
+    epilog="`lpdseg demo` shows the whole way in a few minutes and needs no data.\n\n"
+    "Exit codes: 0 done; 1 data, weights, a checkpoint or an output is at fault, or some inputs could not be used; "
+    "2 a setting or option is at fault; 130 stopped by Ctrl-C or a signal, after saving."
+)
 def _lpdseg(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Segment H&E histopathology with image-level tissue labels only: patches and labels in, pixel masks out."""
@@ -96,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     An exception that no user can mend is a bug and keeps its traceback.
     """
     _speak_always()
+    _let_idle_threads_sleep()
     try:
         code = app(
             list(sys.argv[1:] if arguments is None else arguments), prog_name="lpdseg", standalone_mode=False
@@ -131,6 +143,16 @@ def _speak_always() -> None:
     logger = logging.getLogger("lpdseg")
     if logging.lastResort is not None and logging.lastResort not in logger.handlers:
         logger.addHandler(logging.lastResort)
+
+
+def _let_idle_threads_sleep() -> None:
+    """Threads of OpenMP spin while they wait, which takes cores from whoever needs them: loaders, other jobs.
+
+    Heeded where PyTorch is not loaded yet, and left as it is where somebody has chosen.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 
 def _say(text: str, code: int) -> int:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from lpdseg.durations import duration
+from lpdseg.cli.quietly import is_quiet
+from lpdseg.durations import Pacer, duration
 
 if TYPE_CHECKING:
     from lpdseg.segmenting.slides.meter import Pace
@@ -21,11 +22,18 @@ if TYPE_CHECKING:
 def stages() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each kind of work; call what it gives with what is done, how much, of how much.
 
-    Where standard error is no terminal nothing is shown.
+    Where standard error is no terminal, as in the log of a job, a line is printed every minute.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=is_quiet())
     if not console.is_terminal:
-        yield lambda what, done, total: None
+        pacers: dict[str, Pacer] = {}
+
+        def say(what: str, done: int, total: int) -> None:
+            told = pacers.setdefault(what, Pacer(first=60)).tell(done, total)
+            if told is not None:
+                console.print(f"{what} {told}", highlight=False, markup=False, soft_wrap=True)
+
+        yield say
         return
     columns = (
         TextColumn("{task.description}"),
@@ -51,7 +59,7 @@ def slide_stages() -> "Iterator[tuple[SlideProgress, Callable[[SlideResult], Non
 
     Where standard error is no terminal, as in the log of a job, only the lines are shown.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=is_quiet())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

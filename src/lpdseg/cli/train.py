@@ -8,6 +8,7 @@ import typer
 
 from lpdseg.choices import MethodName
 from lpdseg.cli.processes import is_first
+from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import Stopped, told_what_is_left
 from lpdseg.durations import duration
 
@@ -57,8 +58,10 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, each started by a launcher such as torchrun.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in --out; one that has saved nothing yet starts."),
+    ] = False,
 ) -> None:
     """Train on image-level labels.
 
@@ -69,7 +72,7 @@ def train(
 
     from lpdseg import api
     from lpdseg.checkpoint import has_checkpoint
-    from lpdseg.training.progress import Bar, Silent
+    from lpdseg.training.progress import Silent, bar_or_lines
 
     resumes = f"go on with: {_command('train', '--data', data, '--out', out, '--resume')}"
 
@@ -92,7 +95,7 @@ def train(
             device=device,
             devices=devices,
             nodes=nodes,
-            reporter=Silent() if quiet or not is_first() else Bar(Console(stderr=True)),
+            reporter=Silent() if is_quiet() or not is_first() else bar_or_lines(Console(stderr=True)),
         )
     if not _is_first_process():
         return

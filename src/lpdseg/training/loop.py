@@ -97,14 +97,18 @@ def train(
     records = data.split("train")
     check_labels(records, data.classes)
     settings, fallback = settle(settings, records, data.classes)
-    check_run_folder(run, resume)
+    goes_on = check_run_folder(run, resume)
     fabric = make_fabric(engine or Engine(), settings.train)
     described = describe_data(data, METHODS[settings.method].needs_masks)
-    state = read_resumable(run, settings, data.classes, described["fingerprint"]) if resume else None
+    state = read_resumable(run, settings, data.classes, described["fingerprint"]) if goes_on else None
     batches = training_batches(training_patches(records, settings, data.classes), settings)
     trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state)
-    if fallback is not None:
-        trainer.reporter.note(fallback)
+    for note in (
+        f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
+        fallback,
+    ):
+        if note is not None:
+            trainer.reporter.note(note)
     return trainer.fit(batches)
 
 
@@ -166,7 +170,7 @@ class _Trainer:
         if self.step == 0:
             self.task.prepare(training.patches)
         in_first_process(self.fabric, self._start_record)
-        metrics = Metrics(self.run, self.step) if self.leads else None
+        metrics = Metrics(self.run, self.step, self.reporter.figures) if self.leads else None
         self.reporter.start(self.step, self.total)
         try:
             with stop_requested() as stop:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,15 @@ class Metrics:
 
     - `run`: the run's folder.
     - `resume_step`: rows after this step are dropped, for they will be made again.
+    - `tell`: is called with the step and the figures of each new row, by names such as `train/loss`.
     """
 
-    def __init__(self, run: Path, resume_step: int) -> None:
+    def __init__(
+        self, run: Path, resume_step: int, tell: Callable[[int, dict[str, float]], None] = lambda step, values: None
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.run = run
+        self.run, self._tell = run, tell
         self.rows = [row for row in read_metrics(run) if row["step"] <= resume_step]
         write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows))
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_step + 1)
@@ -55,8 +59,10 @@ class Metrics:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.run / 'metrics.jsonl'}: {error.strerror}; free space") from error
-        for name, value in values.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        named = {f"{kind}/{name}": value for name, value in values.items()}
+        for name, value in named.items():
+            self._board.add_scalar(name, value, step)
+        self._tell(step, named)
 
     def write_csv(self) -> None:
         """Writes all rows as `metrics.csv`."""

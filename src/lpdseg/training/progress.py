@@ -1,4 +1,4 @@
-"""What a person sees while a model trains."""
+"""What a person sees while a model trains, and what a program is told."""
 
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from lpdseg.durations import Pacer
+
 
 class Reporter(Protocol):
     """What the loop tells whoever watches."""
@@ -23,6 +25,9 @@ class Reporter(Protocol):
     def step(self, done: int, losses: dict[str, float] | None) -> None:
         """A step is done; `losses` are means since they were last told, or None between."""
 
+    def figures(self, step: int, values: dict[str, float]) -> None:
+        """What is written to `metrics.jsonl` after this step, by names such as `train/loss` and `valid/miou`."""
+
     def note(self, text: str) -> None:
         """A line to keep."""
 
@@ -31,12 +36,15 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """Says nothing."""
+    """Says nothing; a base for reporters that heed only some of what is told."""
 
     def start(self, done: int, total: int) -> None:
         """Ignored."""
 
     def step(self, done: int, losses: dict[str, float] | None) -> None:
+        """Ignored."""
+
+    def figures(self, step: int, values: dict[str, float]) -> None:
         """Ignored."""
 
     def note(self, text: str) -> None:
@@ -46,7 +54,7 @@ class Silent:
         """Ignored."""
 
 
-class Bar:
+class Bar(Silent):
     """A progress bar with the time left and the losses, and a line for each note."""
 
     def __init__(self, console: Console) -> None:
@@ -74,14 +82,52 @@ class Bar:
         """Moves the bar."""
         self._bar.update(self._task, completed=done)
         if losses is not None:
-            text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            self._bar.update(self._task, losses=text)
+            self._bar.update(self._task, losses=_shown(losses))
 
     def note(self, text: str) -> None:
         """Prints a line above the bar."""
-        # No markup: a file name may carry its label in brackets.
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        _print(self.console, text)
 
     def stop(self) -> None:
         """Leaves the bar as it is."""
         self._bar.stop()
+
+
+class Lines(Silent):
+    """Plain lines for logs: the step, the losses and the time left every minute, and a line for each note."""
+
+    def __init__(self, console: Console, pacer: Pacer | None = None) -> None:
+        self.console, self._pacer = console, pacer or Pacer()
+        self._losses: dict[str, float] = {}
+        self._total = 0
+
+    def start(self, done: int, total: int) -> None:
+        """Tells how many steps there are."""
+        self._total = total
+        self._pacer.start(done)
+        self.note(f"training: {total} steps" + (f", of which {done} are done" if done else ""))
+
+    def step(self, done: int, losses: dict[str, float] | None) -> None:
+        """A line where it is time for one."""
+        self._losses = losses or self._losses
+        told = self._pacer.tell(done, self._total)
+        if told is not None:
+            self.note("  ".join(filter(None, (f"step {told}", _shown(self._losses)))))
+
+    def note(self, text: str) -> None:
+        """Prints a line."""
+        _print(self.console, text)
+
+
+def bar_or_lines(console: Console) -> Reporter:
+    """What suits the console: a bar where it can be drawn over, else lines."""
+    return Bar(console) if console.is_terminal else Lines(console)
+
+
+def _shown(losses: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+
+def _print(console: Console, text: str) -> None:
+    # No markup: a file name may carry its label in brackets.
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

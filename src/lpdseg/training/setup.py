@@ -110,15 +110,18 @@ def build_task(settings: Settings, classes: TissueClasses, architecture: dict[st
     return METHODS[settings.method].task(encoder, settings, classes)
 
 
-def check_run_folder(run: Path, resume: bool) -> None:
-    """A new run needs a folder without one; a resumed run needs a checkpoint.
+def check_run_folder(run: Path, resume: bool) -> bool:
+    """Whether a run goes on. A new one needs a folder without one; one that is to go on may have saved nothing yet,
+    as that of a job which was put back into its queue, and then starts.
 
     **Raises:** `CheckpointError`.
     """
-    if resume and not has_checkpoint(run, "last"):
-        raise CheckpointError(f"{run} holds no checkpoint to resume from; start without --resume")
-    if not resume and (has_checkpoint(run, "last") or has_checkpoint(run, "best")):
+    last, best = (has_checkpoint(run, name) for name in ("last", "best"))
+    if resume and best and not last:
+        raise CheckpointError(f"{run} holds no checkpoint to resume from; choose another --out")
+    if not resume and (last or best):
         raise CheckpointError(f"{run} already holds a run; go on with --resume, or choose another --out")
+    return last
 
 
 def read_resumable(run: Path, settings: Settings, classes: TissueClasses, fingerprint: str) -> dict[str, Any]:

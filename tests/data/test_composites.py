@@ -157,7 +157,7 @@ def test_sources_are_turned_only_where_patches_are(tmp_path: Path) -> None:
     plain = patches(tmp_path, labels, flips=False)
     sources = np.stack([plain.plain(0), plain.plain(1)]).astype(int)
     still, turned = (
-        [Composites(one, NAMES, 2, whole=False).draw(np.random.default_rng(seed)) for seed in range(6)]
+        [Composites(one, sources=2).draw(np.random.default_rng(seed)) for seed in range(6)]
         for one in (plain, patches(tmp_path, labels))
     )
     away = []

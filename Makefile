@@ -16,6 +16,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 docs: $(VENV)/.core
 	$(BIN)/lpdseg settings --markdown > docs/settings.md.new && mv docs/settings.md.new docs/settings.md

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lpdseg.choices import Backend, Background, Gate, Palette, Split
+from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
 from lpdseg.data.mask_values import declare_values
 from lpdseg.data.opening import open_data
 from lpdseg.data.patches import read_image
@@ -64,6 +64,7 @@ def train(
     out: str | Path,
     *,
     preset: str | Path | Settings | None = None,
+    encoder: EncoderName | None = None,
     weights: str | Path | None = None,
     classes: str | None = None,
     mask_values: Sequence[str] | None = None,
@@ -84,12 +85,13 @@ def train(
     - `data`: what `load_data` reads, or a manifest.
     - `preset`: the name of a preset, a YAML file, or settings; by default the plain settings, or those of the run
       where it is resumed.
+    - `encoder`: its architecture; by default that of the settings.
     - `weights`: folder or hub id of the encoder's pretrained weights.
     - `classes`: a class preset or names separated by commas; by default those of the data's `classes.yaml`, else of
       the settings, else what the data tell.
     - `mask_values`: what values of masks stand for, such as `["255=gland"]`; see `declare_values`.
     - `method`: what is trained, see `lpdseg.methods`; by default that of the settings, which is LPD.
-    - `overrides`: such as `train.lr=1e-4`; `weights`, `classes`, `mask_values`, `method`, `seed` and
+    - `overrides`: such as `train.lr=1e-4`; `encoder`, `weights`, `classes`, `mask_values`, `method`, `seed` and
       `epochs` are set after them.
     - `resume`: go on with the run in `out`.
     - `device`, `devices`, `nodes`: see `Engine`.
@@ -108,7 +110,7 @@ def train(
         preset,
         [*overrides, *([] if method is None else [f"method={method}"])],
         {
-            "model": {"weights": None if weights is None else str(weights)},
+            "model": {"encoder": encoder, "weights": None if weights is None else str(weights)},
             "data": {"classes": classes, "mask_values": None if mask_values is None else tuple(mask_values)},
             "train": {"seed": seed, "epochs": epochs},
         },

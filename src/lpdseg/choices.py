@@ -14,6 +14,12 @@ MethodName = Literal["lpd", "cam", "pbip", "supervised", "lpd-released"]
 Merge = Literal["mean", "softmax"]
 """How prototype scores become class scores."""
 
+EncoderName = Literal[
+    "pvt_v2_b0", "pvt_v2_b1", "pvt_v2_b2", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5",
+    "resnet18", "resnet50", "swin_tiny", "convnext_tiny",
+]  # fmt: skip
+"""Architectures of the encoder, see `lpdseg.model.encoders.ENCODERS`; `lpdseg licenses` has the weights' terms."""
+
 ImageMerge = Literal["mean", "softmax", "pixel"]
 """How prototype maps become the image-level logits of the classes, see `lpdseg.maps.merge.image_logits`."""
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lpdseg.choices import (
     AnySource,
     BackgroundRule,
+    EncoderName,
     Fill,
     Gate,
     ImageMerge,
@@ -80,7 +81,7 @@ class DataSettings(_Section):
 class ModelSettings(_Section):
     """Encoder and prototypes (method §1)."""
 
-    encoder: str = Field("pvt_v2_b1", description="a name of the encoder table")
+    encoder: EncoderName = Field("pvt_v2_b1", description="architecture of the encoder")
     weights: str | None = Field(None, description="folder or hub id of encoder weights; none: random")
     last_stride: Literal[1, 2] | None = Field(
         None, description="of the last stage; none: 1 for PVTv2 and MiT, else 2"

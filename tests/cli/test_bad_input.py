@@ -148,7 +148,9 @@ def test_settings_that_do_not_exist_name_the_nearest(fails: Fails, train: Any, s
     assert "did you mean 'train.epochs'?" in fails(*train(small_data, "--set", "train.epoch=3"), code=2)
     assert "train.lr" in fails(*train(small_data, "--set", "train.lr=fast"), code=2)
     assert "settings file" in fails(*train(small_data, "--preset", "none.yaml"), code=2)
-    assert "unknown encoder" in fails(*train(small_data, "--set", "model.encoder=resnet19"), code=2)
+    assert "model.encoder = 'resnet19' cannot be used" in fails(
+        *train(small_data, "--set", "model.encoder=resnet19"), code=2
+    )
     assert "no class preset" in fails(*train(small_data, "--classes", "bcsss"), code=2)
     assert "no device" in fails(*train(small_data, "--device", "cuda:77"), code=2)
 

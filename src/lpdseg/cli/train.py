@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lpdseg.choices import MethodName
+from lpdseg.choices import EncoderName, MethodName
 from lpdseg.cli.processes import is_first
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import Stopped, told_what_is_left
@@ -31,6 +31,9 @@ def train(
     method: Annotated[
         MethodName | None,
         typer.Option(help="What is trained: LPD (the default), or what it is compared with."),
+    ] = None,
+    encoder: Annotated[
+        EncoderName | None, typer.Option(help="Architecture of the encoder, instead of the preset's.")
     ] = None,
     weights: Annotated[
         str | None,
@@ -84,6 +87,7 @@ def train(
             data,
             out,
             preset=preset,
+            encoder=encoder,
             weights=weights,
             classes=classes,
             mask_values=mask_value,

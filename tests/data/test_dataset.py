@@ -58,7 +58,7 @@ def test_a_mask_is_turned_and_resized_with_its_image(cache: bool, tmp_path: Path
         assert found["mask"].equal((found["image"][0] >= 128).to(torch.uint8))
         assert found["image"].equal(plain[draw]["image"])  # masks change no image
     assert patches[Draw(0, 0)].keys() == {"image", "labels", "mask"} and "mask" not in plain[Draw(0, 0)]
-    small = TrainingPatches(made, seed=0, flips=False, size=4, masks_of=classes)[Draw(0, 0)]["mask"]
+    small = TrainingPatches(made, seed=0, flips=False, size=(4, 4), masks_of=classes)[Draw(0, 0)]["mask"]
     whole = TrainingPatches(made, seed=0, flips=False, masks_of=classes)[Draw(0, 0)]["mask"]
     assert small.equal(whole[1::3, 1::3])
 
@@ -68,7 +68,7 @@ def test_a_mask_of_another_size_than_its_image_is_an_error(tmp_path: Path) -> No
     assert made[0].mask is not None
     Image.fromarray(np.zeros((12, 13), np.uint8)).save(made[0].mask)
     with pytest.raises(DataError, match=r"mask0\.png is 13 x 12 pixels, but its image is 12 x 12"):
-        TrainingPatches(made, seed=0, size=4, masks_of=TissueClasses(("a", "b")))[Draw(0, 0)]
+        TrainingPatches(made, seed=0, size=(4, 4), masks_of=TissueClasses(("a", "b")))[Draw(0, 0)]
 
 
 @pytest.mark.parametrize("cache", [True, False])
@@ -113,23 +113,23 @@ def test_a_cached_patch_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_all_processes_share_the_room_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     free = 8 * 2**30
     monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": free // 4096, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert dataset._cache_room(1) == free // 4
-    assert dataset._cache_room(2) == free // 8
+    assert dataset.cache_room(1) == free // 4
+    assert dataset.cache_room(2) == free // 8
     monkeypatch.setattr(dataset, "get_worker_info", lambda: SimpleNamespace(num_workers=4))
-    assert dataset._cache_room(2) == free // 32
+    assert dataset.cache_room(2) == free // 32
     free = 2**40
     monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": free // 4096, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert dataset._cache_room(1) == 4 * 2**30 // 4
+    assert dataset.cache_room(1) == 4 * 2**30 // 4
 
     def unknown(name: str) -> int:
         raise ValueError(name)
 
     monkeypatch.setattr(os, "sysconf", unknown)
-    assert dataset._cache_room(2) == 2**29
+    assert dataset.cache_room(2) == 2**29
 
 
 def test_what_has_no_room_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_cache_room", lambda processes: 12 * 12 * 3 + 1)
+    monkeypatch.setattr(dataset, "cache_room", lambda processes: 12 * 12 * 3 + 1)
     patches = TrainingPatches(records(tmp_path), seed=0)
     for index in (0, 1, 0):
         patches[Draw(0, index)]
@@ -190,7 +190,7 @@ def test_a_loader_with_processes_gives_the_same_patches(tmp_path: Path) -> None:
 
 
 def test_patches_of_another_size_are_resized(tmp_path: Path) -> None:
-    patches = TrainingPatches(records(tmp_path, size=(10, 16)), seed=0, size=8)
+    patches = TrainingPatches(records(tmp_path, size=(10, 16)), seed=0, size=(8, 8))
     assert patches[Draw(0, 1)]["image"].shape == (3, 8, 8)
 
 

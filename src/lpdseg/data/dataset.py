@@ -8,15 +8,17 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor, distributed
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from lpdseg.data.augment import random_orientation, stain_jitter
+from lpdseg.data.geometry import Size, fit_image, fit_mask
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
@@ -50,9 +52,10 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
     - `records`: of the training split, all with labels.
     - `seed`: of the random variation.
     - `flips`, `jitter`: see `lpdseg.data.augment`.
-    - `size`: side in pixels to which patches are resized; None where all have the same size.
+    - `size`: (H, W) in pixels that patches are brought to, see `lpdseg.data.geometry`; None where all have one.
     - `masks_of`: the classes of true masks, for a method that learns from them; None opens no mask.
     - `cache`: keep decoded patches in memory, up to 4 GiB or a quarter of what is free, over all processes.
+    - `kept`: pixels by path that were decoded before, see `lpdseg.data.reading`; they are taken out.
 
     **Raises:** `DataError` for a patch without labels or a mask that is asked for, or that cannot be read.
     """
@@ -64,9 +67,10 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         *,
         flips: bool = True,
         jitter: float = 0.0,
-        size: int | None = None,
+        size: Size | None = None,
         masks_of: TissueClasses | None = None,
         cache: bool = True,
+        kept: dict[Path, np.ndarray] | None = None,
     ) -> None:
         for record in records:
             if record.labels is None:
@@ -79,11 +83,16 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         self.masks_of = masks_of
         self.records, self.seed, self.flips, self.jitter, self.size = list(records), seed, flips, jitter, size
         self._cache: dict[int, np.ndarray] | None = {} if cache else None
+        self._kept = {} if kept is None else kept
         self._processes = distributed.get_world_size() if _is_distributed() else 1
         self._room: int | None = None  # bytes left in the cache; known only in the process that reads
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pixels stay in this process: sending them to loader processes costs more than reading them there.
+        return self.__dict__ | {"_kept": {}}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         """`image`: uint8, 3 x H x W, RGB; `labels`: float32, C, 0 or 1.
@@ -113,24 +122,21 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         if self._cache is not None and index in self._cache:
             return self._cache[index]
         record = self.records[index]
-        pixels = read_image(record.path)
-        image = self._resized(pixels, Image.Resampling.BILINEAR)
+        pixels = self._kept.pop(record.path, None)
+        pixels = read_image(record.path) if pixels is None else pixels
+        image = pixels if self.size is None else fit_image(pixels, self.size, self.flips)
         if self.masks_of is not None:
             assert record.mask is not None
-            mask = read_mask(record.mask, self.masks_of, pixels.shape[:2])
-            image = np.dstack([image, self._resized(mask, Image.Resampling.NEAREST)])
+            mask = self._kept.pop(record.mask, None)
+            mask = read_mask(record.mask, self.masks_of, pixels.shape[:2]) if mask is None else mask
+            image = np.dstack([image, mask if self.size is None else fit_mask(mask, self.size, self.flips)])
         if self._cache is not None:
             if self._room is None:
-                self._room = _cache_room(self._processes)
+                self._room = cache_room(self._processes)
             if image.nbytes <= self._room:
                 self._cache[index] = image
                 self._room -= image.nbytes
         return image
-
-    def _resized(self, values: np.ndarray, how: Image.Resampling) -> np.ndarray:
-        if self.size is None or values.shape[:2] == (self.size, self.size):
-            return values
-        return np.asarray(Image.fromarray(values).resize((self.size, self.size), how))
 
 
 class GlobalBatches(Sampler[list[Draw]]):
@@ -176,7 +182,7 @@ def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def _cache_room(processes: int) -> int:
+def cache_room(processes: int) -> int:
     """Bytes that this process may keep, when each of `processes` reads in as many loader processes as this one."""
     room = _CACHE_BYTES
     with suppress(ValueError, OSError):  # not every system tells

@@ -7,6 +7,7 @@ another tool with another meaning, and turning it silently into RGB would teach 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -69,20 +70,22 @@ def check_image(path: Path) -> None:
     _need_rgb(path, read_header(path))
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """Decodes a patch.
+def read_image(path: Path, file: BytesIO | None = None) -> UInt8[np.ndarray, "H W 3"]:
+    """Decodes a patch; `file` is what `path` holds where it has been read already.
 
     **Returns:** RGB in 0..255, writable.
 
     **Raises:** `DataError` for a file that is missing, damaged, of many pages or above `MAX_PIXELS`;
     `ImageModeError` for any mode but 8-bit RGB.
     """
-    with _opened(path, _IMAGE_FORMATS) as (image, header):
+    with _opened(path, _IMAGE_FORMATS, file) as (image, header):
         _need_rgb(path, header)
         return np.array(image)
 
 
-def read_mask(path: Path, classes: TissueClasses, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "H W"]:
+def read_mask(
+    path: Path, classes: TissueClasses, size: tuple[int, int] | None = None, file: BytesIO | None = None
+) -> UInt8[np.ndarray, "H W"]:
     """Decodes a mask into the internal numbering: class index, C for background, `IGNORE`.
 
     **Arguments:**
@@ -90,11 +93,12 @@ def read_mask(path: Path, classes: TissueClasses, size: tuple[int, int] | None =
     - `path`: an 8-bit palette or grey PNG, TIFF or BMP whose pixel values are `classes`' values on disk.
     - `classes`: the tissue classes.
     - `size`: the (H, W) that the mask must have, where it belongs to an image.
+    - `file`: what `path` holds where it has been read already.
 
     **Raises:** `DataError` for a file that is missing, damaged or of another size; `ImageModeError` for any
     mode but 8-bit palette or grey; `MaskValueError` for values that stand for no class.
     """
-    with _opened(path, _MASK_FORMATS) as (image, header):
+    with _opened(path, _MASK_FORMATS, file) as (image, header):
         if header.mode not in ("P", "L"):
             raise ImageModeError(
                 f"{path} has mode {header.mode}; save the mask as 8-bit palette or grey, with one value per class"
@@ -130,10 +134,12 @@ def _sides(size: tuple[int, int]) -> str:
 
 
 @contextmanager
-def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[tuple[Image.Image, ImageHeader]]:
+def _opened(
+    path: Path, formats: tuple[str, ...], file: BytesIO | None = None
+) -> Iterator[tuple[Image.Image, ImageHeader]]:
     """Opens one image of one of `formats`; whatever a decoder throws becomes a `DataError` with the path."""
     try:
-        with Image.open(path, formats=formats) as image:
+        with Image.open(path if file is None else file, formats=formats) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path} has {width} x {height} pixels; cut it into patches")

@@ -3,12 +3,16 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import get_args
 
 from lpdseg.choices import Split
+from lpdseg.cores import allowed_cores
 from lpdseg.errors import DataError
 from lpdseg.plain import plain_text
 from lpdseg.tissue import TissueClasses
@@ -84,21 +88,31 @@ class Manifest:
         """The patches of one split whose truth is known; none where there is no such split."""
         return tuple(record for record in self.records if record.split == name and record.mask is not None)
 
-    def fingerprint(self, training_masks: bool = False) -> str:
+    def fingerprint(self, training_masks: bool = False, digests: Mapping[Path, str] | None = None) -> str:
         """SHA-256 over paths, labels, splits and the contents of images and masks: 64 hex digits.
 
         Masks of the training split count only where they are to be read. Paths count relative to the data set's
-        folder, so a copy elsewhere has the same fingerprint.
+        folder, so a copy elsewhere has the same fingerprint. `digests` are those of the files where they are known,
+        see `content_digest`.
 
         **Raises:** `DataError` for a file that cannot be read.
         """
+        if digests is None:
+            files = [record.path for record in self.records]
+            files += [
+                record.mask
+                for record in self.records
+                if record.mask is not None and (training_masks or record.split != "train")
+            ]
+            with ThreadPoolExecutor(allowed_cores()) as pool:
+                digests = dict(zip(files, pool.map(content_digest, files), strict=True))
         digest = hashlib.sha256()
         named = ((path_below(record.path, self.root), record) for record in self.records)
         for name, record in sorted(named, key=lambda pair: pair[0]):
             labels = "?" if record.labels is None else "".join(map(str, record.labels))
-            parts = [name, labels, record.split, content_digest(record.path)]
+            parts = [name, labels, record.split, digests[record.path]]
             if record.mask is not None and (training_masks or record.split != "train"):
-                parts += [path_below(record.mask, self.root), content_digest(record.mask)]
+                parts += [path_below(record.mask, self.root), digests[record.mask]]
             digest.update(("\0".join(parts) + "\n").encode())
         return digest.hexdigest()
 
@@ -119,9 +133,24 @@ def content_digest(path: Path) -> str:
 
     **Raises:** `DataError` for a file that cannot be read.
     """
+    with _readable(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file of a data set as a whole.
+
+    **Raises:** `DataError` for a file that cannot be read.
+    """
+    with _readable(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[BufferedReader]:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            yield file
     except OSError as error:
         raise DataError(
             f"cannot read {path}: {error.strerror}; restore the file or take it out of the data"

@@ -6,6 +6,7 @@ N patches of the split, C classes, n channels (background last).
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,9 +42,15 @@ class LabelledBatch:
 
 
 def read_labelled(
-    records: Sequence[PatchRecord], classes: TissueClasses, batch: int, split: str
+    records: Sequence[PatchRecord],
+    classes: TissueClasses,
+    batch: int,
+    split: str,
+    kept: dict[Path, np.ndarray] | None = None,
 ) -> list[LabelledBatch]:
     """Reads the patches of a split that have masks, in batches of equal size.
+
+    `kept` are pixels by path that were decoded before, see `lpdseg.data.reading`; they are taken out.
 
     **Raises:** `DataError` where none has a mask, a file cannot be read, or values must mean something else, see
     `misread`.
@@ -51,7 +58,7 @@ def read_labelled(
     usable = [entry for entry in records if entry.mask is not None]
     if not usable:
         raise DataError(f"no patch of the split {split!r} has a mask, so masks cannot be scored; add masks")
-    batches = [_stack(chunk) for chunk in _chunks(usable, classes, batch)]
+    batches = [_stack(chunk) for chunk in _chunks(usable, classes, batch, kept or {})]
     pixels = MaskPixels.sum([MaskPixels.of(mask) for part in batches for mask in part.masks])
     fault = misread(classes, pixels, split)
     if fault is not None:
@@ -135,12 +142,15 @@ def score_split(
 
 
 def _chunks(
-    records: Sequence[PatchRecord], classes: TissueClasses, batch: int
+    records: Sequence[PatchRecord], classes: TissueClasses, batch: int, kept: dict[Path, np.ndarray]
 ) -> Iterator[list[tuple[np.ndarray, np.ndarray, str]]]:
     def read(entry: PatchRecord) -> tuple[np.ndarray, np.ndarray, str]:
-        image = read_image(entry.path)
         assert entry.mask is not None
-        return image, read_mask(entry.mask, classes, image.shape[:2]), entry.patient
+        image, mask = kept.pop(entry.path, None), kept.pop(entry.mask, None)
+        if image is None or mask is None:
+            image = read_image(entry.path)
+            mask = read_mask(entry.mask, classes, image.shape[:2])
+        return image, mask, entry.patient
 
     for _, group in groupby(map(read, records), key=lambda item: item[0].shape):
         items = list(group)

@@ -19,11 +19,11 @@ from lpdseg.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unp
 from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
+from lpdseg.data.reading import Looked
 from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
 from lpdseg.evaluation.protocol import figure_text
 from lpdseg.files import write_text
-from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
@@ -38,7 +38,9 @@ from lpdseg.training.setup import (
     check_labels,
     check_run_folder,
     load_trained,
+    look_once,
     read_resumable,
+    size_note,
     training_batches,
     training_patches,
 )
@@ -99,13 +101,15 @@ def train(
     settings, fallback = settle(settings, records, data.classes)
     goes_on = check_run_folder(run, resume)
     fabric = make_fabric(engine or Engine(), settings.train)
-    described = describe_data(data, METHODS[settings.method].needs_masks)
+    looked = look_once(data, settings, fabric, reporter or Silent())
+    described = describe_data(data, looked.fingerprint)
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if goes_on else None
-    batches = training_batches(training_patches(records, settings, data.classes), settings)
-    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state)
+    batches = training_batches(training_patches(records, settings, data.classes, looked), settings)
+    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked)
     for note in (
         f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
         fallback,
+        size_note(looked.sizes),
     ):
         if note is not None:
             trainer.reporter.note(note)
@@ -124,7 +128,9 @@ class _Trainer:
         fabric: "Fabric",
         reporter: Reporter,
         state: dict[str, Any] | None,
+        looked: Looked,
     ) -> None:
+        self.looked = looked
         self.settings, self.data, self.described, self.run, self.fabric = settings, data, described, run, fabric
         self.leads = fabric.is_global_zero
         self.reporter: Reporter = reporter if self.leads else Silent()
@@ -226,7 +232,7 @@ class _Trainer:
         return losses
 
     def _read_validation(self) -> None:
-        self.validation = Validation(self.data, self.settings)
+        self.validation = Validation(self.data, self.settings, self.looked.kept)
 
     def _start_record(self) -> None:
         write_text(self.run / "settings.yaml", as_yaml(self.settings))

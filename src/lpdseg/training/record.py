@@ -54,12 +54,12 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def describe_data(data: Manifest, training_masks: bool = False) -> dict[str, Any]:
-    """Fingerprint, classes and counts of a data set; see `Manifest.fingerprint`."""
+def describe_data(data: Manifest, fingerprint: str) -> dict[str, Any]:
+    """Fingerprint (see `Manifest.fingerprint`), classes and counts of a data set."""
     notes = [note for split in data.splits for note in origin_notes(data.records, split)]
     return {
         "source": str(data.source),
-        "fingerprint": data.fingerprint(training_masks),
+        "fingerprint": fingerprint,
         "classes": data.classes.as_dict(),
         "patches": {split: len(data.split(split)) for split in data.splits},
         "patients": {split: len({record.patient for record in data.split(split)}) for split in data.splits},

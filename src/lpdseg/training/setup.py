@@ -1,25 +1,30 @@
 """Before the first step: checks that training can succeed, and the parts that it needs."""
 
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from lpdseg.checkpoint import has_checkpoint, read_state
-from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import Composites, TrainingBatches
-from lpdseg.data.dataset import TrainingPatches
-from lpdseg.data.patches import read_image
-from lpdseg.data.records import PatchRecord
+from lpdseg.data.dataset import TrainingPatches, cache_room
+from lpdseg.data.geometry import Size, common_size
+from lpdseg.data.reading import Looked, look
+from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError
 from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
 from lpdseg.model.encoders import Encoder, build_encoder
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
+from lpdseg.training.engine import in_first_process
+from lpdseg.training.progress import Reporter
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _FREE = {"data.workers", "data.cache", "train.log_every", "train.checkpoint_minutes", "predict.batch"}
 """Settings that may change when a run goes on, for they change no parameter."""
@@ -42,41 +47,74 @@ def check_labels(records: tuple[PatchRecord, ...], classes: TissueClasses) -> No
             )
 
 
-def common_size(records: tuple[PatchRecord, ...]) -> int | None:
-    """None where all patches have the same size; else the side in pixels that they are resized to for training.
+def look_once(data: Manifest, settings: Settings, fabric: "Fabric", reporter: Reporter) -> Looked:
+    """Reads the files of a data set, in the first process alone, and tells of it where that takes long.
 
-    That is the commonest shorter side. Masks are predicted at each image's own size in any case. Every patch is
-    decoded, so that a damaged one is met now and not in the middle of a run.
-
-    **Raises:** `DataError` for a patch that cannot be read.
+    **Raises:** `DataError` for a file that cannot be read or decoded, in all processes.
     """
-    with ThreadPoolExecutor(min(8, allowed_cores())) as pool:
-        shapes = pool.map(lambda record: read_image(record.path).shape, records)
-        sizes = Counter((shape[0], shape[1]) for shape in shapes)
-    if len(sizes) == 1:
+    found: list[Looked] = []
+    masks = METHODS[settings.method].needs_masks
+    room = cache_room(fabric.world_size) if settings.data.cache and settings.data.workers == 0 else 0
+
+    def read() -> None:
+        pace = Pace(reporter)
+        found.append(look(data, training_masks=masks, room=room, progress=pace.tell))
+
+    in_first_process(fabric, read)
+    if fabric.world_size > 1:
+        facts: Looked = fabric.broadcast(found[0].without_pixels() if found else None)
+        return found[0] if found else facts
+    return found[0]
+
+
+class Pace:
+    """Notes of how far reading is, the first after some seconds and then ever more rarely."""
+
+    def __init__(self, reporter: Reporter, wait: float = 5.0) -> None:
+        self._reporter, self._wait = reporter, wait
+        self._due = time.monotonic() + wait
+
+    def tell(self, done: int, total: int) -> None:
+        """A note where it is time for one."""
+        if time.monotonic() >= self._due:
+            self._reporter.note(f"reading the data: {done:,} of {total:,} files ({done / total:.0%})")
+            self._wait *= 2
+            self._due = time.monotonic() + self._wait
+
+
+def size_note(sizes: Sequence[Size]) -> str | None:
+    """What becomes of training patches of other sizes than most; None where all have one."""
+    size = common_size(sizes)
+    if size is None:
         return None
-    sides: Counter[int] = Counter()
-    for size, count in sizes.items():
-        sides[min(size)] += count
-    return sides.most_common(1)[0][0]
+    others = sum(one != size for one in sizes)
+    return (
+        f"{others} of {len(sizes)} training patches are not {size[1]} x {size[0]}: each is scaled as a whole to "
+        "fit, and its mirror image fills the rest"
+    )
 
 
 def training_patches(
-    records: tuple[PatchRecord, ...], settings: Settings, classes: TissueClasses
+    records: tuple[PatchRecord, ...], settings: Settings, classes: TissueClasses, looked: Looked | None = None
 ) -> TrainingPatches:
     """The training split with the variation that the settings ask for, and with masks where the method needs them.
+
+    `looked` is what was seen of the data set; without it the patches are read now.
 
     **Raises:** `DataError` for a patch that cannot be read, or lacks a mask that is needed.
     """
     data = settings.data
+    if looked is None:
+        looked = look(Manifest(classes, records, records[0].path.parent))
     return TrainingPatches(
         records,
         settings.train.seed,
         flips=data.flips,
         jitter=data.stain_jitter,
-        size=common_size(records),
+        size=common_size(looked.sizes),
         masks_of=classes if METHODS[settings.method].needs_masks else None,
         cache=data.cache,
+        kept=looked.kept,
     )
 
 

@@ -1,6 +1,9 @@
 """Scoring the model on the validation split while it trains."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from lpdseg.data.records import Manifest
 from lpdseg.evaluation.about import about_split
@@ -23,16 +26,19 @@ class Validated:
 
 
 class Validation:
-    """The validation split, read once; masks are compared without refinement, which only smooths."""
+    """The validation split, read once; masks are compared without refinement, which only smooths.
 
-    def __init__(self, data: Manifest, settings: Settings) -> None:
+    `kept` are pixels that were decoded before; they are taken out.
+    """
+
+    def __init__(self, data: Manifest, settings: Settings, kept: dict[Path, np.ndarray] | None = None) -> None:
         self.settings = settings.model_copy(
             update={"predict": settings.predict.model_copy(update={"refine": "none"})}
         )
         self.classes: TissueClasses = data.classes
         self.batches: list[LabelledBatch] = []
         if any(record.split == "valid" and record.mask is not None for record in data.records):
-            self.batches = read_labelled(data.split("valid"), data.classes, settings.predict.batch, "valid")
+            self.batches = read_labelled(data.split("valid"), data.classes, settings.predict.batch, "valid", kept)
         self.about = about_split(data, "valid", self.batches) if self.batches else About()
 
     def __bool__(self) -> bool:

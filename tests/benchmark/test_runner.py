@@ -148,6 +148,12 @@ def test_a_stopped_training_is_gone_on_with(
     assert "stopped" in told and "training goes on after step 2 of 6" in told and "step 3/6" in told
 
 
+def test_a_result_names_every_state_of_the_code_that_made_it(tmp_path: Path) -> None:
+    assert [job._states(tmp_path, code) for code in ("abc", "abc", "def", "abc")] == [
+        ["abc"], ["abc"], ["abc", "def"], ["abc", "def", "abc"],
+    ]  # fmt: skip
+
+
 def test_everything_is_checked_before_the_first_run(
     small_data: Path, small_settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

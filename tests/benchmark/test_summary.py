@@ -137,6 +137,8 @@ def test_code_that_changed_between_runs_is_told(
 ) -> None:
     _, page = tell(config(), [*four[:3], outcome("CAM", 1, [1, 2, 3], code="def")])
     assert any(what == "Code" and "2 different states (abc, def)" in value for what, value in page.facts)
+    _, page = tell(config(), [outcome(name, 0, [80], code="abc then def") for name in ("LPD", "CAM")])
+    assert any(what == "Code" and "2 different states (abc, def)" in value for what, value in page.facts)
 
 
 def test_one_patient_has_no_interval(config: MakeConfig, outcome: MakeOutcome) -> None:

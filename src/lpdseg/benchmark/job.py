@@ -30,7 +30,7 @@ from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import parse_settings
 from lpdseg.tissue import TissueClasses
 
-JOB, RESULT, FAILURE, TRAINING = "job.json", "result.json", "failure.json", "run"
+JOB, RESULT, FAILURE, TRAINING, CODE = "job.json", "result.json", "failure.json", "run", "code.json"
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,13 @@ def fail(folder: Path, reason: str) -> None:
 
 
 def _result(job: Job, folder: Path, log: Log) -> dict[str, Any]:
-    code = code_digest()  # now: sources may be edited while this runs
     if job.threads is not None:
         import torch
 
         torch.set_num_threads(job.threads)
     manifest = load_data(Path(job.source), TissueClasses.from_dict(job.classes))
     run = folder / TRAINING
-    began = _train(job, manifest, run, log)
+    began, code = _train(job, manifest, run, log)
     segmenter = api.load(run, device=job.device)
     log.note(f"scoring the split {job.split}")
     records = api.evaluate(segmenter, manifest, job.split, ["predicted", "oracle"], ["keep"])
@@ -130,7 +129,7 @@ def _result(job: Job, folder: Path, log: Log) -> dict[str, Any]:
         "data": {key: began["data"][key] for key in ("fingerprint", "patches", "patients")},
         "hardware": began["hardware"],
         "versions": began["versions"],
-        "code": code,
+        "code": " then ".join(code),
         "coverage": _coverage(api.load_for_prototypes(run, device=job.device), manifest, job.split, log)
         if job.coverage
         else None,
@@ -138,11 +137,12 @@ def _result(job: Job, folder: Path, log: Log) -> dict[str, Any]:
     }
 
 
-def _train(job: Job, manifest: Manifest, run: Path, log: Log) -> dict[str, Any]:
-    """Trains, or goes on; returns the record of the training."""
+def _train(job: Job, manifest: Manifest, run: Path, log: Log) -> tuple[dict[str, Any], list[str]]:
+    """Trains, or goes on; returns the record of the training, and the states of the code from its start to now."""
     resume = has_checkpoint(run, "last")
     if not resume:
         shutil.rmtree(run, ignore_errors=True)  # a start that was broken off before there was anything to keep
+    code = _states(run, code_digest())  # now: sources may be edited while this runs
     settings = parse_settings(job.settings, source=str(run))
     trained = api.train(manifest, run, preset=settings, resume=resume, device=job.device, reporter=log)
     if trained.interrupted:
@@ -151,7 +151,17 @@ def _train(job: Job, manifest: Manifest, run: Path, log: Log) -> dict[str, Any]:
     described = json.loads((run / "run.json").read_text(encoding="utf-8"))
     if not isinstance(described, dict) or described.get("status") != "finished":
         raise CheckpointError(f"{run}/run.json does not describe a finished training; remove {run} and run again")
-    return described
+    return described, code
+
+
+def _states(run: Path, code: str) -> list[str]:
+    """Adds `code` to what is kept beside a training: the code may have changed between the calls that it took."""
+    path = run / CODE
+    states: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if code not in states[-1:]:
+        states.append(code)
+        write_json(path, states)
+    return states
 
 
 def _coverage(segmenter: Segmenter, manifest: Manifest, split: str, log: Log) -> dict[str, Any]:

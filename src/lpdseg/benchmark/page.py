@@ -201,7 +201,7 @@ def _versions(versions: dict[str, str]) -> str:
 
 
 def _code(digests: Sequence[str]) -> str:
-    found = _distinct(digests)
+    found = _distinct(state for digest in digests for state in digest.split(" then "))
     if len(found) < 2:
         return "".join(found) or NOTHING
     return f"{len(found)} different states ({', '.join(found)}): remove the runs and make them again before quoting"

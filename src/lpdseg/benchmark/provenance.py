@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 _ROOMS = ("data", "maps", "model", "losses", "methods", "segmenting", "evaluation", "training")
-_FILES = ("settings.py", "tissue.py", "api.py")
+_FILES = ("settings.py", "choices.py", "tissue.py", "checkpoint.py", "api.py")
 
 
 @cache

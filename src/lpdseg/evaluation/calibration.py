@@ -15,13 +15,17 @@ from lpdseg.evaluation.split import ObservedSplit
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 
 _MOST_CLASSES = 5
-"""Above this number of classes the sets are too many, and thresholds of best image-level F1 are taken."""
+"""Above this number of classes the gates are too many to count each (2^C for every patch), and thresholds of best
+image-level F1 are taken."""
 
 _CANDIDATES = 40
+"""Thresholds of a class that are tried at most: mIoU hardly changes between neighbouring ones."""
+
 _OFFSETS = np.arange(-4.0, 4.01, 0.5)
 """In units of the logits: from 55 times less to 55 times more readily."""
 
 _ROUNDS = 3
+"""Of thresholds and offsets in turn; the second rarely gains much."""
 
 
 def calibrate(segmenter: Segmenter, observed: ObservedSplit, offsets: bool) -> Calibration:
@@ -29,10 +33,13 @@ def calibrate(segmenter: Segmenter, observed: ObservedSplit, offsets: bool) -> C
 
     Coordinate ascent over thresholds, then offsets, in turn, from two starts: the thresholds of best image-level
     F1, and 0.5. A class's thresholds lie between neighbouring probabilities, at most 40 of them at even ranks;
-    offsets lie on a grid. Classes that never matter keep what they started with. mIoU is that of a part of the
-    pixels, see `lpdseg.evaluation.sampled`; at each of them the mask is the prediction's.
+    offsets lie on a grid. Of equals the first is kept, so a class that never matters keeps what it started with.
+    mIoU is that of a part of the pixels, see `lpdseg.evaluation.sampled`; at each of them the mask is the
+    prediction's.
     """
     objective = Objective(segmenter, observed)
+    # Best F1 may open a class in nearly all images, which costs the masks much; from there single steps can fail to
+    # lead away, and 0.5 is the other place where thresholds commonly are.
     by_f1 = observed.thresholds()
     starts = [by_f1] if objective.classes > _MOST_CLASSES else [by_f1, np.full(objective.classes, 0.5)]
     found = [_ascend(objective, start, offsets) for start in starts]
@@ -64,6 +71,7 @@ def _ascend(objective: Objective, start: Float[np.ndarray, " C"], with_offsets: 
 
 
 def _better_thresholds(objective: Objective, found: _Found) -> _Found:
+    """Each class in turn, with what was found for those before it."""
     table = objective.by_gate(found.offsets)
     for c in range(objective.classes):
         for candidate in _threshold_candidates(objective.probabilities[:, c]):
@@ -76,6 +84,7 @@ def _better_thresholds(objective: Objective, found: _Found) -> _Found:
 
 
 def _better_offsets(objective: Objective, found: _Found) -> _Found:
+    """Each class in turn, with what was found for those before it."""
     gate = objective.gate(found.thresholds)
     for c in range(objective.classes):
         mious = objective.of_offsets(gate, found.offsets, c, _OFFSETS)
@@ -88,6 +97,7 @@ def _better_offsets(objective: Objective, found: _Found) -> _Found:
 
 
 def _threshold_candidates(probabilities: Float[np.ndarray, " N"]) -> Float[np.ndarray, " T"]:
+    # Only the order of patches and threshold matters: one for each way to cut them, and one beyond each end.
     values = np.unique(probabilities.astype(np.float64))
     edges = np.concatenate([[max(0.0, values[0] - 1e-3)], (values[1:] + values[:-1]) / 2, [values[-1] + 1e-3]])
     if len(edges) <= _CANDIDATES:

@@ -18,8 +18,8 @@ from lpdseg.segmenting.segmenter import Segmenter
 class Objective:
     """mIoU of a split at the predicted gate, without refinement, under any thresholds and offsets.
 
-    A mask hangs on the thresholds only through its gate, so counting pixels once under every gate serves all
-    thresholds; and one count per class serves all its offsets.
+    Thresholds act on a mask only through its gate, so counting the pixels once under every gate serves all
+    thresholds; and one count per class serves all its offsets, see `lpdseg.evaluation.candidates`.
     """
 
     def __init__(self, segmenter: Segmenter, observed: ObservedSplit) -> None:

@@ -50,7 +50,7 @@ def test_masks_are_those_of_prediction_at_every_sampled_pixel(
     found = [
         mask
         for part in sample_split(segmenter, split)
-        for mask in torch.stack(masks_by_gate(segmenter, part, offsets)).swapaxes(0, 1)
+        for mask in torch.stack(masks_by_gate(part, offsets)).swapaxes(0, 1)
     ]
     for (_, expected), masks, gate in zip(
         predict(segmenter, split, thresholds, offsets), found, chosen, strict=True
@@ -63,7 +63,7 @@ def test_every_gate_of_every_patch_is_counted(rule: str, by_head: bool, tiny_lpd
     segmenter = build(tiny_lpd, rule, by_head)
     split, offsets = draw_split(segmenter, BATCHES), np.array([0.5, 0.0, -1.0])
     parts = sample_split(segmenter, split)
-    found = np.concatenate([confusion_by_gate(segmenter, part, offsets) for part in parts])
+    found = np.concatenate([confusion_by_gate(part, offsets) for part in parts])
     assert found.shape[:2] == (5, 8)
     for gate in range(0 if rule == "power" else 1, 8):
         opened = [bool(gate >> c & 1) for c in range(3)]
@@ -83,7 +83,7 @@ def test_every_offset_of_a_class_is_counted(rule: str, by_head: bool, c: int, ti
         first, total = 0, np.zeros((), np.int64)
         for part in sample_split(segmenter, split):
             opened = gate[first : first + len(part)]
-            total = total + confusion_by_offset(segmenter, part, opened, offsets, c, CANDIDATES)
+            total = total + confusion_by_offset(part, opened, offsets, c, CANDIDATES)
             first += len(part)
         for candidate, matrix in zip(CANDIDATES, total, strict=True):
             offsets[c] = candidate
@@ -93,20 +93,18 @@ def test_every_offset_of_a_class_is_counted(rule: str, by_head: bool, c: int, ti
 
 def flat(logits: list[list[float]], truth: list[int]) -> SampledPixels:
     """One patch: logits by class, one column per pixel."""
-    values = torch.tensor(logits)[None, :, :, None]
-    return SampledPixels(torch.tensor([truth], dtype=torch.uint8), values, None, None)
+    return SampledPixels(torch.tensor([truth], dtype=torch.uint8), 3, torch.tensor(logits)[None], None)
 
 
-def test_of_equal_channels_the_first_wins(tiny_lpd: Build) -> None:
-    segmenter = build(tiny_lpd, "no background", False)
+def test_of_equal_channels_the_first_wins() -> None:
     pixels = flat([[1.0, 0.0, 2.0], [1.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [0, 1, 2])
     winners = [0, 1, 0]
-    assert masks_by_gate(segmenter, pixels, np.zeros(3))[7][0].tolist() == winners
+    assert masks_by_gate(pixels, np.zeros(3))[7][0].tolist() == winners
     opened, grid = np.ones((1, 3), bool), np.array([-1.0, 0.0, 1.0])
     for c in range(3):
-        found = confusion_by_offset(segmenter, pixels, opened, np.zeros(3), c, grid)
+        found = confusion_by_offset(pixels, opened, np.zeros(3), c, grid)
         for matrix, offset in zip(found, grid, strict=True):
-            shifted = pixels.logits[0, :, :, 0].clone()
+            shifted = pixels.logits[0].clone()
             shifted[c] += offset
             expected = np.zeros((3, 3), int)
             for truth, winner in enumerate(shifted.argmax(0).tolist()):
@@ -114,26 +112,23 @@ def test_of_equal_channels_the_first_wins(tiny_lpd: Build) -> None:
             np.testing.assert_array_equal(matrix, expected)
 
 
-def test_a_tie_is_decided_as_in_float32(tiny_lpd: Build) -> None:
+def test_a_tie_is_decided_as_in_float32() -> None:
     """1 + 1e-8 is 1 there: what prediction cannot tell apart must not be told apart here."""
-    segmenter = build(tiny_lpd, "no background", False)
     pixels = flat([[4.0], [1e-8], [-9.0]], [1])
-    (matrix,) = confusion_by_offset(segmenter, pixels, np.ones((1, 3), bool), np.zeros(3), 1, np.array([4.0]))
+    (matrix,) = confusion_by_offset(pixels, np.ones((1, 3), bool), np.zeros(3), 1, np.array([4.0]))
     assert matrix[1].tolist() == [1, 0, 0]
 
 
-def test_pixels_that_do_not_count_are_left_out(tiny_lpd: Build) -> None:
-    segmenter = build(tiny_lpd, "no background", False)
+def test_pixels_that_do_not_count_are_left_out() -> None:
     pixels = flat([[1.0] * 4, [0.0] * 4, [0.0] * 4], [255, 3, 2, 0])
-    assert confusion_by_gate(segmenter, pixels, np.zeros(3))[0, 7].sum() == 2
-    found = confusion_by_offset(segmenter, pixels, np.ones((1, 3), bool), np.zeros(3), 0, np.zeros(1))
+    assert confusion_by_gate(pixels, np.zeros(3))[0, 7].sum() == 2
+    found = confusion_by_offset(pixels, np.ones((1, 3), bool), np.zeros(3), 0, np.zeros(1))
     assert found[0].sum() == 2
 
 
-def test_where_no_gate_is_open_every_class_is(tiny_lpd: Build) -> None:
+def test_where_no_gate_is_open_every_class_is() -> None:
     """Without background each pixel belongs to a class."""
-    segmenter = build(tiny_lpd, "no background", False)
     pixels = flat([[0.0], [2.0], [1.0]], [1])
-    assert confusion_by_gate(segmenter, pixels, np.zeros(3))[0, 0, 1].tolist() == [0, 1, 0]
-    found = confusion_by_offset(segmenter, pixels, np.zeros((1, 3), bool), np.zeros(3), 2, np.array([0.0, 1.5]))
+    assert confusion_by_gate(pixels, np.zeros(3))[0, 0, 1].tolist() == [0, 1, 0]
+    found = confusion_by_offset(pixels, np.zeros((1, 3), bool), np.zeros(3), 2, np.array([0.0, 1.5]))
     assert found[:, 1].tolist() == [[0, 1, 0], [0, 0, 1]]

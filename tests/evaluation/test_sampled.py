@@ -34,14 +34,14 @@ def test_every_fourth_pixel_is_taken_and_patches_keep_their_order(
         assert torch.equal(torch.from_numpy(mask.copy()).flatten(), truth)
 
 
-def test_only_what_background_hangs_on_is_kept(tiny_lpd: Callable[..., LPD]) -> None:
+def test_background_is_kept_by_class_only_where_it_depends_on_the_gate(tiny_lpd: Callable[..., LPD]) -> None:
     kept = {}
-    for background in ("power", "glass", "none"):
-        segmenter = segmenter_of(tiny_lpd(), classes_of(2, True), background=background)
+    for rule in ("power", "glass", "none"):
+        segmenter = segmenter_of(tiny_lpd(), classes_of(2, True), background=rule)
         (part,) = sample_split(segmenter, draw_split(segmenter, [(2, (16, 16))]))
-        kept[background] = (part.scores is not None, part.glass is not None)
-        assert part.logits.shape == (2, 2, 16, 1) and len(part) == 2
-    assert kept == {"power": (True, False), "glass": (False, True), "none": (False, False)}
+        kept[rule] = None if part.background is None else tuple(part.background.shape)
+        assert part.logits.shape == (2, 2, 16) and (len(part), part.channels) == (2, 3)
+    assert kept == {"power": (2, 2, 16), "glass": (2, 1, 16), "none": None}
 
 
 def test_parts_are_as_large_as_is_worked_on_at_once(
@@ -80,5 +80,5 @@ def test_the_step_is_that_of_the_whole_split(
     coarse = sample_split(segmenter, split)
     assert [part.truth.shape[1] for part in coarse] == [64, 16]
     whole = segmenter.class_logits(segmenter.fuse(split.evidence[0]), segmenter.glass(split.batches[0].images))
-    torch.testing.assert_close(coarse[0].logits, whole[..., 2::5, 2::5].flatten(2)[..., None])
+    torch.testing.assert_close(coarse[0].logits, whole[..., 2::5, 2::5].flatten(2))
     assert np.array_equal(coarse[0].truth[1], split.batches[0].masks[1, 2::5, 2::5].ravel())

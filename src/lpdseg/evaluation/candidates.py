@@ -1,7 +1,7 @@
 """Confusion matrices of many candidates at once, without computing a mask for each.
 
-B patches of one size, S pixels of each, C classes, n channels (background last), T candidates; G = 2^C gates, of
-which gate g opens class c where bit c of g is set. Rows of a matrix are truth, columns prediction.
+B patches of one size, S pixels of each, C classes, n channels of truth (background last), T candidates; of G = 2^C
+gates, gate g opens class c where bit c of g is set. Rows of a matrix are truth, columns prediction.
 """
 
 import numpy as np
@@ -10,13 +10,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from lpdseg.evaluation.sampled import SampledPixels
-from lpdseg.segmenting.segmenter import Segmenter
 
 
-@torch.inference_mode()
-def masks_by_gate(
-    segmenter: Segmenter, pixels: SampledPixels, offsets: Float[np.ndarray, " C"]
-) -> list[UInt8[Tensor, "B S"]]:
+def masks_by_gate(pixels: SampledPixels, offsets: Float[np.ndarray, " C"]) -> list[UInt8[Tensor, "B S"]]:
     """The masks under every gate.
 
     The winner among some classes is that of all but the last of them, or the last one, so each gate follows from a
@@ -25,45 +21,39 @@ def masks_by_gate(
     logits = _with_offsets(pixels, offsets)
     classes, shape = logits.shape[1], pixels.truth.shape
     best = [logits.new_full(shape, -torch.inf)]
-    highest = [torch.zeros_like(best[0])]
+    background = [-best[0]]
     winner = [torch.zeros(shape, dtype=torch.uint8, device=logits.device)]
     for gate in range(1, 1 << classes):
         last = gate.bit_length() - 1
         rest, own = gate ^ (1 << last), logits[:, last]
         winner.append(winner[rest].masked_fill(own > best[rest], last))
         best.append(torch.maximum(best[rest], own))
-        if pixels.scores is not None:
-            highest.append(torch.maximum(highest[rest], pixels.scores[:, last, :, 0]))
-    if segmenter.settings.background == "none":
+        if pixels.background is not None:
+            background.append(
+                torch.minimum(background[rest], pixels.background[:, last % pixels.background.shape[1]])
+            )
+    if pixels.background is None:
         return [winner[-1], *winner[1:]]  # where nothing passes everything does: each pixel belongs to a class
-    if pixels.scores is None:
-        backgrounds = [_background(segmenter, pixels, None)] * len(best)  # glass does not hang on the gate
-    else:
-        backgrounds = [_background(segmenter, pixels, one) for one in highest]
     return [
-        found.masked_fill(background > top, classes)
-        for found, top, background in zip(winner, best, backgrounds, strict=True)
+        found.masked_fill(behind > top, classes)
+        for found, top, behind in zip(winner, best, background, strict=True)
     ]
 
 
-def confusion_by_gate(
-    segmenter: Segmenter, pixels: SampledPixels, offsets: Float[np.ndarray, " C"]
-) -> Int[np.ndarray, "B G n n"]:
+def confusion_by_gate(pixels: SampledPixels, offsets: Float[np.ndarray, " C"]) -> Int[np.ndarray, "B G n n"]:
     """The confusion matrix of every patch under every gate."""
-    n = segmenter.classes.channels
+    n = pixels.channels
     patch = torch.arange(len(pixels), dtype=torch.int32, device=pixels.truth.device)[:, None]
-    rows = (patch * (n + 1) + _truth(pixels, n)) * n
+    rows = (patch * (n + 1) + _truth(pixels)) * n
     counts = [
         torch.bincount((rows + mask).flatten(), minlength=len(pixels) * (n + 1) * n)
-        for mask in masks_by_gate(segmenter, pixels, offsets)
+        for mask in masks_by_gate(pixels, offsets)
     ]
     found: np.ndarray = torch.stack(counts).view(len(counts), len(pixels), n + 1, n)[:, :, :n].int().cpu().numpy()
     return found.swapaxes(0, 1)
 
 
-@torch.inference_mode()
 def confusion_by_offset(
-    segmenter: Segmenter,
     pixels: SampledPixels,
     gate: Bool[np.ndarray, "B C"],
     offsets: Float[np.ndarray, " C"],
@@ -79,18 +69,18 @@ def confusion_by_offset(
 
     - `candidates`: ascending.
     """
-    n, opened = segmenter.classes.channels, torch.from_numpy(gate).to(pixels.logits.device)
-    if segmenter.settings.background == "none":
+    n, opened = pixels.channels, torch.from_numpy(gate).to(pixels.logits.device)
+    if pixels.background is None:
         opened = opened | ~opened.any(1, keepdim=True)
-    best, rival = _strongest_other(segmenter, pixels, opened, offsets, c)
+    best, rival = _strongest_other(pixels, opened, offsets, c)
     # Of equals the first wins: `c` must be above a rival before it, and only not below one behind it.
     bar = torch.where(rival < c, best.nextafter(best.new_tensor(torch.inf)), best)
-    own = pixels.logits[:, c, :, 0].masked_fill(~opened[:, c, None], -torch.inf)
+    own = pixels.logits[:, c].masked_fill(~opened[:, c, None], -torch.inf)
     lost = torch.zeros_like(rival, dtype=torch.int32)
     for offset in torch.from_numpy(candidates).to(own.dtype).to(own.device):
         lost += own + offset < bar
     counts = torch.bincount(
-        ((_truth(pixels, n) * n + rival) * (len(candidates) + 1) + lost).flatten(),
+        ((_truth(pixels) * n + rival) * (len(candidates) + 1) + lost).flatten(),
         minlength=(n + 1) * n * (len(candidates) + 1),
     )
     histogram: np.ndarray = counts.view(n + 1, n, len(candidates) + 1)[:n].cpu().numpy()
@@ -101,36 +91,23 @@ def confusion_by_offset(
 
 
 def _strongest_other(
-    segmenter: Segmenter,
-    pixels: SampledPixels,
-    gate: Bool[Tensor, "B C"],
-    offsets: Float[np.ndarray, " C"],
-    c: int,
+    pixels: SampledPixels, gate: Bool[Tensor, "B C"], offsets: Float[np.ndarray, " C"], c: int
 ) -> tuple[Float[Tensor, "B S"], Int[Tensor, "B S"]]:
     """The highest logit but that of `c`, −inf where there is no other, and whose it is."""
-    others = _with_offsets(pixels, offsets).masked_fill(~gate[:, :, None], -torch.inf)
+    closed = ~gate[:, :, None]
+    others = _with_offsets(pixels, offsets).masked_fill(closed, -torch.inf)
     others[:, c] = -torch.inf
-    if segmenter.settings.background != "none":
-        highest = None if pixels.scores is None else (pixels.scores[..., 0] * gate[:, :, None]).amax(1)
-        others = torch.cat([others, _background(segmenter, pixels, highest)[:, None]], 1)
+    if pixels.background is not None:
+        background = pixels.background.masked_fill(closed, torch.inf).amin(1, keepdim=True)
+        others = torch.cat([others, background], 1)
     best, rival = others.max(1)
     return best, rival.int()
 
 
-def _background(
-    segmenter: Segmenter, pixels: SampledPixels, highest: Float[Tensor, "B S"] | None
-) -> Float[Tensor, "B S"]:
-    """The logit of background, of which there must be one; `highest` is the highest score that passes the gate."""
-    found = segmenter.background_logit(None if highest is None else highest[:, None, :, None], pixels.glass)
-    assert found is not None
-    return found[:, 0, :, 0]
-
-
 def _with_offsets(pixels: SampledPixels, offsets: Float[np.ndarray, " C"]) -> Float[Tensor, "B C S"]:
-    logits = pixels.logits[..., 0]
-    return logits + torch.from_numpy(offsets).to(logits.dtype).to(logits.device)[:, None]
+    return pixels.logits + torch.from_numpy(offsets).to(pixels.logits.dtype).to(pixels.logits.device)[:, None]
 
 
-def _truth(pixels: SampledPixels, n: int) -> Int[Tensor, "B S"]:
+def _truth(pixels: SampledPixels) -> Int[Tensor, "B S"]:
     """`n` where a pixel does not count."""
-    return pixels.truth.clamp(max=n).int()
+    return pixels.truth.clamp(max=pixels.channels).int()

@@ -67,12 +67,12 @@ class Objective:
         total, first = np.zeros((), np.int64), 0
         for part in self.pixels:
             opened = gate[first : first + len(part)]
-            total = total + confusion_by_offset(self.segmenter, part, opened, offsets, c, candidates)
+            total = total + confusion_by_offset(part, opened, offsets, c, candidates)
             first += len(part)
         return [self._miou(confusion) for confusion in total]
 
     def _by_gate(self, offsets: Float[np.ndarray, " C"]) -> Int[np.ndarray, "N G n n"]:
-        return np.concatenate([confusion_by_gate(self.segmenter, part, offsets) for part in self.pixels])
+        return np.concatenate([confusion_by_gate(part, offsets) for part in self.pixels])
 
     def _miou(self, confusion: Int[np.ndarray, "n n"]) -> float:
         return float(Scores.of(confusion, self.classes).miou)

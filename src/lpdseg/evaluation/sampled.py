@@ -1,6 +1,6 @@
 """The pixels of a split on which calibration chooses: the prediction's own, at evenly spread places.
 
-B patches of one size, S pixels of each (in one column, for the maps' functions), C classes, n channels.
+B patches of one size, S pixels of each, C classes, n channels of truth (background last).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,15 +31,16 @@ class SampledPixels:
     """What a segmenter makes of some pixels before gate and offsets: the same as of the whole image there.
 
     - `truth`: internal indices; n or above where a pixel does not count.
+    - `channels`: n.
     - `logits`: of the classes, without offsets.
-    - `scores`: of the classes; only where background hangs on which of them pass the gate.
-    - `glass`: the share of glass; only where that is background.
+    - `background`: its logit if class c alone passed the gate. It falls as the highest score rises, so where
+      several pass it is the lowest of theirs. Glass is the same for all classes and kept once; None is for none.
     """
 
     truth: UInt8[Tensor, "B S"]
-    logits: Float[Tensor, "B C S 1"]
-    scores: Float[Tensor, "B C S 1"] | None
-    glass: Float[Tensor, "B 1 S 1"] | None
+    channels: int
+    logits: Float[Tensor, "B C S"]
+    background: Float[Tensor, "B _k S"] | None
 
     def __len__(self) -> int:
         """How many patches."""
@@ -48,11 +49,12 @@ class SampledPixels:
     @classmethod
     def joined(cls, parts: Sequence["SampledPixels"]) -> "SampledPixels":
         """Patches of one size, of several batches."""
+        backgrounds = [part.background for part in parts if part.background is not None]
         return cls(
             torch.cat([part.truth for part in parts]),
+            parts[0].channels,
             torch.cat([part.logits for part in parts]),
-            _joined([part.scores for part in parts]),
-            _joined([part.glass for part in parts]),
+            torch.cat(backgrounds) if backgrounds else None,
         )
 
 
@@ -71,19 +73,15 @@ def sample_split(segmenter: Segmenter, observed: ObservedSplit) -> list[SampledP
 @torch.inference_mode()
 def _sample(segmenter: Segmenter, batch: LabelledBatch, evidence: Evidence, step: int) -> SampledPixels:
     rows, columns = (every(step, side) for side in evidence.size)
-    scores = _in_a_column(segmenter.fuse(evidence)[..., rows, columns])
+    scores = segmenter.fuse(evidence)[..., rows, columns]
     glass = segmenter.glass(batch.images, step)
-    glass = None if glass is None else _in_a_column(glass)
+    background = segmenter.background_logit(scores, glass)
     return SampledPixels(
         torch.from_numpy(batch.masks[:, rows, columns].copy()).flatten(1).to(scores.device),
-        segmenter.class_logits(scores, glass),
-        scores if segmenter.settings.background == "power" else None,
-        glass,
+        segmenter.classes.channels,
+        segmenter.class_logits(scores, glass).flatten(2),
+        None if background is None else background.flatten(2),
     )
-
-
-def _in_a_column(values: Float[Tensor, "B _n h w"]) -> Float[Tensor, "B _n S 1"]:
-    return values.flatten(2).unsqueeze(3).contiguous()
 
 
 def _step(sizes: Sequence[tuple[int, int]], values: int) -> int:
@@ -93,11 +91,6 @@ def _step(sizes: Sequence[tuple[int, int]], values: int) -> int:
     while step < each.max() and values * (count * (-(-each // step)).prod(1)).sum() > _MOST_VALUES:
         step += 1
     return step
-
-
-def _joined(values: Sequence[Tensor | None]) -> Tensor | None:
-    known = [value for value in values if value is not None]
-    return torch.cat(known) if known else None
 
 
 def _in_parts(samples: Iterable[SampledPixels]) -> Iterator[SampledPixels]:

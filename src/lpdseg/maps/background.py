@@ -31,10 +31,10 @@ def outside_glass(
 
 def background_score(
     kind: BackgroundRule,
-    highest: Float[Tensor, "B 1 H W"] | None,
+    highest: Float[Tensor, "B _k H W"] | None,
     glass: Float[Tensor, "B 1 H W"] | None,
     power: float,
-) -> Float[Tensor, "B 1 H W"] | None:
+) -> Float[Tensor, "B _n H W"] | None:
     """A score in [0, 1] for background; None for `none`.
 
     - `power`: (1 − `highest`)^power, as published: background is where no class that passes the gate is active.

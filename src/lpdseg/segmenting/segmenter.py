@@ -288,8 +288,8 @@ class Segmenter:
 
     @torch.inference_mode()
     def background_logit(
-        self, highest: Float[Tensor, "B 1 H W"] | None, glass: Float[Tensor, "B 1 H W"] | None
-    ) -> Float[Tensor, "B 1 H W"] | None:
+        self, highest: Float[Tensor, "B _k H W"] | None, glass: Float[Tensor, "B 1 H W"] | None
+    ) -> Float[Tensor, "B _n H W"] | None:
         """The logit of background, where it has one; see `lpdseg.maps.background.background_score`."""
         score = background_score(self.settings.background, highest, glass, self.settings.background_power)
         return None if score is None else self._to_logits(score)

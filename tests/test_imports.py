@@ -107,6 +107,15 @@ def test_no_circle_of_any_length() -> None:
     assert set(TopologicalSorter(graph).static_order()) == KNOWN
 
 
+def test_the_picture_of_the_house_is_true() -> None:
+    """CONTRIBUTING draws the rooms from the top down; those of one floor may stand in any order."""
+    text = (ROOT.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = [line.split()[0] for line in text.split("```")[1].strip().splitlines()]
+    upper = [names - {"__main__"} for names in reversed(FLOORS[1:])]
+    assert drawn.pop() == "words"
+    assert drawn == [name for names in upper for name in sorted(names, key=drawn.index)]
+
+
 def test_an_upward_import_is_noticed() -> None:
     inside = "def later():\n    from lpdseg.training.loop import train"
     assert too_high(inside, "lpdseg.data.manifest") == ["lpdseg.training.loop"]

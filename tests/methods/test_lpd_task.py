@@ -38,6 +38,7 @@ def losses(contrast: dict[str, Any] | None = None, diversity: float = 0.5) -> Lo
         scale_weights=(0.0, 0.1, 1.0),
         contrast=ContrastSettings(**({"weight": 0.2, "map_weight": 0.3} | (contrast or {}))),
         diversity=DiversitySettings(weight=diversity, temperature=0.3),
+        composite=CompositeSettings(weight=0.0),
     )
 
 
@@ -213,7 +214,7 @@ def test_frozen_weights_are_not_part_of_what_is_saved(build: Callable[..., LpdTa
 
 def test_settings_that_do_not_fit_the_model_are_an_error(build: Callable[..., LpdTask]) -> None:
     with pytest.raises(SettingsError, match="has 4 numbers, the encoder 3 scales"):
-        build(LossSettings())
+        build(losses().model_copy(update={"scale_weights": (0.0, 0.1, 1.0, 1.0)}))
     with pytest.raises(SettingsError, match="at least two classes"):
         build(losses(), frozen(), counts=(3,))
     build(losses({"weight": 0.0}), None, counts=(3,))

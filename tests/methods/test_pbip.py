@@ -23,6 +23,7 @@ SMALL = (
     "predict.fusion=[0,0.4,0.6]",
     "loss.warmup=0.5",
     "loss.contrast.weight=0.3",
+    "loss.composite.weight=0",
 )
 
 

@@ -14,7 +14,7 @@ from lpdseg.tissue import TissueClasses
 CLASSES = TissueClasses(("a", "b"), background=None)
 SMALL = (
     "model.prototypes=3", "model.prototype_dim=6", "model.hidden_dim=7", "loss.scale_weights=[0,0.1,1]",
-    "predict.fusion=[0,0.4,0.6]", "loss.warmup=0.2",
+    "predict.fusion=[0,0.4,0.6]", "loss.warmup=0.2", "loss.contrast.weight=0.1", "loss.diversity.weight=0.5",
 )  # fmt: skip
 
 

@@ -76,6 +76,8 @@ def test_the_head_learns_from_its_start_on_and_the_teacher_gets_no_gradient(mode
     settings = LossSettings(
         scale_weights=(0.0, 0.1, 1.0),
         contrast={"weight": 0.0},  # type: ignore[arg-type]
+        diversity={"weight": 0.5},  # type: ignore[arg-type]
+        composite={"weight": 0.0},  # type: ignore[arg-type]
         pseudo=PseudoSettings(weight=1.0, start=0.5),
     )
     predict = PredictSettings(fusion=(0, 0.4, 0.6), background="none")

@@ -23,6 +23,7 @@ from lpdseg.quiet import quiet
 from lpdseg.segmenting.backends import int8_place
 from lpdseg.segmenting.bundle import load_prototypes, load_segmenter, weights_digest
 from lpdseg.segmenting.patches import find_images
+from lpdseg.segmenting.recipe import RECIPE, as_text
 from lpdseg.segmenting.segmenter import Segmentation, Segmenter
 from lpdseg.settings import Settings, load_settings, parse_settings
 from lpdseg.tissue import TissueClasses, tissue_classes
@@ -318,7 +319,8 @@ def export_graph(
 
     **Arguments:**
 
-    - `out`: the file; see `write_graph` for what it takes and `GraphFacts` for what it gives.
+    - `out`: the file; see `write_graph` for what it takes, `GraphFacts` for what it gives, and
+      `lpdseg.segmenting.recipe` for how a mask is made of that, which is in its metadata.
     - `changes`: prediction settings, such as `source="maps"` for class maps where there is a head.
 
     **Returns:** the facts, and the largest difference of any output from PyTorch's.
@@ -327,7 +329,8 @@ def export_graph(
     `CheckpointError`, `OutputError`.
     """
     segmenter = load(run, checkpoint, "cpu", **changes)
-    facts = write_graph(segmenter.model, segmenter.wanted, Path(out))
+    recipe = {RECIPE: as_text(segmenter, Path(run), checkpoint)}
+    facts = write_graph(segmenter.model, segmenter.wanted, Path(out), recipe)
     return facts, difference(segmenter.model, OnnxNetwork(Path(out)))
 
 
@@ -355,7 +358,7 @@ def export_int8(
     weights = weights_digest(folder, checkpoint)
     place = int8_place(segmenter, folder, weights) if out is None else Path(out)
     manifest = same_classes(segmenter.classes, data, classes, mask_values)
-    return quantise(segmenter, manifest, folder, weights, place)
+    return quantise(segmenter, manifest, folder, weights, place, {RECIPE: as_text(segmenter, folder, checkpoint)})
 
 
 def _settings(

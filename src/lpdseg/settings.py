@@ -302,9 +302,9 @@ def change_section(section: AnySection, changes: dict[str, Any], name: str) -> A
         raise SettingsError(_explain(error, "settings", f"{name}.")) from error
 
 
-def as_yaml(settings: Settings) -> str:
-    """Settings as YAML that `load_settings` reads back."""
-    return write_yaml(settings.model_dump(mode="json"))
+def as_yaml(settings: Settings, remarks: Iterable[str] = ()) -> str:
+    """Settings as YAML that `load_settings` reads back, with remarks above them."""
+    return "".join(f"# {remark}\n" for remark in remarks) + write_yaml(settings.model_dump(mode="json"))
 
 
 def _read(preset: str | Path) -> dict[str, Any]:

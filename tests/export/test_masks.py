@@ -19,7 +19,7 @@ def test_probabilities_keep_shapes_and_names(tmp_path: Path) -> None:
     segmentation = Segmentation(
         DISK[probabilities.argmax(0)], probabilities, scores, np.ones(2, np.float32), CLASSES
     )
-    write_probabilities(tmp_path / "x.npz", segmentation, CLASSES)
+    write_probabilities(tmp_path / "x.npz", segmentation)
     with np.load(tmp_path / "x.npz", allow_pickle=False) as found:
         assert found["classes"].tolist() == ["tumour", "stroma", "background"]
         assert found["probabilities"].dtype == np.float16

@@ -114,6 +114,8 @@ def segment(
     typer.echo(f"{result.written} masks in {out / 'masks'}" + (f"; mean area: {shares}." if shares else "."))
     if overlay and result.written:
         typer.echo(f"Overlays in {out / 'overlays'}.")
+    for note in result.notes:
+        typer.echo(note, err=True)
     if result.skipped:
         typer.echo(f"Skipped {len(result.skipped)} of {result.written + len(result.skipped)} images:", err=True)
         for sentence in result.skipped:

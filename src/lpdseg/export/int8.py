@@ -5,7 +5,7 @@ B images, H x W pixels.
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,14 @@ class Quantised:
     apart: float
 
 
-def quantise(segmenter: Segmenter, data: Manifest, run: Path, weights: str, out: Path) -> Quantised:
+def quantise(
+    segmenter: Segmenter,
+    data: Manifest,
+    run: Path,
+    weights: str,
+    out: Path,
+    metadata: Mapping[str, str] | None = None,
+) -> Quantised:
     """Writes `out`, the segmenter's network in integers.
 
     **Arguments:**
@@ -52,6 +59,7 @@ def quantise(segmenter: Segmenter, data: Manifest, run: Path, weights: str, out:
     - `segmenter`: around the PyTorch network on the CPU.
     - `data`: its training patches give the ranges, its validation masks the comparison.
     - `weights`: see `with_backend`.
+    - `metadata`: of the graph, by name, beside its own.
 
     **Raises:** `SettingsError` where the extra `onnx` is not installed, the encoder cannot be exported, or the
     integers cost more than 0.3 points of mIoU; `DataError` without training patches; `OutputError`.
@@ -73,7 +81,7 @@ def quantise(segmenter: Segmenter, data: Manifest, run: Path, weights: str, out:
             )
         found = Quantised(out, len(chosen), miou, difference(segmenter.model, network))
         facts = {"patches": found.patches, "miou": miou, "difference": found.apart}
-        add_metadata(trial, {INT8_KEY: json.dumps(facts)}, out)
+        add_metadata(trial, {INT8_KEY: json.dumps(facts), **(metadata or {})}, out)
     return found
 
 

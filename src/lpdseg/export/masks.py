@@ -14,7 +14,7 @@ from lpdseg.segmenting.segmenter import Segmentation
 from lpdseg.tissue import TissueClasses
 
 
-def write_probabilities(path: Path, segmentation: Segmentation, classes: TissueClasses) -> None:
+def write_probabilities(path: Path, segmentation: Segmentation) -> None:
     """Writes a compressed npz: `probabilities` (float16, n x H x W), `scores` (float16, C x H x W) and `classes`,
     the names of the n channels. `scores` are per class in 0..1, before gate and refinement.
 
@@ -25,7 +25,7 @@ def write_probabilities(path: Path, segmentation: Segmentation, classes: TissueC
             file,
             probabilities=segmentation.probabilities.astype(np.float16),
             scores=segmentation.scores.astype(np.float16),
-            classes=np.array(classes.channel_names),
+            classes=np.array(segmentation.channels),
         )
 
 

@@ -15,10 +15,10 @@ GLASS_DENSITY = 0.06
 """Mean optical density (base 10) of a pixel that is as likely glass as tissue: 87 % transmitted, or 222 of 255, the
 usual threshold for white in H&E."""
 
-_STEP = 0.008
+GLASS_STEP = 0.008
 """Width of the soft step around it."""
 
-_WINDOW = 13
+GLASS_WINDOW = 13
 """Pixels over which the optical density is averaged, so that chinks between fibres and small lumina stay tissue."""
 
 
@@ -57,10 +57,9 @@ def glass_share(images: Float[Tensor, "B 3 H W"], step: int = 1) -> Float[Tensor
     """
     dimmest = images.clamp(min=1 / 255)
     density = (dimmest[:, :1] * dimmest[:, 1:2] * dimmest[:, 2:]).log10() / -3  # the mean over the channels
-    margin = _WINDOW // 2
+    margin = GLASS_WINDOW // 2
     padded = F.pad(density, [margin] * 4, mode="replicate")
     rows, columns = (every(step, side) for side in images.shape[-2:])
-    across = F.avg_pool2d(padded[..., columns.start :], (1, _WINDOW), stride=(1, step))
-    return torch.sigmoid(
-        (GLASS_DENSITY - F.avg_pool2d(across[..., rows.start :, :], (_WINDOW, 1), stride=(step, 1))) / _STEP
-    )
+    across = F.avg_pool2d(padded[..., columns.start :], (1, GLASS_WINDOW), stride=(1, step))
+    mean = F.avg_pool2d(across[..., rows.start :, :], (GLASS_WINDOW, 1), stride=(step, 1))
+    return torch.sigmoid((GLASS_DENSITY - mean) / GLASS_STEP)

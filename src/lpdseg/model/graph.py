@@ -6,7 +6,7 @@ B images (any number), H x W pixels (any multiple of the encoder's stride), C cl
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -69,13 +69,19 @@ class _Graph(nn.Module):
         return tuple(self.named(images).values())
 
 
-def write_graph(network: Network, wanted: Wanted, path: Path) -> GraphFacts:
+def write_graph(
+    network: Network, wanted: Wanted, path: Path, metadata: Mapping[str, str] | None = None
+) -> GraphFacts:
     """Writes `path`, an ONNX file that takes `images`, RGB in [0, 1], B x 3 x H x W in float32.
+
+    `metadata` is added to that of the graph, by name.
 
     **Raises:** `SettingsError` where the extra `onnx` is not installed, or PyTorch cannot trace the encoder for
     images of any size; `OutputError` where the file cannot be written.
     """
     needed("onnx", "onnx", "onnxscript")
+    from lpdseg.model.graph_cleaning import clean_graph
+
     graph = _Graph(network, wanted).eval()
     count, height, width = _EXAMPLE
     example = torch.rand(count, 3, height, width, device=network.device)
@@ -100,9 +106,9 @@ def write_graph(network: Network, wanted: Wanted, path: Path) -> GraphFacts:
         ) from error
     assert program is not None
     facts = GraphFacts(wanted, outputs, network.scales, network.stride)
-    program.model.metadata_props[KEY] = facts.as_json()
     with replacing(path) as temporary:
         program.save(temporary, external_data=False)
+        clean_graph(temporary, {KEY: facts.as_json(), **(metadata or {})})
     return facts
 
 

@@ -24,14 +24,15 @@ from lpdseg.maps.labelling import gated_logits, likeliest
 from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
+from lpdseg.segmenting.effective import effective
 from lpdseg.segmenting.views import make_views, mean_of_views
 from lpdseg.settings import PredictSettings, change_section
 from lpdseg.tissue import TissueClasses
 
-_SMALLEST = 1e-6
+SMALLEST = 1e-6
 """Probabilities below it count as it: an open class can always be chosen."""
 
-_SPOT = 3
+SPOT = 3
 """Side in pixels of the finest scale over which dense probabilities are averaged for the image-level one."""
 
 
@@ -88,7 +89,7 @@ class Segmentation:
     """One image, segmented, as numpy arrays.
 
     - `mask`: values as on disk for these classes.
-    - `probabilities`: channel order is `classes.channel_names`.
+    - `probabilities`: channel order is `channels`.
     - `scores`: per class in [0, 1].
     - `image_probabilities`: that each class is in the image.
     - `classes`: whose names, colours and mask values these are.
@@ -99,6 +100,11 @@ class Segmentation:
     scores: Float[np.ndarray, "C H W"]
     image_probabilities: Float[np.ndarray, " C"]
     classes: TissueClasses
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of `probabilities`, see `Segmenter.channel_names`."""
+        return self.classes.channel_names[: len(self.probabilities)]  # background, where it is found, is the last
 
     @property
     def shares(self) -> dict[str, float]:
@@ -148,6 +154,8 @@ class Segmenter:
     - `level_weights`: of each scale in the image-level probability (the loss's scale weights).
     - `train_merge`: how prototypes were merged into classes for the image-level loss.
     - `autocast`: run the network in bfloat16.
+
+    Settings that mean nothing for the classes are dropped; `notes` say which, and `settings` are those that act.
     """
 
     def __init__(
@@ -164,8 +172,7 @@ class Segmenter:
             raise SettingsError(
                 f"predict.fusion has {len(settings.fusion)} weights but the encoder {model.scales} scales"
             )
-        if settings.background != "none" and classes.background is None:
-            settings = settings.model_copy(update={"background": "none"})
+        settings, self.notes = effective(settings, classes)
         self.model, self.settings = model, settings
         self._classes, self.classes = classes, classes.in_palette(settings.palette)
         self.calibration, self.level_weights = calibration, tuple(level_weights)
@@ -182,7 +189,7 @@ class Segmenter:
     def __repr__(self) -> str:
         settings = self.settings
         return (
-            f"Segmenter({type(self.model).__name__} for {', '.join(self.classes.channel_names)}; "
+            f"Segmenter({type(self.model).__name__} for {', '.join(self.channel_names)}; "
             f"gate {settings.gate}, refine {settings.refine}, on {self.device})"
         )
 
@@ -190,6 +197,11 @@ class Segmenter:
     def device(self) -> torch.device:
         """Where the model is."""
         return self.model.device
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """The channels of its probabilities: its classes, and background where it finds any."""
+        return self.classes.names if self.settings.background == "none" else self.classes.channel_names
 
     @property
     def wanted(self) -> Wanted:
@@ -218,7 +230,7 @@ class Segmenter:
         """Weighted mean of the scales' logits; a network of dense logits alone says what its surest spot says."""
         if not reading.logits:
             assert reading.dense is not None
-            return F.avg_pool2d(reading.dense.float().softmax(1), _SPOT, stride=1).amax((2, 3))
+            return F.avg_pool2d(reading.dense.float().softmax(1), SPOT, stride=1).amax((2, 3))
         weights = {level: self.level_weights[level] for level in reading.logits if self.level_weights[level] > 0}
         total = sum(weights.values())
         logits = torch.stack([reading.logits[level] * (weight / total) for level, weight in weights.items()]).sum(0)
@@ -296,7 +308,7 @@ class Segmenter:
 
     def _to_logits(self, scores: Float[Tensor, "B _n H W"]) -> Float[Tensor, "B _n H W"]:
         """Scores of class maps are divided by the temperature; a head's are probabilities: their logarithm."""
-        return scores.clamp(min=_SMALLEST).log() if self.by_head else scores / self.settings.temperature
+        return scores.clamp(min=SMALLEST).log() if self.by_head else scores / self.settings.temperature
 
     def segment(self, image: UInt8[np.ndarray, "H W 3"]) -> Segmentation:
         """Segments one 8-bit RGB image of any size.
@@ -341,7 +353,7 @@ class Segmenter:
     def _like(
         self, settings: PredictSettings, calibration: Calibration, model: Network | None = None
     ) -> "Segmenter":
-        return Segmenter(
+        made = Segmenter(
             self.model if model is None else model,
             self._classes,
             settings,
@@ -350,6 +362,8 @@ class Segmenter:
             self.train_merge,
             self.autocast,
         )
+        made.notes = made.notes or self.notes
+        return made
 
 
 def _rgb(image: object, verb: str) -> UInt8[np.ndarray, "H W 3"]:

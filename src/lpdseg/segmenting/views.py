@@ -4,12 +4,18 @@ B images, H x W pixels; V views.
 """
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lpdseg.choices import View
+
+BRIGHTNESS: dict[View, float] = {
+    view: 0.9 if view.endswith("dark") else 1.1 if view.endswith("bright") else 1.0 for view in get_args(View)
+}
+"""What RGB is multiplied with."""
 
 
 def make_views(images: Float[Tensor, "B 3 H W"], views: Sequence[View]) -> Float[Tensor, "VB 3 H W"]:
@@ -25,8 +31,6 @@ def mean_of_views(maps: Float[Tensor, "VB C h w"], views: Sequence[View]) -> Flo
 
 
 def _view(images: Tensor, view: View) -> Tensor:
-    if view.endswith("dark"):
-        images = images * 0.9
-    elif view.endswith("bright"):
-        images = (images * 1.1).clamp(max=1)
+    if BRIGHTNESS[view] != 1:
+        images = (images * BRIGHTNESS[view]).clamp(max=1)
     return images.flip(-1) if view.startswith("flip") else images

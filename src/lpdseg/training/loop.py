@@ -25,6 +25,7 @@ from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
 from lpdseg.evaluation.protocol import figure_text
 from lpdseg.files import write_text
 from lpdseg.methods.task import Task
+from lpdseg.segmenting.effective import effective
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
 from lpdseg.training.fallback import settle
@@ -110,6 +111,7 @@ def train(
         f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
         fallback,
         size_note(looked.sizes),
+        *trainer.dropped,
     ):
         if note is not None:
             trainer.reporter.note(note)
@@ -133,6 +135,7 @@ class _Trainer:
         self.looked = looked
         self.settings, self.data, self.described, self.run, self.fabric = settings, data, described, run, fabric
         self.leads = fabric.is_global_zero
+        self.dropped = effective(settings.predict, data.classes)[1]
         self.reporter: Reporter = reporter if self.leads else Silent()
         task: Any = build_task(settings, data.classes, None if state is None else state["encoder"])
         if fabric.world_size > 1 and fabric.device.type == "cuda":
@@ -235,7 +238,7 @@ class _Trainer:
         self.validation = Validation(self.data, self.settings, self.looked.kept)
 
     def _start_record(self) -> None:
-        write_text(self.run / "settings.yaml", as_yaml(self.settings))
+        write_text(self.run / "settings.yaml", as_yaml(self.settings, self.dropped))
         judge = self.task.image_encoder
         self.record.write_start(
             steps=self.total,

@@ -25,11 +25,13 @@ class Exported:
     - `written`: images with a mask.
     - `skipped`: one sentence for each image without.
     - `shares`: mean area share of each class over the images, in 0..1.
+    - `notes`: sentences that a person should read.
     """
 
     written: int
     skipped: tuple[str, ...]
     shares: dict[str, float]
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         found = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
@@ -119,7 +121,7 @@ def export_patches(
         place = places[path]
         write_mask(out / _named("masks", place, ".png"), segmentation.mask, segmenter.classes)
         if probabilities:
-            write_probabilities(out / _named("probabilities", place, ".npz"), segmentation, segmenter.classes)
+            write_probabilities(out / _named("probabilities", place, ".npz"), segmentation)
         if overlays:
             picture = out / _named("overlays", place, ".png")
             write_overlay(picture, read_image(path), segmentation.mask, segmenter.classes)
@@ -138,9 +140,10 @@ def export_patches(
             "images": len(images),
             "segmented": len(summary.rows),
             "skipped": skipped,
+            "notes": list(segmenter.notes),
         },
     )
-    return Exported(len(summary.rows), tuple(skipped), summary.shares())
+    return Exported(len(summary.rows), tuple(skipped), summary.shares(), segmenter.notes)
 
 
 def _check_places(images: list[ImageFile], out: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from lpdseg.errors import DataError
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
-from lpdseg.segmenting.slides.window_model import WindowModel, channel_names
+from lpdseg.segmenting.slides.window_model import WindowModel
 from lpdseg.slides.grid import Grid
 
 SIDE = 32
@@ -28,9 +28,9 @@ def test_a_strip_is_the_sum_of_its_windows_at_their_places(segmenter: Segmenter)
 
 
 def test_channels_are_named_as_they_come(segmenter: Segmenter) -> None:
-    assert channel_names(segmenter) == ("a", "b", "background")
+    assert segmenter.channel_names == ("a", "b", "background")
     without = segmenter.with_settings(background="none")
-    assert channel_names(without) == ("a", "b")
+    assert without.channel_names == ("a", "b")
     strip = WindowModel(without).strip(windows(1), (0,), np.ones((SIDE, SIDE), np.float32))
     assert len(strip) == 2
 

@@ -12,12 +12,6 @@ from lpdseg.segmenting.memory import if_it_fits
 from lpdseg.segmenting.segmenter import Segmenter
 
 
-def channel_names(segmenter: Segmenter) -> tuple[str, ...]:
-    """The channels of the segmenter's probabilities: its classes, and background where it finds any."""
-    has_background = segmenter.settings.background != "none"
-    return (*segmenter.classes.names, *(["background"] if has_background else []))
-
-
 class WindowModel:
     """Computes windows, as many at once as fit in memory.
 

@@ -19,7 +19,6 @@ from lpdseg.segmenting.slides.meter import Pace
 from lpdseg.segmenting.slides.plan import plan_segments
 from lpdseg.segmenting.slides.stream import RowStore, stream_labels
 from lpdseg.segmenting.slides.view import SlideSource
-from lpdseg.segmenting.slides.window_model import channel_names
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.grid import Grid
 from lpdseg.slides.label_map import LabelMap
@@ -137,7 +136,7 @@ def _segment(
     grid = Grid(view.size, wanted.window, wanted.overlap)
     segments = plan_segments(grid, tissue.touches, wanted.batch)
     job = Job(SlideSource(path, view.mpp, wanted.mpp), segments, wanted.window, grid.weights())
-    names = channel_names(segmenter)
+    names = segmenter.channel_names
     try:
         labels = LabelFile(folder, view.size, len(classes))
         label_map = LabelMap(
@@ -164,7 +163,7 @@ def _segment(
                 labels,
                 classes=len(classes),
                 background=len(names) > len(classes),
-                tissue=tissue if classes.background is None else None,
+                tissue=tissue if len(names) == len(classes) else None,
                 store=store,
                 progress=lambda pace: told("segmenting", pace),
             )
@@ -186,7 +185,7 @@ def _segment(
         "windows": pace.total,
         "windows_per_second": round(pace.rate, 2),
         "waiting_share": round(pace.waiting, 4),
-        "notes": [*view.slide.facts.notes, *_notes(path, view, tissue), *facts],
+        "notes": [*segmenter.notes, *view.slide.facts.notes, *_notes(path, view, tissue), *facts],
         "finished": _now(),
     }
 

@@ -1,0 +1,80 @@
+"""Everything between a graph's outputs and the mask, as plain values: enough to do without this package.
+
+`docs/how-to/onnx.md` reads it with NumPy alone.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lpdseg.maps.background import GLASS_DENSITY, GLASS_STEP, GLASS_WINDOW
+from lpdseg.segmenting.bundle import TrainedOn, about, trained_on
+from lpdseg.segmenting.segmenter import SMALLEST, SPOT, Segmenter
+from lpdseg.segmenting.views import BRIGHTNESS
+
+RECIPE = "lpdseg_recipe"
+"""Of the graph's metadata: a JSON object, see `recipe`."""
+
+
+def as_text(segmenter: Segmenter, run: Path, checkpoint: str = "best") -> str:
+    """The recipe of a run's segmenter, as text for the graph's metadata.
+
+    **Raises:** `CheckpointError` where there is no such checkpoint.
+    """
+    return json.dumps(recipe(segmenter, trained_on(run, checkpoint), about(run, checkpoint)), ensure_ascii=False)
+
+
+def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any]:
+    """What a segmenter does, in the order in which it does it.
+
+    `told` is the sentence of `lpdseg.segmenting.bundle.about`. In what it gives:
+
+    - `about`: what the model was trained on and what its masks are for; `mpp`, `patch`: of its patches, as far as
+      known.
+    - `input`: pixels are RGB / 255; the graph itself subtracts the mean and divides by the deviation. Both sides
+      are filled up to multiples of `multiple_of`, mirrored at the right and below.
+    - `views`: predicted and averaged, `flip` left to right, with `brightness` times that.
+    - `source`: `head`, softmax of `dense`; or `maps`, each made non-negative and shifted and scaled to [0, 1].
+    - `fusion`: weights of the scales, enlarged bilinearly to the size of the input; of the head alone 1.
+    - `image_level`: weights of the scales in the mean of `logits`, whose sigmoid it is; or `spot`, the side of the
+      square over which the head's softmax is averaged before its maximum.
+    - `gate`: `predicted` opens classes whose image-level probability reaches `thresholds`; where none does, the
+      nearest, but for the background rule `power`. `none` opens all.
+    - `background`: its rule and figures, see `lpdseg.maps.background`.
+    - `temperature`: scores are divided by it; None where their logarithm is taken, above `smallest`.
+    - `offsets`: added then. The mask is the likeliest open class or background.
+    - `refine`: `none`, or `crf` with its figures, which is a step further.
+    """
+    settings, head = segmenter.settings, segmenter.by_head
+    weights = {
+        str(level): segmenter.level_weights[level]
+        for level in segmenter.wanted.levels
+        if segmenter.level_weights[level] > 0
+    }
+    fusion = {"0": 1.0} if head else {str(level): weight for level, weight in segmenter.fusion.items()}
+    return {
+        "format": 1,
+        "about": told,
+        "classes": segmenter.classes.as_dict(),
+        "mpp": trained.mpp,
+        "patch": None if trained.patch is None else list(trained.patch),
+        "input": {"name": "images", "colour": "RGB", "range": [0, 1], "multiple_of": segmenter.model.stride},
+        "views": [{"flip": view.startswith("flip"), "brightness": BRIGHTNESS[view]} for view in settings.views],
+        "source": "head" if head else "maps",
+        "fusion": fusion,
+        "image_level": {"weights": weights} if segmenter.model.has_maps else {"spot": SPOT},
+        "gate": settings.gate,
+        "thresholds": segmenter.calibration.thresholds.tolist(),
+        "background": {
+            "rule": settings.background,
+            "power": settings.background_power,
+            "density": GLASS_DENSITY,
+            "step": GLASS_STEP,
+            "window": GLASS_WINDOW,
+        },
+        "temperature": None if head else settings.temperature,
+        "smallest": SMALLEST,
+        "offsets": segmenter.calibration.offsets.tolist(),
+        "refine": settings.refine,
+        "crf": settings.crf.model_dump() if settings.refine == "crf" else None,
+    }

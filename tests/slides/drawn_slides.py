@@ -68,12 +68,12 @@ def spoil_tile(path: Path, page: int, tile: int) -> None:
     path.write_bytes(bytes(data))
 
 
-def lose_tile(path: Path, level: int, *tiles: int) -> None:
-    """Leaves tiles out of a level, as a writer does that was interrupted: offset and byte count 0."""
+def lose_tile(path: Path, level: int, *tiles: int, codes: Sequence[int] = (324, 325)) -> None:
+    """Leaves tiles out of a level, as a writer does that was interrupted: TileOffsets and TileByteCounts are 0."""
     with tifffile.TiffFile(path) as tiff:
         first = tiff.pages[0].aspage()
         page = first if level == 0 else (list(first.pages) if first.subifds else tiff.pages[1:])[level - 1]
-        tags = [page.aspage().tags[code] for code in (324, 325)]  # TileOffsets, TileByteCounts
+        tags = [page.aspage().tags[code] for code in codes]
         order, letters = tiff.byteorder, {3: "H", 4: "I", 16: "Q"}
     data = bytearray(path.read_bytes())
     for tag in tags:

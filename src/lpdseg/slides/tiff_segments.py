@@ -36,9 +36,10 @@ class Segments:
         self._down = -(-page.imagelength // self._rows)
         self._planes = 3 if page.planarconfig == 2 else 1
         self._decode = page.decode
-        counts = np.array(page.databytecounts, np.int64)[: self._planes * self._down * self._across]
+        # A writer that leaves a tile out tells its place as 0, or its length, or both.
+        told = np.minimum(page.databytecounts, page.dataoffsets)[: self._planes * self._down * self._across]
         there: Bool[np.ndarray, "down across"] = np.asarray(
-            (counts.reshape(self._planes, self._down, self._across) > 0).all(0)
+            (told.reshape(self._planes, self._down, self._across) > 0).all(0)
         )
         self._there = there
         self._kept: OrderedDict[int, UInt8[np.ndarray, "rows columns samples"] | None] = OrderedDict()
@@ -88,7 +89,7 @@ class Segments:
         if number in self._kept:
             self._kept.move_to_end(number)
             return self._kept[number]
-        count = self._page.databytecounts[number]
+        count = self._page.databytecounts[number] if self._page.dataoffsets[number] else 0
         data = None
         if count:
             file = self._page.parent.filehandle

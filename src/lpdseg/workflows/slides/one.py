@@ -228,7 +228,7 @@ def _result(
     return SlideResult(
         path,
         status,
-        "; ".join([*state["notes"], *_left(state)]),
+        "; ".join([*state["notes"], *_left(state, work.out, path.stem)]),
         mpp,
         tuple(ClassArea(**area) for area in state["areas"]),
         state["tissue_share"],
@@ -254,11 +254,12 @@ def _clean(out: Path, stem: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _left(state: dict[str, Any]) -> Iterator[str]:
+def _left(state: dict[str, Any], out: Path, stem: str) -> Iterator[str]:
     """Tells of outputs that are there and say something else than the state."""
     kinds: dict[str, list[str]] = {}
     for kind, noted in sorted(state["earlier"].items()):
-        kinds.setdefault(noted["why"], []).append(kind)
+        if output_path(out, kind, stem).exists():
+            kinds.setdefault(noted["why"], []).append(kind)
     for why, names in kinds.items():
         yield f"{', '.join(names)} was left as it was, of {why}; name it with --to to make it again"
 

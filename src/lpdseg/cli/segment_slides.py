@@ -25,9 +25,6 @@ def segment_slides(run: Path, inputs: Sequence[Path], out: Path, **options: Any)
     chosen = SlideOptions(**options)
     finished: list[SlideResult] = []
 
-    def note(sentence: str) -> None:
-        typer.echo(sentence, err=True)
-
     def left() -> str:
         whole = sum(result.status != "failed" for result in finished)
         return f"slides finished in {out}: {whole}; run the same command again, and it goes on from there"
@@ -38,7 +35,7 @@ def segment_slides(run: Path, inputs: Sequence[Path], out: Path, **options: Any)
             finished.append(result)
             ended(result)
 
-        api.segment_slides(run, inputs, out, options=chosen, progress=progress, ended=end, noted=note)
+        api.segment_slides(run, inputs, out, options=chosen, progress=progress, ended=end)
     _show(finished)
     typer.echo(f"Outputs in {out}; the table is in {summary_path(out, chosen.shard)}.")
     failed = [result for result in finished if result.status == "failed"]

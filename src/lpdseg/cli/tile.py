@@ -71,9 +71,8 @@ def tile(
     cut = Cut(size, stride or size, share, inside)
     left = f"the data set in {out} has the slides that were done; run the same command again for all"
     with told_what_is_left(lambda: left), stages() as progress:
-        found, notes = with_table(find_slides(slides, leave_out=[out]), mpp_table)
         tiled = tile_slides(
-            found,
+            with_table(find_slides(slides, leave_out=[out]), mpp_table),
             regions,
             out,
             cut,
@@ -86,7 +85,7 @@ def tile(
             skip_glass=skip_glass,
             progress=lambda done, total: progress("cutting", done, total),
         )
-    for note in (*notes, *tiled.notes):
+    for note in tiled.notes:
         typer.echo(note, err=True)
     labels = zip(*(record.labels or () for record in tiled.records), strict=True)
     counts = ", ".join(f"{sum(bits)} {name}" for name, bits in zip(tiled.classes.names, labels, strict=True))

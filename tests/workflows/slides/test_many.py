@@ -318,14 +318,16 @@ def test_one_figure_for_all_slides_is_told_where_they_say_another(
         ]  # fmt: skip
 
 
-def test_lines_of_a_table_that_match_nothing_are_told(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+def test_lines_of_a_table_that_match_nothing_are_told(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     draw_slide("a.tif", mpp=None)
-    table, told = tmp_path / "mpp.csv", list[str]()
+    table = tmp_path / "mpp.csv"
     table.write_text("slide,mpp\na.tif,0.5\nA2.tif,0.25\n")
-    assert statuses(segment(to="csv", mpp_table=table, noted=told.append)) == ["segmented"]
-    assert told == [f"{table}: 1 of 2 lines name none of the 1 slides: A2.tif"]
-    with pytest.warns(UserWarning, match=r"name none of the 1 slides: A2\.tif"):
-        segment(to="csv", mpp_table=table)
+    assert statuses(segment(to="csv", mpp_table=table)) == ["segmented"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{table}: 1 of 2 lines name none of the 1 slides: A2.tif"
+    ]
 
 
 def test_bad_slides_are_told_and_others_go_on(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:

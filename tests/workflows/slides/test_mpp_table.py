@@ -8,7 +8,7 @@ from lpdseg.slides.readers import SlideFile
 from lpdseg.workflows.slides.mpp_table import with_table
 
 
-def test_a_table_speaks_for_slides_by_name(tmp_path: Path) -> None:
+def test_a_table_speaks_for_slides_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = tmp_path / "mpp.csv"
     table.write_text("slide,mpp\nb.svs,0.25\nold/a,0.5\nelsewhere.svs,3\nc.svs,\n")
     slides = [
@@ -16,24 +16,24 @@ def test_a_table_speaks_for_slides_by_name(tmp_path: Path) -> None:
         SlideFile(Path("y/b.svs"), (1.0, 1.0)),
         SlideFile(Path("c.svs"), None),
     ]
-    found, notes = with_table(slides, table)
+    found = with_table(slides, table)
     assert [slide.mpp for slide in found] == [(0.5, 0.5), (1.0, 1.0), None]
-    assert notes == [
+    assert [record.getMessage() for record in caplog.records] == [
         f"{table}: 1 of 4 lines name none of the 3 slides: elsewhere.svs",
         f"{table} has 0.25 microns per pixel for b.svs, but the CSV that lists the slide 1, which was used",
     ]
-    assert with_table(slides, None) == (slides, [])
+    assert with_table(slides, None) == slides
 
 
-def test_names_match_however_their_letters_are_written(tmp_path: Path) -> None:
+def test_names_match_however_their_letters_are_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = tmp_path / "mpp.csv"
     composed, decomposed = "Sch\u00e4fer.svs", "Scha\u0308fer.svs"
     for here, there in ((composed, decomposed), (decomposed, composed)):
         table.write_text(f"slide,mpp\n{here},0.5\n", encoding="utf-8")
-        found, notes = with_table([SlideFile(Path("x", there), None)], table)
-        assert found[0].mpp == (0.5, 0.5) and notes == []
+        found = with_table([SlideFile(Path("x", there), None)], table)
+        assert found[0].mpp == (0.5, 0.5) and not caplog.records
     table.write_text("slide,mpp\nSch\\xE4fer,0.5\n")
-    found, _ = with_table([SlideFile(Path("x", os.fsdecode(b"Sch\xe4fer.svs")), None)], table)
+    found = with_table([SlideFile(Path("x", os.fsdecode(b"Sch\xe4fer.svs")), None)], table)
     assert found[0].mpp == (0.5, 0.5)
 
 

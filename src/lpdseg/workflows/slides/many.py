@@ -1,7 +1,6 @@
 """Many slides, one after another: resumable, in shards, on one machine or a cluster."""
 
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -47,7 +46,6 @@ def segment_slides(
     options: SlideOptions | None = None,
     progress: SlideProgress | None = None,
     ended: Callable[[SlideResult], None] | None = None,
-    noted: Callable[[str], None] | None = None,
     **changes: Any,
 ) -> list[SlideResult]:
     """Segments whole slides, and leaves what is asked for below `out`; `lpdseg.workflows.slides` has the layout.
@@ -68,7 +66,6 @@ def segment_slides(
     - `inputs`: slides, folders, patterns, or CSVs with a column `slide` and optionally `mpp`; see `find_slides`.
     - `options`: see `SlideOptions`; `changes` are single ones of them by name, such as `to="png"`.
     - `progress`, `ended`: told as slides go, and as each has ended.
-    - `noted`: told what concerns no single slide, in sentences; by default they are Python warnings.
 
     **Returns:** how each slide ended, in sorted order of their paths.
 
@@ -79,9 +76,7 @@ def segment_slides(
     options = replace(options or SlideOptions(), **changes)
     kinds = parse_kinds(options.to)
     needed("slides", "zarr", *(module for kind in kinds for module in KINDS[kind].modules))
-    found, notes = with_table(find_slides(inputs, leave_out=[out]), options.mpp_table)
-    for note in notes:
-        (noted or _warn)(note)
+    found = with_table(find_slides(inputs, leave_out=[out]), options.mpp_table)
     slides = take_shard(found, options.shard)
     checkpoint, backend = options.checkpoint, options.backend
     seen = resolve_windows(run, trained_on(run, checkpoint), options)
@@ -122,10 +117,6 @@ def segment_slides(
             with suppress(OSError):
                 (out / WORK).rmdir()
     return results
-
-
-def _warn(note: str) -> None:
-    warnings.warn(note, stacklevel=3)
 
 
 def _each(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lpdseg.errors import DataError
+from lpdseg.folders import tell
 from lpdseg.plain import name_key
 from lpdseg.slides.readers import SlideFile
 from lpdseg.slides.slide import SlideError
@@ -14,17 +15,17 @@ _SHOWN = 5
 """Names that a note lists."""
 
 
-def with_table(slides: Sequence[SlideFile], table: str | Path | None) -> tuple[list[SlideFile], list[str]]:
-    """Slides with what a table says of them, and notes for people; what the inputs said already stays.
+def with_table(slides: Sequence[SlideFile], table: str | Path | None) -> list[SlideFile]:
+    """Slides with what a table says of them; what the inputs said already stays.
 
     A line is for the slide of that name, whatever its folder, and with or without suffix. Lines of other slides,
-    and such as say something else than the inputs, are told.
+    and such as say something else than the inputs, are told; see `lpdseg.folders.tell`.
 
     **Raises:** `SlideError` where no line names any of the slides, or two name the same with other figures;
     `DataError` for a table that cannot be read.
     """
     if table is None:
-        return list(slides), []
+        return list(slides)
     path = Path(table)
     if not path.is_file():
         raise DataError(f"{path} does not exist; give a CSV with the columns slide and mpp")
@@ -47,8 +48,8 @@ def with_table(slides: Sequence[SlideFile], table: str | Path | None) -> tuple[l
             "their file names"
         )
     pairs = list(zip(slides, found, strict=True))
-    changed = [slide if mpp is None or slide.mpp is not None else replace(slide, mpp=mpp) for slide, mpp in pairs]
-    return changed, [*_unmatched(path, slides, listed_names), *_passed_over(path, pairs)]
+    tell([*_unmatched(path, slides, listed_names), *_passed_over(path, pairs)])
+    return [slide if mpp is None or slide.mpp is not None else replace(slide, mpp=mpp) for slide, mpp in pairs]
 
 
 def _names(slide: SlideFile) -> tuple[str, str]:

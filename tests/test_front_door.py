@@ -19,7 +19,7 @@ from lpdseg.export.areas import ClassArea
 from lpdseg.segmenting.segmenter import Segmentation, Segmenter
 from lpdseg.settings import Settings
 from lpdseg.tissue import PRESETS, TissueClasses
-from lpdseg.training.loop import TrainResult
+from lpdseg.training.result import TrainResult
 from lpdseg.workflows.patches import Exported
 from lpdseg.workflows.slides.result import SlideResult
 

@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 
 from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
 from lpdseg.data.mask_values import declare_values
-from lpdseg.data.opening import open_data
+from lpdseg.data.opening import open_data, same_classes
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
-from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.errors import SettingsError
 from lpdseg.evaluation.about import about_split
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
@@ -26,12 +26,12 @@ from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.recipe import RECIPE, as_text
 from lpdseg.segmenting.segmenter import Segmentation, Segmenter
 from lpdseg.settings import Settings, load_settings, parse_settings
-from lpdseg.tissue import TissueClasses, tissue_classes
+from lpdseg.tissue import tissue_classes
 from lpdseg.training.engine import Engine
-from lpdseg.training.loop import TrainResult
 from lpdseg.training.loop import train as run_training
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import versions
+from lpdseg.training.result import TrainResult
 from lpdseg.workflows.patches import Exported, export_patches
 from lpdseg.workflows.slides.many import segment_slides
 from lpdseg.workflows.slides.options import SlideOptions
@@ -382,23 +382,3 @@ def _data_for(settings: Settings, data: str | Path | Manifest, chosen: bool) -> 
     if named is None or manifest.classes == declare_values(tissue_classes(named), values):
         return settings, manifest
     return settings.model_copy(update={"data": settings.data.model_copy(update={"classes": None})}), manifest
-
-
-def same_classes(
-    wanted: TissueClasses, data: str | Path | Manifest, classes: str | None, mask_values: Sequence[str] = ()
-) -> Manifest:
-    """The data set, once it is sure that its classes are those of the run, `wanted`.
-
-    `classes` says what the data's classes are where its files do not, `mask_values` what values of masks stand for.
-
-    **Raises:** `CheckpointError` where they are others, `DataError` where they cannot be read.
-    """
-    manifest = open_data(data, chosen=classes, presumed=wanted, mask_values=mask_values)
-    found = manifest.classes
-    if found.channel_names != wanted.channel_names:
-        raise CheckpointError(
-            f"the run was trained for the classes {', '.join(wanted.channel_names)}, but {manifest.source} has "
-            f"{', '.join(found.channel_names)}; use data of the same classes in the same order, or name them with "
-            "--classes if the data's own are wrong"
-        )
-    return manifest

@@ -13,7 +13,7 @@ from lpdseg.benchmark.plan import all_settings, data_settings
 from lpdseg.benchmark.sources import load
 from lpdseg.cli.main import app
 from lpdseg.data.classes_file import write_classes
-from lpdseg.data.opening import open_data
+from lpdseg.data.opening import open_data, same_classes
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.settings import load_settings
 from lpdseg.tissue import PRESETS, TissueClasses
@@ -62,7 +62,7 @@ def test_every_command_decides_alike(
     overrides = [f"data.mask_values=[{','.join(mask_values)}]"] if mask_values else []
     assert of_benchmark(folder, *overrides) == told
     # A run that was trained on them, for evaluate, prototypes and export.
-    assert api.same_classes(told, folder, None, mask_values).classes == told
+    assert same_classes(told, folder, None, mask_values).classes == told
 
 
 def test_a_person_s_word_goes_first_everywhere(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_person_s_word_goes_first_everywhere(tmp_path: Path) -> None:
     settings = load_settings("bcss", [f"data.classes={names}"])
     assert api._data_for(settings, folder, chosen=True)[1].classes == wanted
     assert of_benchmark(folder, f"data.classes={names}") == wanted
-    assert api.same_classes(wanted, folder, names).classes == wanted
+    assert same_classes(wanted, folder, names).classes == wanted
 
 
 def test_classes_of_a_data_set_are_no_matter_of_a_variant(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def prototypes(
     from lpdseg import api
     from lpdseg.checkpoint import read_state
     from lpdseg.cli.progress import stages
+    from lpdseg.data.opening import same_classes
     from lpdseg.files import write_json
     from lpdseg.insight.atlas import make_atlas
     from lpdseg.insight.atlas_page import write_atlas
@@ -58,7 +59,7 @@ def prototypes(
         settings = parse_settings(read_state(run, checkpoint)["settings"], source=str(run))
         atlas = make_atlas(
             segmenter,
-            api.same_classes(segmenter.classes, data, classes, mask_value or ()),
+            same_classes(segmenter.classes, data, classes, mask_value or ()),
             split,
             patches=patches,
             most=most,

@@ -10,7 +10,7 @@ from lpdseg.data.importers import load_data
 from lpdseg.data.labels import PUBLISHED_STYLES, bracket_label
 from lpdseg.data.mask_values import declare_values
 from lpdseg.data.records import Manifest
-from lpdseg.errors import DataError
+from lpdseg.errors import CheckpointError, DataError
 from lpdseg.tissue import IGNORE, PRESETS, TissueClasses, tissue_classes
 
 
@@ -46,6 +46,26 @@ def open_data(
         named = "background" if classes.background == IGNORE else classes.names[classes.indices.index(IGNORE)]
         notes = (*notes, f"the mask value {IGNORE} stands for {named}, so no value of a mask leaves pixels out")
     return replace(manifest, classes=classes, notes=tuple(dict.fromkeys(notes)))
+
+
+def same_classes(
+    wanted: TissueClasses, data: str | Path | Manifest, classes: str | None, mask_values: Sequence[str] = ()
+) -> Manifest:
+    """The data set, once it is sure that its classes are those of the run, `wanted`.
+
+    `classes` says what the data's classes are where its files do not, `mask_values` what values of masks stand for.
+
+    **Raises:** `CheckpointError` where they are others, `DataError` where they cannot be read.
+    """
+    manifest = open_data(data, chosen=classes, presumed=wanted, mask_values=mask_values)
+    found = manifest.classes
+    if found.channel_names != wanted.channel_names:
+        raise CheckpointError(
+            f"the run was trained for the classes {', '.join(wanted.channel_names)}, but {manifest.source} has "
+            f"{', '.join(found.channel_names)}; use data of the same classes in the same order, or name them with "
+            "--classes if the data's own are wrong"
+        )
+    return manifest
 
 
 def _against_presumed(manifest: Manifest, presumed: TissueClasses) -> Manifest:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from lpdseg.training.metrics import Metrics
 from lpdseg.training.optimiser import build_optimiser, set_learning_rate, stage_starts, staged_learning_rate
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import RunRecord, best_of, describe_data
+from lpdseg.training.result import TrainResult
 from lpdseg.training.setup import (
     build_task,
     check_labels,
@@ -50,28 +50,6 @@ from lpdseg.training.validation import Validated, Validation
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a run ended.
-
-    - `run`: its folder.
-    - `steps`: how many are done, of `total`.
-    - `miou`: best validation mIoU in per cent; None where nothing was validated.
-    - `seconds`: spent in this call.
-    """
-
-    run: Path
-    steps: int
-    total: int
-    miou: float | None
-    seconds: float
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the run stopped before its last step."""
-        return self.steps < self.total
 
 
 def train(
@@ -322,7 +300,8 @@ class _Trainer:
             self.best = miou
             self._save("best", with_optimiser=False, valid=found.record)
         if metrics is not None:
-            metrics.add("valid", self.step, {"miou": miou, "mdice": found.record["mdice"], "image_f1": image_f1})
+            figures = {"miou": miou, "mdice": found.record["mdice"], "image_f1": image_f1}
+            metrics.add("valid", self.step, {name: value for name, value in figures.items() if value is not None})
             metrics.write_csv()
         told = set(self.validation.about.notes)
         self.reporter.note(

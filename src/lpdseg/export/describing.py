@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+from lpdseg.plain import plain_text
 from lpdseg.slides.label_map import LabelMap
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "lpdseg")
@@ -30,4 +31,4 @@ def described(label_map: LabelMap) -> dict[str, Any]:
 
 def fixed_uuid(label_map: LabelMap, *parts: str) -> uuid.UUID:
     """An identifier that is the same whenever the same is made of the same slide."""
-    return uuid.uuid5(_NAMESPACE, "\n".join([label_map.slide_id, *parts]))
+    return uuid.uuid5(_NAMESPACE, plain_text("\n".join([label_map.slide_id, *parts])))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lpdseg.files import leftover_of
+from lpdseg.plain import plain_text
 from lpdseg.workflows.slides.kinds import KINDS
 
 WORK = ".work"
@@ -12,13 +13,16 @@ WORK = ".work"
 
 
 def output_path(out: Path, kind: str, stem: str) -> Path:
-    """Where a slide's output goes. Not `with_suffix`: a stem may hold points of its own."""
-    return out / KINDS[kind].folder / f"{stem}{KINDS[kind].suffix}"
+    """Where a slide's output goes, under a name that every reader can take, see `plain_text`.
+
+    Not `with_suffix`: a stem may hold points of its own.
+    """
+    return out / KINDS[kind].folder / f"{plain_text(stem)}{KINDS[kind].suffix}"
 
 
 def state_path(out: Path, stem: str) -> Path:
     """Where a slide's state is."""
-    return out / "states" / f"{stem}.json"
+    return out / "states" / f"{plain_text(stem)}.json"
 
 
 def leftovers(out: Path, stem: str) -> Iterator[Path]:

@@ -21,6 +21,7 @@ FLOORS = (
         "extras",
         "files",
         "folders",
+        "guard",
         "plain",
         "plain_yaml",
         "quiet",

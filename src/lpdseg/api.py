@@ -17,6 +17,7 @@ from lpdseg.evaluation.about import about_split
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.export.int8 import Quantised, quantise
+from lpdseg.guard import end_if_run_again
 from lpdseg.model.graph import GraphFacts, write_graph
 from lpdseg.model.runtime import OnnxNetwork, difference
 from lpdseg.quiet import quiet
@@ -100,6 +101,7 @@ def train(
 
     **Raises:** `LpdsegError` of the kind that fits.
     """
+    end_if_run_again()
     run = Path(out)
     reporter = Silent() if reporter is None else reporter
     resumed = resume and preset is None and (run / "settings.yaml").is_file()
@@ -286,6 +288,7 @@ def segment_files(
 
     **Raises:** `CheckpointError`, `DataError`, `OutputError`, `SettingsError`.
     """
+    end_if_run_again()
     results = [Path(out), Path(out) / "masks", Path(out) / "overlays"]
     images = find_images([Path(source) for source in inputs], recurse=recurse, leave_out=results)
     asked = {"gate": gate, "refine": refine, "palette": palette}

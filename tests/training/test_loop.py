@@ -25,7 +25,8 @@ from lpdseg.segmenting.segmenter import Calibration
 from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import Engine
-from lpdseg.training.loop import _on_one_thread, train
+from lpdseg.training.loading import on_one_thread
+from lpdseg.training.loop import train
 from lpdseg.training.metrics import read_metrics
 from lpdseg.training.progress import Silent
 from lpdseg.training.validation import Validated, Validation
@@ -378,7 +379,7 @@ def test_batches_are_made_on_one_core_and_the_model_keeps_its_own() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert [int(batch["threads"]) for batch in ahead(_on_one_thread(threads()), 2)] == [1]
+        assert [int(batch["threads"]) for batch in ahead(on_one_thread(threads()), 2)] == [1]
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -4,30 +4,29 @@ import math
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from lpdseg.ahead import ahead
 from lpdseg.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
-from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import TrainingBatches
-from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
+from lpdseg.data.dataset import steps_per_epoch
 from lpdseg.data.reading import Looked
 from lpdseg.data.records import Manifest
-from lpdseg.errors import LpdsegError, OutputError, SettingsError, TrainingError
+from lpdseg.errors import SettingsError, TrainingError
 from lpdseg.evaluation.protocol import figure_text
 from lpdseg.files import write_text
+from lpdseg.guard import end_if_run_again
 from lpdseg.methods.task import Task
 from lpdseg.segmenting.effective import effective
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
 from lpdseg.training.fallback import settle
+from lpdseg.training.loading import loader, on_one_thread
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.optimiser import build_optimiser, set_learning_rate, stage_starts, staged_learning_rate
@@ -45,7 +44,7 @@ from lpdseg.training.setup import (
     training_batches,
     training_patches,
 )
-from lpdseg.training.stop import leave_signals_to_the_parent, stop_requested
+from lpdseg.training.stop import stop_requested
 from lpdseg.training.validation import Validated, Validation
 
 if TYPE_CHECKING:
@@ -70,11 +69,9 @@ def train(
 
     **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number.
     """
-    if multiprocessing.parent_process() is not None and settings.data.workers:
-        raise SettingsError(
-            "training was started anew by one of its own loader processes: put the call of train below "
-            "`if __name__ == '__main__':`, or set data.workers=0"
-        )
+    end_if_run_again()
+    if multiprocessing.current_process().daemon and settings.data.workers:
+        raise SettingsError("training in a process of a pool cannot start loaders of its own: set data.workers=0")
     records = data.split("train")
     check_labels(records, data.classes)
     settings, fallback = settle(settings, records, data.classes)
@@ -153,25 +150,23 @@ class _Trainer:
         self.began = time.monotonic()
         self.patch = list(training.patches.plain(0).shape[:2])
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
-        batches = self.fabric.setup_dataloaders(self._loader(training), use_distributed_sampler=False)
+        batches = self.fabric.setup_dataloaders(
+            loader(training, self.settings, self.step, self.total, self.fabric), use_distributed_sampler=False
+        )
         if self.step == 0:
             self.task.prepare(training.patches)
         in_first_process(self.fabric, self._start_record)
-        metrics = Metrics(self.run, self.step, self.reporter.figures) if self.leads else None
-        self.reporter.start(self.step, self.total)
-        try:
-            with stop_requested() as stop:
-                self._steps(module, optimiser, batches, metrics, stop)
-        except LpdsegError as error:
-            if self.leads:
-                with suppress(OutputError):
-                    self.record.write(status="failed", step=self.step, reason=str(error))
-            raise
-        finally:
-            self.reporter.stop()
-            if metrics is not None:
-                metrics.close()
-        return self._finish(time.monotonic() - self.began)
+        with self.record.told_of_failure(lambda: self.step) if self.leads else nullcontext():
+            metrics = Metrics(self.run, self.step, self.reporter.figures) if self.leads else None
+            try:
+                self.reporter.start(self.step, self.total)
+                with stop_requested() as stop:
+                    self._steps(module, optimiser, batches, metrics, stop)
+            finally:
+                self.reporter.stop()
+                if metrics is not None:
+                    metrics.close()
+            return self._finish(time.monotonic() - self.began)
 
     def _steps(
         self,
@@ -184,7 +179,7 @@ class _Trainer:
         module.train()
         validations = self._validation_steps()
         waited = saved = time.monotonic()
-        for batch in ahead(_on_one_thread(batches), 2):
+        for batch in ahead(on_one_thread(batches), 2):
             self.meter.wait(time.monotonic() - waited)
             self.meter.add(self._one_step(module, optimiser, batch))
             self.step += 1
@@ -257,27 +252,6 @@ class _Trainer:
     def _rate(self, step: int) -> float:
         return staged_learning_rate(step, self.total, self.task.stages, self.settings.train)
 
-    def _loader(self, training: TrainingBatches) -> DataLoader[dict[str, Tensor]]:
-        sampler = GlobalBatches(
-            len(training.patches),
-            self.settings.train.batch,
-            self.settings.train.seed,
-            self.step,
-            self.total,
-            self.fabric.global_rank,
-            self.fabric.world_size,
-        )
-        workers = min(self.settings.data.workers, allowed_cores())
-        return DataLoader(
-            training,
-            sampler=sampler,
-            batch_size=None,  # the sampler draws whole batches
-            num_workers=workers,
-            pin_memory=self.fabric.device.type == "cuda",
-            multiprocessing_context="spawn" if workers else None,
-            worker_init_fn=leave_signals_to_the_parent,
-        )
-
     def _validation_steps(self) -> set[int]:
         number = self.settings.train.validations
         steps = {round(self.total * (i + 1) / number) for i in range(number)}
@@ -305,7 +279,7 @@ class _Trainer:
             metrics.write_csv()
         told = set(self.validation.about.notes)
         self.reporter.note(
-            f"step {self.step}: valid mIoU {miou:.2f}, mDice {found.record['mdice']:.2f}, "
+            f"step {self.step}: valid mIoU {miou:.2f}, mDice {figure_text(found.record['mdice'])}, "
             f"image-level F1 {figure_text(image_f1)}"
             + "".join(f"; {note}" for note in found.record.get("notes", ()) if note not in told)
             + (" (best so far)" if better else "")
@@ -385,9 +359,3 @@ class _Trainer:
             f"encoder {self.settings.model.encoder} from {start}; "
             f"{self._parameters() / 1e6:.1f} million parameters on {self.fabric.device}"
         )
-
-
-def _on_one_thread(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    """For a thread of its own, whose number of cores this sets: the others belong to the model."""
-    torch.set_num_threads(1)
-    yield from batches

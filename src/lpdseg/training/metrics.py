@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ class Metrics:
         write_text(run / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows))
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_step + 1)
 
-    def add(self, kind: str, step: int, values: dict[str, float]) -> None:
-        """Appends one row.
+    def add(self, kind: str, step: int, values: Mapping[str, float | None]) -> None:
+        """Appends one row; None is a figure that cannot be told.
 
         **Raises:** `OutputError` where the disk is full.
         """
@@ -59,7 +59,7 @@ class Metrics:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.run / 'metrics.jsonl'}: {error.strerror}; free space") from error
-        named = {f"{kind}/{name}": value for name, value in values.items()}
+        named = {f"{kind}/{name}": value for name, value in values.items() if value is not None}
         for name, value in named.items():
             self._board.add_scalar(name, value, step)
         self._tell(step, named)

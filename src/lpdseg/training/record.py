@@ -5,7 +5,8 @@ import json
 import os
 import platform
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lpdseg.checkpoint import has_checkpoint, read_state
 from lpdseg.cores import allowed_cores
 from lpdseg.data.origin import guessed, mpp_counts, origin_notes
 from lpdseg.data.records import Manifest
+from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.files import write_json
 from lpdseg.settings import Settings
 
@@ -117,6 +119,19 @@ class RunRecord:
     def write_start(self, **values: Any) -> None:
         """Adds what is known at the start, keeps what an earlier start has said, and writes the file."""
         self.write(**(values | {key: self.values[key] for key in values if key in self.values}), status="running")
+
+    @contextmanager
+    def told_of_failure(self, step: Callable[[], int]) -> Iterator[None]:
+        """Notes why the block has failed, at which `step`; a run that has ended is not left as running."""
+        try:
+            yield
+        except BaseException as error:
+            known = isinstance(error, LpdsegError)
+            status = "failed" if isinstance(error, Exception) else "interrupted"
+            with suppress(OutputError):  # the disk may be full
+                reason = str(error) if known else f"{type(error).__name__}: {error}"
+                self.write(status=status, step=step(), reason=reason)
+            raise
 
     def write(self, **values: Any) -> None:
         """Adds `values` and writes the file."""

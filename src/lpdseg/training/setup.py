@@ -14,10 +14,11 @@ from lpdseg.data.dataset import TrainingPatches, cache_room
 from lpdseg.data.geometry import Size, common_size
 from lpdseg.data.reading import Looked, look
 from lpdseg.data.records import Manifest, PatchRecord
-from lpdseg.errors import CheckpointError, DataError
+from lpdseg.errors import CheckpointError, DataError, OutputError
 from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
 from lpdseg.model.encoders import Encoder, build_encoder
+from lpdseg.plain import plain_text, plain_values
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import in_first_process
@@ -152,9 +153,11 @@ def check_run_folder(run: Path, resume: bool) -> bool:
     """Whether a run goes on. A new one needs a folder without one; one that is to go on may have saved nothing yet,
     as that of a job which was put back into its queue, and then starts.
 
-    **Raises:** `CheckpointError`.
+    **Raises:** `CheckpointError`; `OutputError` for a folder that cannot be written to.
     """
     last, best = (has_checkpoint(run, name) for name in ("last", "best"))
+    if plain_text(str(run)) != str(run):
+        raise OutputError(f"{run} has a name that is no UTF-8, which TensorBoard cannot write to; choose another")
     if resume and best and not last:
         raise CheckpointError(f"{run} holds no checkpoint to resume from; choose another --out")
     if not resume and (last or best):
@@ -178,7 +181,7 @@ def read_resumable(run: Path, settings: Settings, classes: TissueClasses, finger
         raise CheckpointError(f"the mask values of the classes have changed since {run} was started; put them back")
     changed = [
         change
-        for change in _differences(state["settings"], settings.model_dump(mode="json"))
+        for change in _differences(state["settings"], plain_values(settings.model_dump(mode="json")))
         if change.split(" ")[0] not in _FREE
     ]
     if changed:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lpdseg.data.synthetic.patient import patient_name
 from lpdseg.data.synthetic.subtypes import BACKGROUND, CLASSES, SUBTYPES, subtype_palette
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.files import replacing, write_json, write_text
+from lpdseg.guard import MAIN_GUARD, end_if_run_again
 
 PATCHES: Mapping[str, int] = {"train": 1200, "valid": 240, "test": 360}
 PATIENTS: Mapping[str, int] = {"train": 24, "valid": 6, "test": 8}
@@ -171,9 +173,16 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[PatchRecord]:
     if workers == 1:
         yield from map(_write, jobs)
         return
+    end_if_run_again()
     # Fresh processes: a copy of one that runs threads, as torch does, may hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_write, jobs, chunksize=8)
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(_write, jobs, chunksize=8)
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"a process that generates patches has ended: {MAIN_GUARD}; otherwise it was ended from outside, "
+            "perhaps for lack of memory: use fewer workers"
+        ) from error
 
 
 def _write(job: _Job) -> PatchRecord:

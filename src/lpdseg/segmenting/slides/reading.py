@@ -19,6 +19,7 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import UInt8
 
+from lpdseg.guard import MAIN_GUARD
 from lpdseg.segmenting.slides.plan import Segment
 from lpdseg.segmenting.slides.view import Source, View
 from lpdseg.slides.slide import SlideError
@@ -110,8 +111,8 @@ class Readers:
         except BrokenProcessPool as error:
             self._pool = None  # the next slide gets new processes
             raise SlideError(
-                f"a process that read {source.path} was ended from outside, perhaps for lack of memory; use fewer "
-                "--workers, or a smaller --batch"
+                f"a process that read {source.path} has ended: {MAIN_GUARD}; otherwise it was ended from outside, "
+                "perhaps for lack of memory: use fewer --workers, or a smaller --batch"
             ) from error
         finally:
             for future in waiting:

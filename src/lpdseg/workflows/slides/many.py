@@ -12,6 +12,7 @@ from typing import Any
 from lpdseg.cores import allowed_cores
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.extras import needed
+from lpdseg.guard import end_if_run_again
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.segmenter import Segmenter
@@ -72,6 +73,7 @@ def segment_slides(
     **Raises:** `SettingsError`, `CheckpointError`, `OutputError`; `SlideError` where there are no slides, or where
     one fails and `skip_bad` is not set; `TypeError` for an option that does not exist.
     """
+    end_if_run_again()
     run, out = Path(run), Path(out)
     options = replace(options or SlideOptions(), **changes)
     kinds = parse_kinds(options.to)

@@ -1,0 +1,116 @@
+"""Trainings that end before their time, or have nothing to validate: what the record and the person are told."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lpdseg import api
+from lpdseg.errors import OutputError, TrainingError
+from lpdseg.guard import end_if_run_again
+from lpdseg.methods.lpd_task import LpdTask
+from lpdseg.training.loading import on_one_thread
+
+
+@pytest.fixture
+def patches(tmp_path: Path) -> Path:
+    """Eight patches in folders of two classes."""
+    folder = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        path = folder / "train" / "AB"[number % 2] / f"q{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(60, 220, (32, 32, 3)).astype(np.uint8)).save(path)
+    return folder
+
+
+def test_a_validation_without_any_class_is_noted_and_the_run_finishes(
+    patches: Path, tmp_path: Path, small_settings: tuple[str, ...]
+) -> None:
+    (patches / "classes.yaml").write_text("names: [A, B]\nbackground: 2\n")
+    for folder in ("img", "mask"):
+        (patches / "valid" / folder).mkdir(parents=True)
+    Image.new("RGB", (32, 32), (200, 100, 150)).save(patches / "valid/img/v.png")
+    Image.new("L", (32, 32), 2).save(patches / "valid/mask/v.png")
+    overrides = (*small_settings, "predict.background=none", "train.epochs=1", "train.validations=1")
+    result = api.train(patches, tmp_path / "run", overrides=overrides, device="cpu")
+    assert not result.interrupted
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "finished"
+    [row] = [
+        row
+        for row in map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
+        if row["kind"] == "valid"
+    ]
+    assert row["image_f1"] is None
+    assert (tmp_path / "run/metrics.csv").is_file()
+
+
+def test_a_crash_of_any_kind_is_in_the_record(
+    patches: Path, tmp_path: Path, small_settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of a kind that nobody thought of")
+
+    monkeypatch.setattr(LpdTask, "forward", broken)
+    with pytest.raises(ZeroDivisionError):
+        api.train(patches, tmp_path / "run", overrides=small_settings, device="cpu")
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["status"] == "failed"
+    assert record["reason"] == "ZeroDivisionError: of a kind that nobody thought of"
+
+
+def test_names_that_are_no_utf_8(patches: Path, tmp_path: Path, small_settings: tuple[str, ...]) -> None:
+    (patches / "train/A/q0.png").rename(patches / "train/A/caf\udce9.png")
+    moved = tmp_path / "d\udce4ta"
+    patches.rename(moved)
+    run = tmp_path / "run"
+    with pytest.raises(OutputError, match=r"r\\xFCn has a name that is no UTF-8"):
+        api.train(moved, tmp_path / "r\udcfcn", overrides=small_settings, device="cpu")
+    result = api.train(moved, run, overrides=(*small_settings, "train.epochs=1"), device="cpu")
+    assert result.steps == result.total
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert record["data"]["source"].endswith(r"d\xE4ta")
+    assert api.segment(run, moved / "train/A/caf\udce9.png").mask.shape == (32, 32)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DataLoader worker (pid 3) exited unexpectedly"), BrokenPipeError(), EOFError()]
+)
+def test_a_loader_that_has_ended_says_what_may_be_why(error: Exception) -> None:
+    def batches():  # type: ignore[no-untyped-def]
+        yield {}
+        raise error
+
+    with pytest.raises(
+        TrainingError, match=r"has ended: a script .* `if __name__ == '__main__':`; .*data\.workers"
+    ):
+        list(on_one_thread(batches()))
+
+
+def test_this_process_is_no_helper() -> None:
+    end_if_run_again()
+
+
+SCRIPT = """
+import lpdseg
+lpdseg.train({data!r}, {run!r}, overrides={overrides!r}, device="cpu")
+"""
+
+
+@pytest.mark.e2e
+def test_a_script_without_the_main_guard_gets_one_sentence(
+    patches: Path, tmp_path: Path, small_settings: tuple[str, ...]
+) -> None:
+    overrides = [*small_settings, "data.workers=2"]
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(data=str(patches), run=str(tmp_path / "run"), overrides=overrides))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "TrainingError" in last and "`if __name__ == '__main__':`" in last
+    assert done.stderr.count("lpdseg.train(") == 1  # the traceback of the script alone
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"

@@ -62,16 +62,6 @@ def test_it_is_plain(label_map: LabelMap, tmp_path: Path) -> None:
         assert image.mode == "L"
 
 
-def test_large_image_reads_it_where_it_is_installed(label_map: LabelMap, tmp_path: Path) -> None:
-    large_image = pytest.importorskip("large_image")
-    write_label_tiff(label_map, tmp_path / "x.tif")
-    source = large_image.open(tmp_path / "x.tif")
-    assert (source.getMetadata()["sizeX"], source.getMetadata()["levels"]) == (1173, 3)
-    assert source.getNativeMagnification()["mm_x"] == pytest.approx(0.0005)
-    found, _ = source.getRegion(format="numpy")
-    np.testing.assert_array_equal(np.asarray(found)[..., 0], CLASSES.to_disk()[label_map.labels])
-
-
 def test_a_file_that_cannot_be_written_leaves_nothing(label_map: LabelMap, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):

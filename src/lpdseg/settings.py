@@ -131,7 +131,7 @@ class PseudoSettings(_Section):
     weight: NonNegative = Field(0.0, description="0: the head is not taught so")
     start: Fraction = Field(0.2, description="share of the steps before the head is taught")
     temperature: Positive = Field(0.1, description="of the softmax over the teacher's class scores in [0, 1]")
-    confidence: Fraction = Field(0.7, description="pixels below this probability teach nothing")
+    confidence: Fraction = Field(0.7, description="pixels below this probability are ignored")
     candidates: NonNegative = Field(
         1.0, description="weight of the loss that allows unsure pixels the classes of the label alone"
     )

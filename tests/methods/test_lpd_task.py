@@ -149,7 +149,7 @@ def test_one_step_reaches_encoder_prototypes_and_heads_but_no_frozen_weight(buil
     assert bool(next(task.contrast_head.parameters()).grad.any())
 
 
-def test_the_self_contrast_moves_the_maps_and_not_the_copy_that_judges_them(build: Callable[..., LpdTask]) -> None:
+def test_the_self_contrast_moves_the_maps_and_not_the_frozen_copy(build: Callable[..., LpdTask]) -> None:
     task = build(losses(diversity=0.0), "self")
     assert task.contrast_head is None  # the projected prototypes of the last scale are compared
     parts = task(batch(), done=0.99)

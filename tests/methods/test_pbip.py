@@ -32,11 +32,13 @@ def settings(*overrides: str) -> Settings:
 
 
 def task(
-    tiny_lpd: Callable[..., LPD], *overrides: str, counts: tuple[int, ...] = (2, 3), judged: bool = True
+    tiny_lpd: Callable[..., LPD], *overrides: str, counts: tuple[int, ...] = (2, 3), contrasted: bool = True
 ) -> PbipTask:
     classifier = tiny_lpd(counts)
     model = DenseNetwork(tiny_lpd(counts).encoder, len(counts), 8)
-    return PbipTask(model, classifier, settings(*overrides), SelfEncoder(classifier.encoder) if judged else None)
+    return PbipTask(
+        model, classifier, settings(*overrides), SelfEncoder(classifier.encoder) if contrasted else None
+    )
 
 
 @pytest.fixture
@@ -70,11 +72,11 @@ def test_each_stage_trains_its_own_network(tiny_lpd: Callable[..., LPD], batch: 
     assert gradients(pbip) == {"model.encoder", "model.head"}
 
 
-def test_the_contrast_is_switched_off_by_weight_or_judge(
+def test_the_contrast_is_switched_off_by_weight_or_encoder(
     tiny_lpd: Callable[..., LPD], batch: dict[str, Tensor]
 ) -> None:
     assert set(task(tiny_lpd, "loss.contrast.weight=0")(batch, 0.4)) == {"loss", "classification"}
-    assert set(task(tiny_lpd, judged=False)(batch, 0.4)) == {"loss", "classification"}
+    assert set(task(tiny_lpd, contrasted=False)(batch, 0.4)) == {"loss", "classification"}
     with pytest.raises(SettingsError, match="at least two classes"):
         task(tiny_lpd, counts=(2,))
     with pytest.raises(SettingsError, match="has 2 numbers, the encoder 3 scales"):

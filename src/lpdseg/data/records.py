@@ -163,7 +163,7 @@ def sorted_records(records: Iterable[PatchRecord]) -> tuple[PatchRecord, ...]:
 
 
 def require_class(record: PatchRecord, classes: TissueClasses, where: str) -> None:
-    """Refuses a training patch that teaches nothing; `where` starts the error's sentence.
+    """Refuses a training patch whose label cannot be learnt from; `where` starts the error's sentence.
 
     A patch of no class is a background patch, and so it is legal only where the data set has a background.
 

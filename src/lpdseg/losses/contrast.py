@@ -60,8 +60,8 @@ class Contrast(Objective):
 
     **Arguments:**
 
-    - `judge`: the frozen image encoder; None for no contrast.
-    - `head`: takes prototypes to the judge's space; None where that is the space of the last scale's features.
+    - `image_encoder`: the frozen image encoder; None for no contrast.
+    - `head`: takes prototypes to the image encoder's space; None where that is the last scale's.
     - `start`: the share of the steps from which it counts: before, maps tell nothing that is worth cutting out.
     """
 
@@ -71,26 +71,28 @@ class Contrast(Objective):
         self,
         model: LPD,
         settings: ContrastSettings,
-        judge: ImageEncoder | None,
+        image_encoder: ImageEncoder | None,
         head: Projection | None,
         start: float,
     ) -> None:
         self.last = model.scales - 1
-        super().__init__(0.0 if judge is None else settings.weight, start, levels=[self.last])
-        self.model, self.settings, self.judge, self.head = model, settings, judge, head
+        super().__init__(0.0 if image_encoder is None else settings.weight, start, levels=[self.last])
+        self.model, self.settings, self.image_encoder, self.head = model, settings, image_encoder, head
 
     def __call__(self, seen: Seen) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """See `Objective`."""
-        assert self.judge is not None
+        assert self.image_encoder is not None
         maps, bank = seen.outputs[self.last].maps, self.model.bank
         # Which prototypes are active is a choice, not something to learn: no gradient goes through it.
         active = active_prototypes(maps.mean((2, 3)).detach(), seen.labels, bank.class_of, bank.slots, bank.real)
         pairs = draw_pairs(active, self.settings.pairs_per_image)
         projected = seen.outputs[self.last].projected if self.head is None else self.head(bank.weight)
-        return self.compare(seen.images, maps, pairs, projected, self.judge).bracket(self.settings.map_weight)
+        return self.compare(seen.images, maps, pairs, projected, self.image_encoder).bracket(
+            self.settings.map_weight
+        )
 
     def compare(
-        self, images: Tensor, maps: Tensor, pairs: Pairs, projected: Tensor, judge: ImageEncoder
+        self, images: Tensor, maps: Tensor, pairs: Pairs, projected: Tensor, image_encoder: ImageEncoder
     ) -> ContrastTerms:
         """The losses of the pairs."""
         settings = self.settings
@@ -100,7 +102,7 @@ class Contrast(Objective):
             pairs,
             projected,
             self.model.bank.class_of,
-            judge,
+            image_encoder,
             threshold=settings.threshold,
             temperature=settings.temperature,
             negatives=settings.negatives,

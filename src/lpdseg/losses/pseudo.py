@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lpdseg.losses.term import Term
 
 IGNORED = -100
-"""What a pixel of a pseudo mask holds that teaches nothing."""
+"""What a pixel of a pseudo mask holds that no loss counts."""
 
 
 def confident_mask(

@@ -26,7 +26,7 @@ class ReleasedContrast(Contrast):
     """`released_contrast` of the last scale's active prototypes."""
 
     def compare(
-        self, images: Tensor, maps: Tensor, pairs: Pairs, projected: Tensor, judge: ImageEncoder
+        self, images: Tensor, maps: Tensor, pairs: Pairs, projected: Tensor, image_encoder: ImageEncoder
     ) -> ContrastTerms:
         """See `Contrast.compare`."""
         settings = self.settings
@@ -36,7 +36,7 @@ class ReleasedContrast(Contrast):
             pairs,
             projected,
             self.model.bank.class_of,
-            judge,
+            image_encoder,
             threshold=settings.threshold,
             temperature=settings.temperature,
             size=settings.size,

@@ -33,10 +33,16 @@ def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> LpdTas
     """
     contrast = settings.loss.contrast
     model = network(encoder, settings, len(classes))
-    judge = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None
+    image_encoder = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None
     power = None if classes.background is None else settings.predict.background_power
     return LpdTask(
-        model, settings.loss, settings.model.merge, judge, power, settings.model.hidden_dim, settings.predict
+        model,
+        settings.loss,
+        settings.model.merge,
+        image_encoder,
+        power,
+        settings.model.hidden_dim,
+        settings.predict,
     )
 
 

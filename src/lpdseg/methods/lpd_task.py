@@ -107,14 +107,14 @@ def scales_of(weights: Sequence[float]) -> dict[int, float]:
     return {level: weight for level, weight in enumerate(weights) if weight > 0}
 
 
-def check_settings(model: LPD, settings: LossSettings, judge: ImageEncoder | None) -> None:
+def check_settings(model: LPD, settings: LossSettings, image_encoder: ImageEncoder | None) -> None:
     """What can be trained with this network.
 
     **Raises:** `SettingsError`.
     """
     check_scales(settings.scale_weights, model.scales)
     # Negatives are prototypes of other classes, and those of one class have none.
-    if settings.contrast.weight > 0 and judge is not None and len(model.bank.counts) < 2:
+    if settings.contrast.weight > 0 and image_encoder is not None and len(model.bank.counts) < 2:
         raise SettingsError("the contrast needs at least two classes; set loss.contrast.weight=0")
     width, channels = model.bank.weight.shape[1], model.encoder.widths[-1]
     if settings.diversity.weight > 0 and settings.diversity.space == "raw" and width != channels:

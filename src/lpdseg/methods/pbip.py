@@ -51,8 +51,8 @@ class PbipTask(Task):
 
     **Arguments:**
 
-    - `judge`: of the contrast and of the image bank; None takes the encoder's first weights for the bank, and no
-      contrast.
+    - `image_encoder`: of the contrast and of the image bank; None takes the encoder's first weights for the bank,
+      and no contrast.
 
     **Raises:** `SettingsError` for settings that do not fit the encoder, or a contrast of a single class.
     """
@@ -61,20 +61,20 @@ class PbipTask(Task):
     stages = (0.0, STAGE)
 
     def __init__(
-        self, model: DenseNetwork, classifier: LPD, settings: Settings, judge: ImageEncoder | None
+        self, model: DenseNetwork, classifier: LPD, settings: Settings, image_encoder: ImageEncoder | None
     ) -> None:
         super().__init__(model)
         check_scales(settings.loss.scale_weights, classifier.scales)
-        if judge is not None and settings.loss.contrast.weight > 0 and len(classifier.bank.counts) < 2:
+        if image_encoder is not None and settings.loss.contrast.weight > 0 and len(classifier.bank.counts) < 2:
             raise SettingsError("the contrast needs at least two classes; set loss.contrast.weight=0")
-        self.classifier, self.settings, self.image_encoder = classifier, settings, judge
+        self.classifier, self.settings, self.image_encoder = classifier, settings, image_encoder
         self.classifier.bank.requires_grad_(False)
         self.last = classifier.scales - 1
         self.scales = {level: weight for level, weight in enumerate(settings.loss.scale_weights) if weight > 0}
         self.fusion = {level: weight for level, weight in enumerate(settings.predict.fusion) if weight > 0}
         self.objectives = (
             Classification(self.scales, stop=STAGE),
-            ClassContrast(classifier, settings, judge),
+            ClassContrast(classifier, settings, image_encoder),
             StagePseudo(self),
         )
 
@@ -86,8 +86,8 @@ class PbipTask(Task):
         bank = self.classifier.bank
         labels = torch.tensor([record.labels for record in patches.records]).numpy()
         chosen = choose_patches(labels, bank.counts, patches.seed)
-        judge = SelfEncoder(self.classifier.encoder) if self.image_encoder is None else self.image_encoder
-        bank.weight.copy_(cluster_bank(patches, chosen, bank.counts, judge, bank.weight.device))
+        image_encoder = SelfEncoder(self.classifier.encoder) if self.image_encoder is None else self.image_encoder
+        bank.weight.copy_(cluster_bank(patches, chosen, bank.counts, image_encoder, bank.weight.device))
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.broadcast(bank.weight, 0)
 
@@ -104,7 +104,7 @@ class PbipTask(Task):
 
     @torch.no_grad()
     def pseudo_mask(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B C"]) -> Int[Tensor, "B H W"]:
-        """The class of the label with the highest fused map; glass, and patches of no class, teach nothing."""
+        """The class of the label with the highest fused map; glass, and patches of no class, are ignored."""
         size = (images.shape[-2], images.shape[-1])
         outputs = self.classifier(images, self.fusion)
         merge = self.settings.predict.merge
@@ -124,24 +124,26 @@ class ClassContrast(Objective):
 
     **Arguments:**
 
-    - `judge`: the frozen image encoder; None for no contrast.
+    - `image_encoder`: the frozen image encoder; None for no contrast.
     """
 
     titles: ClassVar[Mapping[str, str]] = CONTRAST_TITLES
 
-    def __init__(self, classifier: LPD, settings: Settings, judge: ImageEncoder | None) -> None:
+    def __init__(self, classifier: LPD, settings: Settings, image_encoder: ImageEncoder | None) -> None:
         loss = settings.loss
         self.last = classifier.scales - 1
         # The warm-up is a share of the stage, not of the whole.
-        super().__init__(0.0 if judge is None else loss.contrast.weight, loss.warmup * STAGE, STAGE, [self.last])
-        self.classifier, self.settings, self.judge = classifier, loss.contrast, judge
+        super().__init__(
+            0.0 if image_encoder is None else loss.contrast.weight, loss.warmup * STAGE, STAGE, [self.last]
+        )
+        self.classifier, self.settings, self.image_encoder = classifier, loss.contrast, image_encoder
 
     def __call__(self, seen: Seen) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """See `Objective`."""
-        assert self.judge is not None
+        assert self.image_encoder is not None
         settings, classifier = self.settings, self.classifier
         means = classifier.merge(classifier.bank.weight.T, "mean").T
-        if isinstance(self.judge, SelfEncoder):
+        if isinstance(self.image_encoder, SelfEncoder):
             means = classifier.projections[self.last](means)
         terms = contrast_loss(
             seen.images,
@@ -149,7 +151,7 @@ class ClassContrast(Objective):
             draw_pairs(seen.labels > 0, settings.pairs_per_image),
             means,
             torch.arange(len(classifier.bank.counts), device=seen.images.device),
-            self.judge,
+            self.image_encoder,
             threshold=settings.threshold,
             temperature=settings.temperature,
             fill=settings.fill,
@@ -189,12 +191,12 @@ def first_stage(encoder: Encoder, settings: Settings, classes: int, width: int) 
 
 
 def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> PbipTask:
-    """Both networks from the same encoder weights; prototypes are as wide as the judge's embeddings.
+    """Both networks from the same encoder weights; prototypes are as wide as the image encoder's embeddings.
 
     **Raises:** `SettingsError`, `WeightsError`.
     """
     first = deepcopy(encoder)
-    judge = build_image_encoder(settings.loss.contrast.encoder, first)
-    width = encoder.widths[-1] if judge is None else judge.width
+    image_encoder = build_image_encoder(settings.loss.contrast.encoder, first)
+    width = encoder.widths[-1] if image_encoder is None else image_encoder.width
     classifier = first_stage(first, settings, len(classes), width)
-    return PbipTask(network(encoder, settings, len(classes)), classifier, settings, judge)
+    return PbipTask(network(encoder, settings, len(classes)), classifier, settings, image_encoder)

@@ -56,6 +56,6 @@ def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> Releas
     """
     contrast = settings.loss.contrast
     model = network(encoder, settings, len(classes))
-    judge = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None
+    image_encoder = build_image_encoder(contrast.encoder, encoder) if contrast.weight > 0 else None
     power = None if classes.background is None else settings.predict.background_power
-    return ReleasedTask(model, settings.loss, settings.model.merge, judge, power, settings.model.hidden_dim)
+    return ReleasedTask(model, settings.loss, settings.model.merge, image_encoder, power, settings.model.hidden_dim)

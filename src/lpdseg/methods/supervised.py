@@ -52,7 +52,7 @@ class SupervisedTask(Task):
 
 
 def tissue_only(mask: UInt8[Tensor, "B H W"], classes: int) -> Int[Tensor, "B H W"]:
-    """A mask in internal numbering → class indices; background and pixels to leave out teach nothing."""
+    """A mask in internal numbering → class indices; background and pixels to leave out are ignored."""
     return mask.long().masked_fill(mask >= classes, IGNORED)
 
 

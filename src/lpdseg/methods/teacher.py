@@ -112,7 +112,7 @@ class PseudoMasks(Objective):
         """See `Objective`."""
         assert self.model.head is not None and self.teacher is not None
         settings, images = self.settings, seen.images
-        # Class maps are coarser than patches, so a finer mask would teach nothing and cost memory.
+        # Class maps are coarser than patches, so a finer mask would hold no more and cost memory.
         size = (images.shape[-2] // settings.stride, images.shape[-1] // settings.stride)
         mask = self.teacher.masks(images, seen.labels, seen.done, size)
         dense = self.model.head.at_size(seen.features, size)

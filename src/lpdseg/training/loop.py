@@ -212,14 +212,14 @@ class _Trainer:
 
     def _start_record(self) -> None:
         write_text(self.run / "settings.yaml", as_yaml(self.settings, self.dropped))
-        judge = self.task.image_encoder
+        image_encoder = self.task.image_encoder
         self.record.write_start(
             steps=self.total,
             parameters=self._parameters(),
             precision=chosen_precision(self.settings.train, self.fabric.device),
             processes=self.fabric.world_size,
             weights=self.task.model.encoder.source,
-            image_encoder=None if judge is None else judge.source,
+            image_encoder=None if image_encoder is None else image_encoder.source,
             losses=self.task.titles(),
         )
         self._note_start()

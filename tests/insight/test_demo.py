@@ -71,7 +71,7 @@ def test_interrupted_training_goes_on(
                 signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(demo, "Bar", Interrupted)
+        patched.setattr(demo, "bar_or_lines", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
     assert "goes on after an interruption" in run(tmp_path)

@@ -20,6 +20,7 @@ from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import Progress as Told
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.files import replacing, write_json
+from lpdseg.insight.demo_time import expected_seconds
 from lpdseg.insight.figures import figure, text
 from lpdseg.insight.pictures import Example, example_sheet
 from lpdseg.insight.report import write_report
@@ -29,7 +30,7 @@ from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, load_settings
 from lpdseg.training.fallback import settle
 from lpdseg.training.loop import train
-from lpdseg.training.progress import Bar
+from lpdseg.training.progress import bar_or_lines
 from lpdseg.training.setup import read_resumable
 
 PATCHES = {"train": 1200, "valid": 160, "test": 240}
@@ -79,6 +80,11 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
     """
     began = time.monotonic()
     settings = load_settings("demo", _QUICK_SETTINGS if quick else ())
+    if not quick and not (out / "run").exists():
+        seconds = expected_seconds(settings, PATCHES, SIZE, MPP, _workers())
+        _say(
+            console, f"About {duration(seconds)} on this machine, as busy as it is; what is left is told on the way"
+        )
     data = _make_data(out / "data", console, quick)
     _train(settings, data, out, console)
     segmenter = load_segmenter(out / "run")
@@ -104,11 +110,15 @@ def _make_data(folder: Path, console: Console, quick: bool) -> Manifest:
             mpp=MPP,
             patches=patches,
             patients=_QUICK_PATIENTS if quick else PATIENTS,
-            workers=1 if quick else min(_MOST_WORKERS, allowed_cores()),
+            workers=1 if quick else _workers(),
             progress=progress,
         )
     _say(console, f"     ready in {_took(began)}; training sees image-level labels only")
     return data
+
+
+def _workers() -> int:
+    return min(_MOST_WORKERS, allowed_cores())
 
 
 def _train(settings: Settings, data: Manifest, out: Path, console: Console) -> None:
@@ -128,7 +138,7 @@ def _train(settings: Settings, data: Manifest, out: Path, console: Console) -> N
             resume = True
     steps = "goes on after an interruption" if resume else "starts"
     _say(console, f"2/3  Training {steps}: preset demo, encoder {settings.model.encoder}, in {run}")
-    result = train(settings, data, run, resume=resume, reporter=Bar(console))
+    result = train(settings, data, run, resume=resume, reporter=bar_or_lines(console))
     if result.interrupted:
         raise KeyboardInterrupt
     _say(console, f"     trained {result.total} steps in {duration(result.seconds)}")

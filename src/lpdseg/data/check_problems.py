@@ -195,8 +195,8 @@ def _split_warnings(manifest: Manifest) -> Iterator[Problem]:
     never = (table.max(axis=0) > 0) & (patches_alone(table) == 0) & ~always.any()
     yield Problem(
         "class-never-alone",
-        "Classes that no training patch shows alone, so that composites cannot teach them; train with "
-        "loss.composite.weight=0, or with loss.pseudo.weight=0.5 if two classes stand alone",
+        "Classes that no training patch shows alone, so that composites cannot teach them and train "
+        "falls back on pseudo masks",
         tuple(names[never].tolist()),
     )
 
@@ -207,7 +207,8 @@ def _size_warnings(seen: Sequence[SeenPatch]) -> Iterator[Problem]:
     if len(sizes) > 1:
         yield Problem(
             "sizes-differ",
-            "Images differ in size; make sure that they have the same microns per pixel",
+            "Images differ in size; make sure that they have the same microns per pixel; training scales each "
+            "as a whole to fit the commonest size, and fills up with its mirror image",
             tuple(f"{size}: {count} images" for size, count in sizes.items()),
         )
 

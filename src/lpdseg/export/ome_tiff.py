@@ -9,7 +9,7 @@ from jaxtyping import UInt16
 from lpdseg.export.describing import described, fixed_uuid
 from lpdseg.export.label_pyramid import write_label_pyramid
 from lpdseg.slides.label_map import LabelMap
-from lpdseg.tissue import IGNORE, TissueClasses
+from lpdseg.tissue import TissueClasses
 
 
 def write_ome_tiff(label_map: LabelMap, path: Path) -> None:
@@ -37,7 +37,7 @@ def write_ome_tiff(label_map: LabelMap, path: Path) -> None:
 def _colour_map(classes: TissueClasses) -> UInt16[np.ndarray, "3 256"]:
     """RGB by value on disk, 0..65535 as TIFF has it."""
     palette = classes.palette()
-    palette[IGNORE] = classes.background_colour
+    palette[classes.unknown] = classes.background_colour
     colours: UInt16[np.ndarray, "3 256"] = palette.T.astype(np.uint16) * 257
     return colours
 

@@ -181,7 +181,7 @@ def test_a_closed_class_leaves_its_pixels_to_background(build: Build) -> None:
 
 @pytest.mark.parametrize("refine", ["none", "crf"])
 def test_thresholds_that_nothing_reaches(refine: str, build: Build) -> None:
-    closed = build(thresholds=(1.1, 1.1), refine=refine).segment(picture(32, 32))
+    closed = build(thresholds=(1.1, 1.1), refine=refine, background="power").segment(picture(32, 32))
     assert set(np.unique(closed.mask)) == {5}
     for settings in ({"classes": NO_BACKGROUND}, {"background": "none"}):
         open_ = build(thresholds=(1.1, 1.1), refine=refine, **settings).segment(picture(32, 32))

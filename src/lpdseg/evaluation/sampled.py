@@ -19,8 +19,8 @@ _STEP = 4
 """Every fourth pixel of every fourth row: neighbours say nearly the same."""
 
 _MOST_VALUES = 1 << 26
-"""Logits that are kept of a split, 256 MiB; a larger split is sampled more coarsely. 3,418 patches of 224 px with
-four classes and background have 54 million."""
+"""Logits that are kept of a split, 256 MiB, with the rule power up to twice as many; a larger split is sampled more
+coarsely. 3,418 patches of 224 px with four classes and background have 54 million."""
 
 _AT_ONCE = 1 << 17
 """Pixels that are worked on at once, so that what is computed from them stays in the processor's cache."""

@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor
 
 from lpdseg.errors import SettingsError, WeightsError
-from lpdseg.model.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, Encoder, build_encoder
+from lpdseg.model.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, Encoder, EncoderEntry, build_encoder
 
 
 def features(encoder: Encoder) -> list[Tensor]:
@@ -302,3 +302,25 @@ def test_where_weights_came_from_is_known(tmp_path: Path) -> None:
     fresh.backbone.save_pretrained(tmp_path)  # type: ignore[operator]
     loaded = build_encoder("resnet18", str(tmp_path)).source
     assert loaded["weights"] == str(tmp_path) and len(loaded["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("model_type", "options"),
+    [
+        ("convnextv2", {"hidden_sizes": [8, 12, 16, 24], "depths": [1, 1, 1, 1]}),
+        ("swinv2", {"embed_dim": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 2}),
+    ],
+)
+def test_an_entry_is_all_that_a_new_encoder_needs(
+    model_type: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(ENCODERS, "new", EncoderEntry(model_type, options, "nobody/new", "MIT"))
+    encoder = build_encoder("new", stages=3)
+    found = features(encoder)
+    assert [part.shape[-1] for part in found] == [16, 8, 4] and encoder.stride == 16
+    assert [part.shape[1] for part in found] == list(encoder.widths)
+    assert Encoder.from_config(json.loads(json.dumps(encoder.config))).widths == encoder.widths
+    encoder.backbone.save_pretrained(tmp_path)  # type: ignore[operator]
+    assert_same(encoder, build_encoder("new", str(tmp_path)))
+    with pytest.raises(SettingsError, match=r"model\.last_stride cannot be set for 'new'"):
+        build_encoder("new", last_stride=1)

@@ -4,7 +4,6 @@ B images, H x W pixels; F_l features at scale l, B x C_l x H_l x W_l. The last s
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.errors import SettingsError
+from lpdseg.model.encoder_kinds import Kind, kind_of
 from lpdseg.model.pretrained import first_stages, load_backbone, read_normalisation, strides, weights_source
 from lpdseg.quiet import library
 
@@ -24,7 +24,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class EncoderEntry:
-    """One architecture of the table.
+    """One architecture of the table: all that is needed to add it, where `transformers` has a backbone of its type.
+
+    Types that behave otherwise are in `lpdseg.model.encoder_kinds`.
 
     **Arguments:**
 
@@ -42,10 +44,14 @@ class EncoderEntry:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
+    @property
+    def kind(self) -> Kind:
+        """What sets networks of this type apart."""
+        return kind_of(self.model_type)
+
 
 _APACHE = "Apache-2.0"
 _SEGFORMER = "NVIDIA Source Code License for SegFormer (non-commercial)"
-_STRIDED = {"pvt_v2", "segformer"}  # their configurations hold the stride of each stage
 _WIDTHS = {"b0": [32, 64, 160, 256], "b1": [64, 128, 320, 512]}
 _DEPTHS = {
     "b0": [2, 2, 2, 2], "b1": [2, 2, 2, 2], "b2": [3, 4, 6, 3],
@@ -122,8 +128,10 @@ class Encoder(nn.Module):
         self.freeze_norm = freeze_norm
         self.last_stride = last_stride
         self.source = {"weights": "random"}
+        config: Any = backbone.config
+        self.kind = kind_of(config.model_type)
         if last_stride == 1:
-            _keep_resolution(backbone)
+            self.kind.keep_resolution(backbone)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         if freeze_norm:
@@ -132,11 +140,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _C_l _H_l _W_l"]]:
         """RGB in [0, 1] → features of every scale, finest first."""
-        pixels = (images - self.mean) / self.std
-        config: Any = self.backbone.config
-        if config.model_type == "segformer":
-            return list(self.backbone(pixels, output_hidden_states=True).hidden_states)
-        return list(self.backbone(pixels).feature_maps)
+        return self.kind.features(self.backbone, (images - self.mean) / self.std)
 
     def train(self, mode: bool = True) -> "Encoder":
         """Training mode; batch norm layers stay as they are where `freeze_norm` says so."""
@@ -149,11 +153,7 @@ class Encoder(nn.Module):
     @property
     def stride(self) -> int:
         """Pixels of the image per pixel of the coarsest scale: sides that are multiples of it need no padding."""
-        config: Any = self.backbone.config
-        if config.model_type in _STRIDED:
-            return int(math.prod(config.strides))
-        coarsest: int = 4 * 2 ** (len(self.widths) - 1)
-        return coarsest // 2 if self.last_stride == 1 else coarsest
+        return self.kind.stride(self.backbone.config, len(self.widths), self.last_stride)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -171,14 +171,13 @@ class Encoder(nn.Module):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Encoder":
         """The architecture that `config` describes, with random weights."""
-        transformers = library("transformers")
-
         values = dict(config["backbone"])
-        backbone_config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
-        backbone = _backbone_class(backbone_config.model_type)(backbone_config)
+        kind = kind_of(values["model_type"])
+        backbone_config = _configuration(values.pop("model_type"), values)
+        backbone = kind.network(backbone_config)(backbone_config)
         encoder = cls(
             backbone,
-            _widths(backbone_config),
+            kind.widths(backbone),
             config["mean"],
             config["std"],
             config["freeze_norm"],
@@ -207,26 +206,26 @@ def build_encoder(
     **Raises:** `SettingsError` for a name that is not in the table, or a stride it cannot have; `WeightsError`
     where weights are missing or belong to another architecture.
     """
-    transformers = library("transformers")
-
     if name not in ENCODERS:
         raise SettingsError(f"unknown encoder {name!r}; the table has {', '.join(ENCODERS)}")
     entry = ENCODERS[name]
-    if last_stride is not None and entry.model_type not in _STRIDED | {"resnet"}:
+    kind = entry.kind
+    if last_stride is not None and not kind.halts:
         raise SettingsError(f"model.last_stride cannot be set for {name!r}; it can for PVTv2, MiT and ResNet")
-    strided = entry.model_type in _STRIDED  # others keep the resolution by a change of the network
+    whole = _configuration(entry.model_type, entry.options)
     if weights is None:
-        options = entry.options | ({"strides": strides(stages or 4, 4, last_stride or 1)} if strided else {})
-        config = first_stages(transformers.AutoConfig.for_model(entry.model_type, **options), stages)
-        backbone = _backbone_class(entry.model_type)(config)
+        if kind.strided:
+            whole.strides = strides(stages or 4, 4, last_stride or 1)
+        config = first_stages(whole, stages)
+        backbone = kind.network(config)(config)
     else:
         weights = str(Path(weights).expanduser()) if weights.startswith("~") else weights
         backbone = load_backbone(
-            _backbone_class(entry.model_type),
+            kind.network(whole),
             weights,
             entry.model_type,
             entry.options,
-            (last_stride or 1) if strided else None,
+            (last_stride or 1) if kind.strided else None,
             stages,
             label=name,
             hub_id=entry.hub_id,
@@ -235,37 +234,15 @@ def build_encoder(
     if weights is not None:
         normalisation = read_normalisation(weights, *normalisation, published=weights == entry.hub_id)
     encoder = Encoder(
-        backbone, _widths(backbone.config), *normalisation, freeze_norm, None if strided else last_stride
+        backbone, kind.widths(backbone), *normalisation, freeze_norm, None if kind.strided else last_stride
     )
     if weights is not None:
         encoder.source = weights_source(weights)
     return encoder
 
 
-def _backbone_class(model_type: str) -> Any:
-    transformers = library("transformers")
-
-    return {
-        "pvt_v2": transformers.PvtV2Backbone,
-        "segformer": transformers.SegformerModel,
-        "resnet": transformers.ResNetBackbone,
-        "swin": transformers.SwinBackbone,
-        "convnext": transformers.ConvNextBackbone,
-    }[model_type]
-
-
-def _widths(config: Any) -> list[int]:
-    if config.model_type == "swin":
-        return [config.embed_dim * 2**stage for stage in range(len(config.depths))]
-    return list(config.hidden_sizes)
-
-
-def _keep_resolution(backbone: nn.Module) -> None:
-    """Sets the stride of a ResNet's last stage to 1."""
-    encoder: Any = backbone.encoder
-    for module in encoder.stages[-1].layers[0].modules():
-        if isinstance(module, nn.Conv2d):
-            module.stride = (1, 1)
+def _configuration(model_type: str, options: dict[str, Any]) -> Any:
+    return library("transformers").AutoConfig.for_model(model_type, **options)
 
 
 def _batch_norms(module: nn.Module) -> list[nn.Module]:

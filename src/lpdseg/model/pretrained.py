@@ -88,7 +88,7 @@ def first_stages(config: Any, stages: int | None) -> Any:
     }
     values |= {key: kept for key in ("num_stages", "num_encoder_blocks") if key in values}
     cut = library("transformers").AutoConfig.for_model(config.model_type, **values)
-    if config.model_type != "segformer":
+    if hasattr(cut, "out_features"):
         cut.out_features = [f"stage{number}" for number in range(1, kept + 1)]
     return cut
 

@@ -25,6 +25,8 @@ def test_every_kind_is_told_and_has_one_writer() -> None:
 
 def test_stems_keep_their_points(tmp_path: Path) -> None:
     assert output_path(tmp_path, "ome-tiff", "A.1[x]").name == "A.1[x].ome.tif"
+    # A plain TIFF is none of OME's, whatever the slide is named.
+    assert not output_path(tmp_path, "label-tiff", "case.ome").name.endswith(".ome.tif")
     assert state_path(tmp_path, "A.1").name == "A.1.json"
 
 

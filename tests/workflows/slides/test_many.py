@@ -61,14 +61,14 @@ def test_everything_that_a_slide_becomes_agrees(segment: Any, draw_slide: DrawSl
     assert result.status == "segmented" and result.sentence == "" and result.windows > 0
     assert {path.relative_to(out).as_posix() for path in result.outputs.values()} == {
         "geojson/a.geojson", "geojson/a.geojson.gz", "masks/a.ome.tif", "probabilities/a.ome.zarr",
-        "overlays/a.png", "areas/a.csv", "labels/a.tif",
+        "overlays/a.png", "areas/a.csv", "labels/a.labels.tif",
     }  # fmt: skip
     assert sorted(path.name for path in out.iterdir()) == [
         "areas", "geojson", "labels", "masks", "overlays", "probabilities", "states", "summary.csv",
     ]  # fmt: skip
     labels = tifffile.imread(out / "masks" / "a.ome.tif")
     assert labels.shape == (190, 250)
-    np.testing.assert_array_equal(tifffile.imread(out / "labels" / "a.tif"), labels)
+    np.testing.assert_array_equal(tifffile.imread(out / "labels" / "a.labels.tif"), labels)
     assert set(np.unique(labels)) <= {0, 1, 255}
     assert (labels[48:144, 64:192] != 255).all() and (labels[:16] == 255).all()
     tissue = sum(area.mm2 for area in result.areas)

@@ -47,7 +47,7 @@ def test_every_output_says_where_it_lies(segmented: Callable[..., tuple[api.Slid
     shapes = [shapely.geometry.shape(feature["geometry"]) for feature in collection["features"]]
     left, top, right, bottom = shapely.union_all(shapes).bounds
     assert np.abs(np.array([left, top, right, bottom]) - (50, 40, 210, 160)).max() <= 16
-    labels = tifffile.imread(out / "labels" / "s.tif")
+    labels = tifffile.imread(out / "labels" / "s.labels.tif")
     rows, columns = np.nonzero(labels != 255)
     assert labels.shape == SIZE[::-1]
     assert (columns.min() - CORNER[0], rows.min() - CORNER[1]) == pytest.approx((left, top))
@@ -55,7 +55,7 @@ def test_every_output_says_where_it_lies(segmented: Callable[..., tuple[api.Slid
         ome = ElementTree.fromstring(file.ome_metadata or "")
     plane, text = ome.find(".//{*}Plane"), ome.findtext(".//{*}Image/{*}Description")
     assert plane is not None and float(plane.attrib["PositionX"]) == -200 and text is not None
-    with tifffile.TiffFile(out / "labels" / "s.tif") as file:
+    with tifffile.TiffFile(out / "labels" / "s.labels.tif") as file:
         plain = json.loads(file.pages[0].description)
     attributes = json.loads((out / "probabilities" / "s.ome.zarr" / ".zattrs").read_text("utf-8"))
     for told in (json.loads(text), plain, attributes["lpdseg"], collection["lpdseg"]):

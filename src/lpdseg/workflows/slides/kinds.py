@@ -122,7 +122,7 @@ KINDS: dict[str, Kind] = {
     "geojson": Kind("geojson", ".geojson", _POLYGONS, _write_regions, depends=_regions_depend),
     "geojson.gz": Kind("geojson", ".geojson.gz", _POLYGONS, _write_regions, depends=_regions_depend),
     "ome-tiff": Kind("masks", ".ome.tif", _TIFF, _write_mask, depends=_where),
-    "label-tiff": Kind("labels", ".tif", _TIFF, _write_plain_mask, depends=_where),
+    "label-tiff": Kind("labels", ".labels.tif", _TIFF, _write_plain_mask, depends=_where),
     "zarr": Kind("probabilities", ".ome.zarr", ("zarr", "numcodecs"), store=probability_store, depends=_where),
     "png": Kind("overlays", ".png", (), _write_picture),
     "csv": Kind("areas", ".csv", (), _write_table),

@@ -14,7 +14,10 @@ _SYSTEM = {
 }  # fmt: skip
 """What operating systems and file servers put into folders, in lower case; hidden names are such anyway."""
 
-RESULT_FOLDERS = {"masks", "overlays", "probabilities", "geojson", "areas", "states"}
+RECORD = "segment.json"
+"""What `segment` writes beside the folders of its results, from the start on."""
+
+RESULT_FOLDERS = {"masks", "labels", "overlays", "probabilities", "geojson", "areas", "states"}
 """Folders that `segment` writes beside its record."""
 
 
@@ -113,7 +116,7 @@ def some(paths: Sequence[Path], root: Path, most: int = 3) -> str:
 
 def is_result(folder: Path) -> bool:
     """Whether a folder was written by an earlier run, as the record in it or beside it tells."""
-    record = folder.parent / "segment.json"
+    record = folder.parent / RECORD
     if folder.name in RESULT_FOLDERS and (record.is_file() or _is_state(folder.parent / "states")):
         return True
     return (folder / "run.json").is_file() and (folder / "settings.yaml").is_file()

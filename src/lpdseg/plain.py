@@ -10,7 +10,6 @@ import unicodedata
 from typing import Any
 
 _LONE = re.compile("[\ud800-\udfff]")
-_WRITTEN = re.compile(r"\\x([89a-f][0-9a-f])", re.IGNORECASE)
 
 ESCAPED = "lpdseg.escaped"
 """The name of an error handler for streams and files: they never fail for a letter that they do not have."""
@@ -19,11 +18,6 @@ ESCAPED = "lpdseg.escaped"
 def plain_text(text: str) -> str:
     r"""`text` with bytes that are no UTF-8 written as `\xE4`; all other text as it is."""
     return text if text.isascii() else _LONE.sub(lambda found: _escape(found[0]), text)
-
-
-def raw_text(text: str) -> str:
-    """The inverse of `plain_text`: the name that a file has on disk."""
-    return _WRITTEN.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text)
 
 
 def name_key(name: str) -> str:

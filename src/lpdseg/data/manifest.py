@@ -18,7 +18,6 @@ from lpdseg.data.layout import split_of
 from lpdseg.data.records import SPLITS, Manifest, PatchRecord, path_below, require_class, sorted_records
 from lpdseg.errors import DataError
 from lpdseg.files import as_on_disk, write_text
-from lpdseg.plain import raw_text
 from lpdseg.tissue import TissueClasses
 
 __all__ = [
@@ -153,13 +152,8 @@ def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: 
 
 
 def _path(text: str, folder: Path) -> Path:
-    """A path told relative to the CSV's folder; `a/../b` and `b` are the same file.
-
-    `caf\\xE9.png` is a name that is no UTF-8, unless there is a file of that very name.
-    """
-    path = as_on_disk(Path(os.path.normpath(folder / text)))
-    raw = raw_text(text)
-    return path if raw == text or path.exists() else Path(os.path.normpath(folder / raw))
+    """A path told relative to the CSV's folder; `a/../b` and `b` are the same file."""
+    return as_on_disk(Path(os.path.normpath(folder / text)))
 
 
 def _labels(cells: dict[str, str], classes: TissueClasses, where: str) -> tuple[int, ...] | None:

@@ -11,6 +11,7 @@ from lpdseg.data.patches import check_image, read_image
 from lpdseg.errors import DataError, OutputError
 from lpdseg.export.masks import write_overlay, write_probabilities
 from lpdseg.files import absolute, check_name, write_json
+from lpdseg.folders import RECORD
 from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.plain import plain_text
 from lpdseg.segmenting.patches import ImageFile, segment_files
@@ -86,9 +87,9 @@ def export_patches(
     - `masks/`: palette PNGs; `probabilities/`: npz; `overlays/`: PNGs; see `lpdseg.export.masks`.
     - `summary.csv`: per image the area share of each class (0..1), the probability that the image holds it, and the
       first digits of the model's digest. Rows of images that earlier runs have segmented stay.
-    - `segment.json`: settings, thresholds and counts, and `described`.
+    - `segment.json`: settings, thresholds and counts, whether the run has finished, and `described`.
 
-    Every file is whole or not there. The two summaries are written last.
+    Every file is whole or not there. `summary.csv` is written last, `segment.json` at the start and at the end.
 
     **Arguments:**
 
@@ -116,6 +117,25 @@ def export_patches(
         skipped.append(str(error))
         tell()
 
+    def record(status: str) -> None:
+        write_json(
+            out / RECORD,
+            {
+                **(described or {}),
+                "status": status,
+                "classes": segmenter.classes.as_dict(),
+                "predict": segmenter.settings.model_dump(mode="json"),
+                "thresholds": _by_class(segmenter, segmenter.calibration.thresholds),
+                "offsets": _by_class(segmenter, segmenter.calibration.offsets),
+                "device": str(segmenter.device),
+                "images": len(images),
+                "segmented": len(summary.rows),
+                "skipped": skipped,
+                "notes": list(segmenter.notes),
+            },
+        )
+
+    record("running")  # so that masks of a run that is ended are known as results, see `is_result`
     done = segment_files(segmenter, places, batch=batch, on_error=skip if skip_bad else None)
     for path, segmentation in done:
         place = places[path]
@@ -128,21 +148,7 @@ def export_patches(
         summary.add(path, place, segmentation, segmenter)
         tell()
     summary.write(out / "summary.csv")
-    write_json(
-        out / "segment.json",
-        {
-            **(described or {}),
-            "classes": segmenter.classes.as_dict(),
-            "predict": segmenter.settings.model_dump(mode="json"),
-            "thresholds": _by_class(segmenter, segmenter.calibration.thresholds),
-            "offsets": _by_class(segmenter, segmenter.calibration.offsets),
-            "device": str(segmenter.device),
-            "images": len(images),
-            "segmented": len(summary.rows),
-            "skipped": skipped,
-            "notes": list(segmenter.notes),
-        },
-    )
+    record("finished")
     return Exported(len(summary.rows), tuple(skipped), summary.shares(), segmenter.notes)
 
 

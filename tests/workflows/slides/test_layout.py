@@ -4,6 +4,7 @@ import pytest
 
 from lpdseg.cli.slide_options import OPTIONS
 from lpdseg.errors import SettingsError
+from lpdseg.folders import RESULT_FOLDERS
 from lpdseg.workflows.slides.kinds import KINDS, parse_kinds
 from lpdseg.workflows.slides.layout import leftovers, output_path, state_path
 
@@ -47,3 +48,15 @@ def test_leftovers_are_those_of_the_slide_alone(tmp_path: Path) -> None:
     longer.write_text("half")
     (tmp_path / ".work" / mine).mkdir(parents=True)
     assert set(leftovers(tmp_path, mine)) == expected | {tmp_path / ".work" / mine}
+
+
+def test_a_later_search_knows_every_folder_of_results(tmp_path: Path) -> None:
+    written = {output_path(tmp_path, kind, "a").parent.name for kind in KINDS} | {
+        state_path(tmp_path, "a").parent.name
+    }
+    assert written <= RESULT_FOLDERS
+
+
+def test_outputs_have_names_that_every_reader_takes(tmp_path: Path) -> None:
+    assert output_path(tmp_path, "csv", "Sch\udce4fer").name == r"Sch\xE4fer.csv"
+    assert state_path(tmp_path, "Sch\udce4fer").name == r"Sch\xE4fer.json"

@@ -48,7 +48,7 @@ AnySource = Literal["auto", "maps", "head"]
 """The same in the settings; auto: the head where there is one."""
 
 BackgroundRule = Literal["power", "glass", "none"]
-"""How background pixels are found, see `lpdseg.maps.background`."""
+"""How background pixels are found, see `lpdseg.maps.background`. Glass is what holds no tissue: nearly white."""
 
 Background = Literal["keep", "ignore"]
 """Whether pixels whose truth is background count. `keep`: they do, and tissue predicted there is a false

@@ -212,7 +212,7 @@ class PredictSettings(_Section):
     merge: Merge = Field("softmax", description="prototypes → class")
     gate: Gate = Field("predicted", description="predicted | none; a run itself cannot have oracle")
     fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
-    background: BackgroundRule = Field("glass", description="how background pixels are found")
+    background: BackgroundRule = Field("glass", description="how background is found; glass: pixels without tissue")
     background_power: Positive = Field(10.0, description="exponent of the rule power")
     temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
     offsets: bool = Field(True, description="class offsets of best validation mIoU; false: none")

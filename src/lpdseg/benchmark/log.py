@@ -1,4 +1,4 @@
-"""The log of a run: what whoever watches it would be told, with the time."""
+"""The log of a run: what its progress would show, with the time."""
 
 from datetime import UTC, datetime
 from pathlib import Path

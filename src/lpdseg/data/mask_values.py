@@ -109,7 +109,7 @@ def misread(classes: TissueClasses, pixels: MaskPixels, split: str) -> str | Non
     """A sentence where masks must have been misread: one class alone, and regions of the value to leave out.
 
     So look masks of 0 and 255 whose 255 is a class. A rim is no region, and a value that a person has declared to
-    be left out is believed.
+    be left out is left out.
     """
     absent = pixels.absent(classes)
     there = [name for name, count in zip(classes.channel_names, pixels.counts, strict=False) if count]

@@ -1,4 +1,4 @@
-"""The prototypes of one class, side by side: where each answers, how often it wins, and on which sub-types.
+"""The prototypes of one class, side by side: where each is active, how often it wins, and on which sub-types.
 
 k prototypes of the class, H x W pixels.
 """

@@ -1,4 +1,4 @@
-"""The sub-types of generated patches: the faces of a tissue that labels do not name, known pixel by pixel."""
+"""The sub-types of generated patches: variants of a tissue that labels do not name, known pixel by pixel."""
 
 import numpy as np
 from jaxtyping import UInt8

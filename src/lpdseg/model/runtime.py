@@ -126,7 +126,7 @@ class OpenvinoNetwork(RuntimeNetwork):
 
     **Arguments:**
 
-    - `half`: in bfloat16 where the runtime thinks it right, else in float32.
+    - `half`: in bfloat16 where the runtime prefers it, else in float32.
 
     **Raises:** as `OnnxNetwork`, with the extra `openvino`.
     """
@@ -161,7 +161,7 @@ class OpenvinoNetwork(RuntimeNetwork):
 
 @torch.inference_mode()
 def difference(network: Network, runtime: RuntimeNetwork) -> float:
-    """The largest difference between two networks' answers to noise, over all outputs."""
+    """The largest difference between two networks' outputs for noise, over all outputs."""
     side = 2 * network.stride
     images = torch.rand(3, 3, side, 2 * side, generator=torch.Generator().manual_seed(0))
     question = astuple(runtime.facts.wanted)

@@ -227,7 +227,7 @@ class Segmenter:
         return Evidence(activations, probabilities, size, (pixels.shape[-2], pixels.shape[-1]))
 
     def _image_level(self, reading: Reading) -> Float[Tensor, "VB C"]:
-        """Weighted mean of the scales' logits; a network of dense logits alone says what its surest spot says."""
+        """Weighted mean of the scales' logits; of dense logits alone, the highest mean of 3 x 3 pixels."""
         if not reading.logits:
             assert reading.dense is not None
             return F.avg_pool2d(reading.dense.float().softmax(1), SPOT, stride=1).amax((2, 3))

@@ -1,4 +1,4 @@
-"""Which levels of a pyramid can be believed, and how coarse they are.
+"""Which levels of a pyramid fit level 0 and can be used, and how coarse they are.
 
 Level 0 has W_0 x H_0 pixels, level l W_l x H_l.
 """

@@ -1,4 +1,4 @@
-"""Microns per pixel of level 0: who is believed, and what is refused."""
+"""Microns per pixel of level 0: which source comes first, and what is refused."""
 
 import math
 from pathlib import Path

@@ -17,7 +17,7 @@ from lpdseg.durations import Pacer
 
 
 class Reporter(Protocol):
-    """What the loop tells whoever watches."""
+    """What the loop reports to."""
 
     def start(self, done: int, total: int) -> None:
         """Training goes on after step `done` of `total`."""

@@ -1,6 +1,6 @@
 """Generated H&E: patches with known tissues and known sub-types, the same on every machine.
 
-A data set to start with that needs no download, and an instrument: each tissue has a common, telling face and
+A data set to start with that needs no download, and an instrument: each tissue has a common, typical sub-type and
 rarer ones that image-level labels do not name, so what a method learns of them can be measured.
 """
 

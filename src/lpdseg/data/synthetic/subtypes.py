@@ -1,6 +1,6 @@
-"""The tissues of the generated slides and the faces that each may show.
+"""The tissues of the generated slides and the morphological sub-types that each may show.
 
-The first sub-type of a tissue is the common, telling one; the others are rarer and look more like other tissues.
+The first sub-type of a tissue is the common, typical one; the others are rarer and look more like other tissues.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TUMOUR, STROMA, LYMPHOID, NECROSIS, BACKGROUND = range(5)
 
 @dataclass(frozen=True)
 class SubType:
-    """One face of a tissue.
+    """One morphological sub-type of a tissue.
 
     **Arguments:**
 

@@ -19,7 +19,7 @@ class SlideOptions:
     - `to`: what slides become, by name; see `lpdseg.workflows.slides.kinds.KINDS`.
     - `mpp`: microns per pixel of every slide's level 0, whatever it says of itself.
     - `mpp_table`: a CSV with the columns `slide` (its name) and `mpp`, for slides that say nothing; see
-      `resolve_mpp` for the order of belief.
+      `resolve_mpp` for the order of sources.
     - `model_mpp`, `window`: microns per pixel and side in pixels of the patches that the model learnt from, where
       the run does not say, or to see slides otherwise.
     - `overlap`: share of a window's side that neighbours share, in 0..0.9; 0.5 by default.

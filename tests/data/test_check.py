@@ -326,3 +326,17 @@ def test_classes_that_labels_never_tell_apart(tmp_path: Path) -> None:
     data.mask("valid/mask/p3_a.png", [[0, 0, 1, 2], [0, 0, 0, 3]])
     told = {p.kind: p.files for p in check_data(load_data(tmp_path, abc), workers=1).warnings}
     assert told["classes-always-together"] == ("A and B",)
+
+
+def test_one_class_without_background_has_no_figure(tmp_path: Path) -> None:
+    data = DataSet(tmp_path)
+    one = TissueClasses(("A",))
+    shutil.rmtree(tmp_path / "train")
+    data.image("train/p1_a[1].png")
+    large(data, 0, 0)
+    report = check_data(load_data(tmp_path, one), workers=1)
+    assert kinds(report.errors) == ["one-class-alone"]
+    large(data, 0, 255)
+    declared = declare_values(one, ["0=background", "255=A"])
+    report = check_data(replace(load_data(tmp_path, one), classes=declared), workers=1)
+    assert not report.errors

@@ -59,6 +59,8 @@ def test_a_value_that_hides_a_class_is_an_error_with_an_offer() -> None:
     fault = misread(AB, masks(0, IGNORE), "valid")
     assert fault is not None and "--mask-value 255=B" in fault and "'valid'" in fault
     assert misread(TissueClasses(("A",), indices=(1,), background=0), masks(1, IGNORE), "valid") is not None
+    only = misread(ONE, masks(0, IGNORE), "valid")
+    assert only is not None and "--mask-value 0=background --mask-value 255=A" in only
     # Both classes there; a person's word; a class that is simply absent.
     assert misread(AB, masks(0, 1, IGNORE, IGNORE), "valid") is None
     assert misread(declare_values(AB, ["255=ignore"]), masks(0, IGNORE), "valid") is None

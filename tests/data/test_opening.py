@@ -104,3 +104,11 @@ def test_the_command_line_takes_mask_values(tmp_path: Path) -> None:
     right = CliRunner().invoke(app, [*arguments, "--mask-value", "255=gland"])
     assert "share of mask pixels" in right.output and "100.0%" in right.output
     assert "leaves pixels out" in right.output
+
+
+def test_a_background_that_is_declared_allows_patches_of_no_class(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "data", "[0]")
+    with pytest.raises(DataError, match="has no background"):
+        open_data(folder, chosen="gland,")
+    classes = open_data(folder, chosen="gland,", mask_values=["0=background", "255=gland"]).classes
+    assert (classes.indices, classes.background) == ((255,), 0)

@@ -13,7 +13,7 @@ from lpdseg.data.records import path_below
 from lpdseg.tissue import IGNORE
 
 _SCORED = ("valid", "test")
-_MUCH = 0.1
+_MUCH = 0.01
 """Of a split's mask pixels: from this share of left-out regions on a person should know."""
 _MOSTLY = 0.5
 """The same for what is left out in all, rims included."""
@@ -42,6 +42,17 @@ def value_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Prob
         f"{offer(classes, values)}",
         tuple(wrong),
     )
+    if len(classes) == 1 and classes.background is None:
+        yield Problem(
+            "one-class-alone",
+            "Masks of one class without background, in which every pixel is right whatever is predicted; say which "
+            f"value is background, as in {offer(classes, {0, 1})}",
+            tuple(
+                f"{split}: {classes.names[0]}"
+                for split in _SCORED
+                if (pixels := pixels_of(seen, split)) is not None and misread(classes, pixels, split) is None
+            ),
+        )
     for split in _SCORED:
         pixels = pixels_of(seen, split)
         if pixels is None:

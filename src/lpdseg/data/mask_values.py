@@ -113,8 +113,14 @@ def misread(classes: TissueClasses, pixels: MaskPixels, split: str) -> str | Non
     """
     absent = pixels.absent(classes)
     there = [name for name, count in zip(classes.channel_names, pixels.counts, strict=False) if count]
-    if not absent or len(there) > 1 or not pixels.regions or classes.ignored is not None:
+    alone = classes.channels == 1  # whatever is not left out is the one class: that cannot be meant
+    if not (absent or alone) or len(there) > 1 or not pixels.regions or classes.ignored is not None:
         return None
+    if alone:
+        return (
+            f"the masks of the split {split!r} hold {classes.names[0]} and the value {IGNORE}, which no figure "
+            f"counts, so every pixel would be right; say {offer(classes, {classes.indices[0], IGNORE})}"
+        )
     name = absent[0] if len(absent) == 1 else "NAME"
     return (
         f"the masks of the split {split!r} hold only {there[0] if there else 'pixels'} "

@@ -37,7 +37,12 @@ def open_data(
     if isinstance(source, Manifest):
         manifest = source
     else:
-        manifest = load_data(Path(source), None if chosen is None else tissue_classes(chosen), presumed)
+        told = None if chosen is None else tissue_classes(chosen)
+        if mask_values:  # before labels are read, since a background allows patches of no class
+            path = Path(source)
+            told = told or read_classes(path if path.is_dir() else path.parent) or presumed
+            told = None if told is None else declare_values(told, mask_values)
+        manifest = load_data(Path(source), told, presumed)
     if chosen is None and presumed is not None and not isinstance(source, Manifest):
         manifest = _against_presumed(manifest, presumed)
     classes = declare_values(manifest.classes, mask_values) if mask_values else manifest.classes

@@ -30,6 +30,8 @@ def test_it_is_told_wherever_a_run_is_used(small_run: Path, small_data: Path, tm
     segmenter = api.load(small_run, device="cpu")
     assert len(segmenter.notes) == 1 and segmenter.settings.background == "none"
     assert segmenter.with_settings(gate="none").notes == segmenter.notes
+    records = api.evaluate(small_run, small_data, classes="pink,blue", device="cpu")
+    assert set(segmenter.notes) <= set(records[0]["notes"])
     told = api.segment_files(small_run, [small_data / "valid" / "img"], tmp_path, device="cpu")
     assert told.notes == segmenter.notes
     record = json.loads((tmp_path / "segment.json").read_text("utf-8"))

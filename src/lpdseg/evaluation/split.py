@@ -4,7 +4,7 @@ N patches of the split, C classes, n channels (background last).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def score_split(
 ) -> list[Record]:
     """The record of the split under the segmenter's gate, once per background rule.
 
-    The rules share the masks and differ in what counts; `about` goes into the records.
+    The rules share the masks and differ in what counts; `about` and the segmenter's notes go into the records.
     """
     classes = segmenter.classes
     matrices: list[np.ndarray] = []
@@ -126,7 +126,8 @@ def score_split(
     names, by_patient = sum_by_patient(np.stack(matrices), patients)
     thresholds = segmenter.calibration.thresholds.cpu().numpy()
     image_level = score_images(observed.probabilities, observed.truth.astype(np.int64), thresholds)
-    settings = segmenter.settings
+    settings, known = segmenter.settings, about or About()
+    about = replace(known, notes=(*known.notes, *segmenter.notes))
     return [
         record(
             Protocol(split, settings.gate, background, settings.refine),

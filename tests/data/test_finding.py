@@ -208,3 +208,10 @@ def test_names_that_are_no_utf_8(folder: Callable[..., Path]) -> None:
     assert manifest.classes.names == ("A", r"St\xE4")
     assert {record.patient for record in manifest.records} == {r"caf\xE9", "r"}
     assert len(manifest.fingerprint()) == 64
+
+
+def test_a_mask_is_found_however_its_letters_are_written(folder: Callable[..., Path]) -> None:
+    composed, decomposed = "Sch\u00e4fer", "Scha\u0308fer"
+    source = folder(*TRAIN, f"valid/img/{composed}.png", f"valid/mask/{decomposed}.png")
+    [record] = load_data(source, AB).split("valid")
+    assert record.mask == source / "valid" / "mask" / f"{decomposed}.png"

@@ -276,3 +276,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_regions(tmp_path / "none.geojson")
     with pytest.raises(DataError, match="cannot be read"):
         read_regions(tmp_path)
+
+
+def test_a_class_is_one_however_its_letters_are_written(tmp_path: Path) -> None:
+    composed, decomposed = "Dr\u00fcse", "Dru\u0308se"
+    path = write(tmp_path, collection(*(feature(classification=name) for name in (composed, decomposed))))
+    assert {one.name for one in read_regions(path).regions} == {composed}
+    for asked in (composed, decomposed):
+        assert {one.name for one in read_regions(path, [asked]).regions} == {asked}

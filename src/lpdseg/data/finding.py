@@ -21,7 +21,7 @@ from lpdseg.data.patches import IMAGE_SUFFIXES
 from lpdseg.data.records import SPLITS, Manifest
 from lpdseg.errors import DataError
 from lpdseg.folders import Seen, look_through, some
-from lpdseg.plain import plain_text
+from lpdseg.plain import name_key, plain_text
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _choose(
     nested = [place for place in chosen if place.rest]
 
     def mask(place: Place) -> Path | None:
-        return masks.get(place.stem) or masks.get(place.path.stem)
+        return masks.get(place.stem) or masks.get(name_key(place.path.stem))
 
     labelled = _all_labelled(nested)
     told = any("[" in place.path.stem or mask(place) is not None for place in direct)

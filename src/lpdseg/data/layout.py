@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
+from lpdseg.plain import name_key
+
 _SPLITS = {
     "train": "train", "training": "train",
     "val": "valid", "valid": "valid", "validation": "valid",
@@ -76,7 +78,7 @@ class Place:
     - `kind`: images are what lies in no folder of masks or of other pictures.
     - `holder`: the folder of images or masks, relative to the data set, if there is one.
     - `rest`: all other folders from the outside: class, patient.
-    - `stem`: where it lies in the split's images or masks, without suffix; a mask has its image's.
+    - `stem`: where it lies in the split's images or masks, without suffix, as a `name_key`; a mask has its image's.
     """
 
     path: Path
@@ -105,7 +107,7 @@ def place_of(path: Path, root: Path) -> Place:
             holder = PurePath(*folders[:depth]).as_posix()
         else:
             rest.append(name)
-    return Place(path, split, split_name, kind, holder, tuple(rest), "/".join((*rest, path.stem)))
+    return Place(path, split, split_name, kind, holder, tuple(rest), name_key("/".join((*rest, path.stem))))
 
 
 def masks_by_stem(masks: Iterable[Place]) -> tuple[dict[str, Path], tuple[Path, Path] | None]:

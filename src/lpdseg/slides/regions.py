@@ -10,6 +10,7 @@ import numpy as np
 
 from lpdseg.errors import DataError
 from lpdseg.extras import needed
+from lpdseg.plain import name_key
 from lpdseg.slides.region_file import REGION_SUFFIXES, read_features
 from lpdseg.tissue import Colour
 
@@ -108,6 +109,8 @@ def read_regions(path: Path, names: Sequence[str] | None = None) -> RegionFile:
     needed("slides", "shapely")
     import shapely
 
+    spelt = {name_key(name): name for name in names or ()}
+    names = None if names is None else list(spelt)
     regions: list[Region] = []
     ignored: list[Any] = []
     passed, cut, derived = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
@@ -139,7 +142,7 @@ def read_regions(path: Path, names: Sequence[str] | None = None) -> RegionFile:
                 continue
             if len(parts) > 1 and (names is None or name != shown):
                 derived[shown, name] += 1
-            regions.append(Region(name, geometry, colour))
+            regions.append(Region(spelt.get(name, name), geometry, colour))
     if ignored:
         without_ignored = shapely.union_all(ignored)
         regions = [replace(one, geometry=_less(one.geometry, without_ignored)) for one in regions]
@@ -200,7 +203,7 @@ def _names(told: dict[str, Any]) -> list[Any] | None:
 
 
 def _split(names: list[str]) -> list[str]:
-    return [part.strip() for name in names for part in name.split(": ") if part.strip()]
+    return [name_key(part.strip()) for name in names for part in name.split(": ") if part.strip()]
 
 
 def _colour(told: dict[str, Any]) -> Colour | None:

@@ -41,7 +41,7 @@ from lpdseg.workflows.slides.state import (
 )
 from lpdseg.workflows.slides.wanted import Wanted
 
-Stage = Literal["looking for tissue", "segmenting", "writing"]
+Stage = Literal["reading", "looking for tissue", "segmenting", "writing"]
 Told = Callable[[Stage, Pace | None], None]
 """Called with what is being done to a slide, and how fast where that is known."""
 
@@ -82,6 +82,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp, work.slides)
         depends = work.wanted.depends(slide.facts.bounds)
         settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, work.computed, mpp)}
+        told("reading", None)
         here, before = absolute(file.path), read_state(work.out, stem)
         moved = before is not None and before["path"] != here
         known = identity(file.path, None if before is None or moved else before["slide"])

@@ -41,7 +41,7 @@ def write(folder: Path, value: Any, name: str = "x.geojson") -> Path:
 
 
 @pytest.mark.parametrize("name", ["x.geojson", "x.json", "x.geojson.gz"])
-@pytest.mark.parametrize("value", [collection(feature()), [feature()], feature()])
+@pytest.mark.parametrize("value", [collection(feature()), [feature()], feature(), [collection(feature())]])
 def test_collections_lists_and_single_features(value: Any, name: str, tmp_path: Path) -> None:
     file = read_regions(write(tmp_path, value, name))
     (region,) = file.regions

@@ -33,6 +33,10 @@ def read_features(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         where, feature = waiting.pop()
         if not isinstance(feature, dict) or not isinstance(feature.get("properties") or {}, dict):
             raise DataError(f"{where} is no GeoJSON feature; export the regions from QuPath again")
+        if feature.get("type") == "FeatureCollection":  # in a list of them
+            inside = enumerate(_as_list(feature.get("features")), 1)
+            waiting += reversed([(f"{where}, feature {number} of it", one) for number, one in inside])
+            continue
         yield where, feature
         children = [
             child

@@ -20,7 +20,7 @@ COPY constraints.txt ./
 # Its own layer: PyTorch changes rarely, the package often. What it needs comes from the usual index, below.
 RUN pip install --no-deps --constraint constraints.txt --index-url "${TORCH_INDEX}" torch
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md CHANGELOG.md LICENSE ./
 COPY src ./src
 RUN pip install --constraint constraints.txt ".[${EXTRAS}]" \
     && useradd --create-home --uid 1000 lpdseg

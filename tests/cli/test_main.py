@@ -14,7 +14,10 @@ from lpdseg.cli.main import main
 from lpdseg.cli.stop import Stopped
 from lpdseg.errors import DataError, SettingsError
 
-COMMANDS = ("demo", "data", "train", "evaluate", "segment", "prototypes", "benchmark", "doctor", "licenses")
+COMMANDS = (
+    "demo", "data", "settings", "train", "evaluate", "segment", "report", "prototypes", "export", "benchmark",
+    "doctor", "licenses",
+)  # fmt: skip
 TRAIN = ["train", "--data", "d", "--out", "o", "--quiet"]
 
 

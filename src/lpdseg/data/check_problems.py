@@ -177,7 +177,7 @@ def _split_warnings(manifest: Manifest) -> Iterator[Problem]:
     yield Problem(
         "class-in-every-patch",
         "Classes that every training patch has; without patches that lack them they are hardly learnt, and "
-        "there are no composites (loss.composite.weight=0)",
+        "training learns from pseudo masks instead of composites",
         tuple(names[always].tolist()),
     )
     pairs = [

@@ -20,9 +20,9 @@ from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.files import write_json
 from lpdseg.settings import Settings
+from lpdseg.version import __version__
 
 _PACKAGES = (
-    "lpdseg",
     "torch",
     "transformers",
     "lightning-fabric",
@@ -36,7 +36,9 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that can change a result."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "lpdseg": __version__} | {
+        name: importlib.metadata.version(name) for name in _PACKAGES
+    }
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

@@ -169,3 +169,8 @@ def test_a_mistyped_public_name_is_seen_by_type_checkers() -> None:
     typed = {alias.name for node in branch.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert typed | {"__version__"} == set(lpdseg.__all__)
     assert "__getattr__" not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

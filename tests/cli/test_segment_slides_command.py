@@ -94,7 +94,7 @@ def test_slides_become_what_is_asked_for(
         )
         == 0
     )
-    assert capsys.readouterr().err == "b.tif kept\n"
+    assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == ["b.tif kept"]
     assert run(slides, "--to", "csv", *SLIDE, "--shard", "3/3") == 0
     assert capsys.readouterr().out.splitlines()[0] == "This shard holds no slide."
 
@@ -172,4 +172,4 @@ def test_ctrl_c_says_how_to_go_on(
     assert not (tmp_path / "out" / ".work").exists()
     monkeypatch.undo()
     assert run(slides, "--to", "csv", *SLIDE) == 0
-    assert capsys.readouterr().err.splitlines()[0] == "a[1].tif kept"
+    assert capsys.readouterr().err.splitlines()[0].partition(":")[0] == "a[1].tif kept"

@@ -132,3 +132,15 @@ def test_the_number_of_groups_is_limited_by_64_bits_and_by_nothing_else() -> Non
     Lattice.of(point, torch.tensor([most]))
     with pytest.raises(ValueError, match="too far apart"):
         Lattice.of(point.repeat(1, 2), torch.tensor([0, most + 1]))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_range_of_every_coordinate_is_its_own(axis: int, turned: bool) -> None:
+    """Corners in a row, far to one side, in several groups: were a digit too small, keys of two would meet."""
+    row = 3 * torch.arange(40) * (-1 if turned else 1)
+    origin = torch.zeros(3, 160, dtype=torch.int64)
+    origin[axis], origin[2] = row.repeat(4), -row.repeat(4)
+    rank = torch.arange(3)[:, None].expand(3, 160)
+    keys, _ = _keys(origin, rank, torch.arange(4).repeat_interleave(40))
+    assert len(keys.unique()) == 3 * 160

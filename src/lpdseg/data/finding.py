@@ -13,6 +13,7 @@ from lpdseg.data.layout import (
     is_aside,
     is_images,
     is_masks,
+    masks_beside,
     masks_by_stem,
     place_of,
     split_of,
@@ -63,7 +64,8 @@ def find_patches(source: Path) -> tuple[list[Found], tuple[str, ...]]:
     if not splits and not found:
         _refuse_unsorted(source, pictures)
     if splits:
-        passed += [place for place in pictures if place.split is None and place.kind == "image"]
+        passed += [place for place in pictures if place.split is None and place.kind != "aside"]
+    passed += [place for place in places if place.path.suffix.lower() in UNREAD_PICTURES]
     found = _patients_are_no_classes(found)
     by_class: set[str | None] = {item.split if splits else None for item in found if item.tissue is not None}
     notes = [
@@ -81,10 +83,12 @@ def find_patches(source: Path) -> tuple[list[Found], tuple[str, ...]]:
 
 
 def masks_of_splits(source: Path) -> dict[str, tuple[Path, ...]]:
-    """All masks in the folders of masks of each split, sorted."""
+    """All masks of each split, sorted; without splits all are of `train`."""
     _, places = _places(source)
-    masks = [place for place in places if place.kind == "mask" and place.path.suffix.lower() in IMAGE_SUFFIXES]
-    return {split: tuple(place.path for place in masks if place.split == split) for split in SPLITS}
+    pictures = [place for place in places if place.path.suffix.lower() in IMAGE_SUFFIXES]
+    masks = [place for place in pictures if place.kind == "mask"]
+    only = None if any(place.split for place in pictures) else "train"
+    return {split: tuple(place.path for place in masks if (place.split or only) == split) for split in SPLITS}
 
 
 def unlisted_images(manifest: Manifest) -> Iterator[str]:
@@ -112,7 +116,7 @@ def _places(source: Path) -> tuple[Seen, list[Place]]:
         seen = look_through(source)
     except OSError as error:
         raise DataError(f"cannot read {error.filename}: {error.strerror}; check its permissions") from error
-    return seen, [place_of(path, source) for path in seen.files]
+    return seen, masks_beside([place_of(path, source) for path in seen.files])
 
 
 def _choose(
@@ -215,7 +219,7 @@ def _refuse_lost(source: Path, seen: Seen, places: Iterable[Place], has_splits: 
     unread = [
         place.path
         for place in places
-        if place.kind == "image"
+        if (place.kind == "image" or (place.kind == "mask" and place.split in ("valid", "test")))
         and place.path.suffix.lower() in UNREAD_PICTURES
         and (place.split is not None or (not has_splits and (place.rest or place.holder)))
     ]
@@ -228,11 +232,15 @@ def _refuse_lost(source: Path, seen: Seen, places: Iterable[Place], has_splits: 
 
 def _refuse_wrapped(source: Path, pictures: Iterable[Place]) -> None:
     """Refuses the folder around a data set, whose splits would become patients."""
-    for place in pictures:
-        depth = next((depth for depth, name in enumerate(place.rest) if depth and split_of(name)), None)
-        if depth is not None:
-            inner = source.joinpath(*place.rest[:depth])
-            raise DataError(f"{source} holds no data set: its splits lie in {inner}; give that folder")
+    inner = {
+        source.joinpath(*place.rest[:depth])
+        for place in pictures
+        for depth, name in enumerate(place.rest)
+        if depth and split_of(name)
+    }
+    if inner:
+        advice = "give that folder" if len(inner) == 1 else "put the folders of the splits outermost"
+        raise DataError(f"{source} holds no data set: its splits lie in {some(sorted(inner), Path())}; {advice}")
 
 
 def _refuse_unsorted(source: Path, pictures: Iterable[Place]) -> None:

@@ -59,7 +59,7 @@ def load_data(
         raise DataError(f"{source} holds no data set: {_LOOKED_FOR}")
     classes = classes or read_classes(source) or presumed
     if classes is None:
-        classes, guessed = _guess_classes(source, found)
+        classes, guessed = _guess_classes(source, found, notes)
         notes = (*guessed, *notes)
     _check_labels(source, found, classes)
     return Manifest(classes, sorted_records(_record(item, classes) for item in found), source, notes)
@@ -79,7 +79,9 @@ def unlisted_masks(manifest: Manifest) -> dict[str, tuple[Path, ...]]:
     return {split: paths for split, paths in spare.items() if paths}
 
 
-def _guess_classes(source: Path, found: list[Found]) -> tuple[TissueClasses, tuple[str, ...]]:
+def _guess_classes(
+    source: Path, found: list[Found], notes: tuple[str, ...]
+) -> tuple[TissueClasses, tuple[str, ...]]:
     """Classes from the names of class folders, else from how labels are written, and notes that say so."""
     names = tuple(sorted({item.tissue for item in found if item.tissue is not None}))
     if names:
@@ -94,7 +96,11 @@ def _guess_classes(source: Path, found: list[Found]) -> tuple[TissueClasses, tup
         (label.style, len(label.values)) for item in found if (label := bracket_label(item.path)) is not None
     )
     if not labels:
-        raise DataError(f"{source} has images but no labels that tell its classes; give them with --classes")
+        where = ", ".join(sorted({item.split for item in found}))
+        raise DataError(
+            f"{source} has images ({where}) but no labels that tell its classes; give them with --classes"
+            + "".join(f"; {note}" for note in notes)
+        )
     # The commonest form, so that a single misnamed file is the one that gets the blame.
     (style, count), _ = labels.most_common(1)[0]
     if (style, count) in PUBLISHED_STYLES:

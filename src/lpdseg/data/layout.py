@@ -5,7 +5,7 @@ Case, separators and an ordering number in front do not matter: `1.training`, `0
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -35,10 +35,19 @@ _ASIDE = {
 
 _ORDER = re.compile(r"^\(?[0-9]+\)?[\W_]*(?=[^\W\d_])")
 _SEPARATORS = re.compile(r"[\W_]+")
-_MASK_ENDING = re.compile(r"[ ._-](masks?|labels?|gt|seg|segmentation|annotation)$", re.IGNORECASE)
+_BOTH = re.compile(
+    r"(?:(?P<before>{0})|(?P<first>{1}))(?(before)(?P<last>{1})|(?P<after>{0}))".format(
+        "|".join(_SPLITS), "|".join(_IMAGES | _MASKS | _ASIDE)
+    )
+)
+"""A folder that is named after both, such as `train_images` and `MasksTest`."""
+
+_MARK = "(?:masks?|labels?|labelids?|gt|seg|segmentations?|anno|annotations?)"
+_MASK_NAME = re.compile(rf"(?<![^/]){_MARK}[ ._-]+|(?:[ ._-]+{_MARK})+$", re.IGNORECASE)
 
 UNREAD_PICTURES = (
     ".gif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pnm", ".heic", ".avif", ".jxl", ".tga", ".psd",
+    ".npy", ".mat", ".dcm", ".svs", ".ndpi", ".mrxs", ".scn",
 )  # fmt: skip
 """Files that are pictures by name, of kinds that are not read; they are seldom there by accident."""
 
@@ -96,7 +105,11 @@ def place_of(path: Path, root: Path) -> Place:
     split = split_name = holder = None
     kind: Kind = "image"
     rest: list[str] = []
-    for depth, name in enumerate(folders, 1):
+    both = _BOTH.fullmatch(_word(folders[0])) if folders else None
+    names = [*enumerate(folders, 1)]
+    if both is not None:
+        names[:1] = [(1, both["before"] or both["after"]), (1, both["first"] or both["last"])]
+    for depth, name in names:
         if split is None and not rest and split_of(name) is not None:
             split, split_name = split_of(name), name
         elif is_aside(name):
@@ -113,7 +126,7 @@ def place_of(path: Path, root: Path) -> Place:
 def masks_by_stem(masks: Iterable[Place]) -> tuple[dict[str, Path], tuple[Path, Path] | None]:
     """Masks by the `stem` of their image, and two that belong to one image, if there are such.
 
-    `x_mask` is the mask of `x`, unless there is one with the very name.
+    `x_mask` and `mask_x` are masks of `x`, unless there is one with the very name.
     """
     found: dict[str, Path] = {}
     double = None
@@ -122,5 +135,16 @@ def masks_by_stem(masks: Iterable[Place]) -> tuple[dict[str, Path], tuple[Path, 
             double = double or (found[place.stem], place.path)
         found[place.stem] = place.path
     for stem, path in list(found.items()):
-        found.setdefault(_MASK_ENDING.sub("", stem), path)
+        found.setdefault(_MASK_NAME.sub("", stem), path)
     return found, double
+
+
+def masks_beside(places: list[Place]) -> list[Place]:
+    """The same places, where `x_mask` in the folder of the image `x` is its mask and no image."""
+    stems = {(place.path.parent, place.path.stem) for place in places if place.kind == "image"}
+
+    def is_mask(place: Place) -> bool:
+        bare = _MASK_NAME.sub("", place.path.stem)
+        return place.kind == "image" and bare != place.path.stem and (place.path.parent, bare) in stems
+
+    return [replace(place, kind="mask", holder=None) if is_mask(place) else place for place in places]

@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".b
 MAX_PIXELS = 8192 * 8192
 """An image above this is a slide and no patch."""
 
+_ORIENTATION = 0x0112
 _IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _MASK_FORMATS = ("PNG", "TIFF", "BMP")  # JPEG changes pixel values, and so class indices
 
@@ -147,9 +148,17 @@ def _opened(
                 raise DataError(
                     f"{path} holds several images; save one per file (for a whole slide see segment --to)"
                 )
+            # Pillow turns TIFF itself; a PNG would be decoded to find out.
+            if image.format not in ("PNG", "TIFF") and image.getexif().get(_ORIENTATION, 1) > 1:
+                raise DataError(
+                    f"{path} is to be turned for show (EXIF orientation), which its mask may not be; "
+                    "save it as it is seen, without that tag"
+                )
             yield image, ImageHeader((height, width), pixel_mode(image))
     except DataError:
         raise
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; name an image that can be read") from error
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; restore the file or take it out of the data") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -69,6 +69,9 @@ def load_backbone(
             f"{weights} lacks {len(lacking)} parameters of the encoder {label!r} (the first is {lacking[0]}); "
             "it is incomplete or of another architecture"
         )
+    odd = next((name for name, values in backbone.state_dict().items() if not values.isfinite().all()), None)
+    if odd is not None:
+        raise WeightsError(f"{weights} holds values that are no numbers (NaN or infinite) in {odd}; get it again")
     return backbone
 
 

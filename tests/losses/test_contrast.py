@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpdseg.losses.active import Pairs
-from lpdseg.losses.contrast import contrast_loss, negative_set, split_image
+from lpdseg.losses.contrast import contrast_loss, negative_set, pair_sums, split_image
 from lpdseg.model.prototypes import PrototypeBank
 
 
@@ -273,3 +273,14 @@ def test_pairs_count_as_often_as_they_weigh() -> None:
         found.append([terms.foreground.mean, terms.background.mean, terms.map_mean.mean, given_["maps"].grad])
     for weighted, repeated in zip(*found, strict=True):
         torch.testing.assert_close(weighted, repeated)
+
+
+def test_lengths_of_features_and_prototypes_mean_nothing() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    features, prototypes = torch.randn(6, 5, generator=drawn), torch.randn(4, 5, generator=drawn)
+    own, weights, class_of = torch.tensor([0, 3, 1]), torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0, 0, 1, 1])
+    rest = (class_of, 0.07, "other_classes")
+    plain = pair_sums(features, own, weights, prototypes, *rest)
+    lengths = torch.tensor([3.0, 0.2, 1.0, 7.0])[:, None]
+    longer = pair_sums(features * torch.arange(1, 7)[:, None], own, weights, prototypes * lengths, *rest)
+    torch.testing.assert_close(longer, plain)

@@ -1,5 +1,7 @@
 """A word is a word, in settings and in names."""
 
+from collections.abc import Callable
+
 import pytest
 import yaml
 
@@ -52,3 +54,9 @@ def test_no_objects_are_built() -> None:
         except yaml.YAMLError:
             continue
         assert found == ["true"]
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_yaml_words])
+def test_a_key_that_is_there_twice_is_an_error(read: Callable[[str], object]) -> None:
+    with pytest.raises(yaml.YAMLError, match="names is there twice"):
+        read("names: [A, B]\nother:\n  names: x\nnames: [C, D]\n")

@@ -64,9 +64,10 @@ def test_what_is_left_out_is_chosen() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"names": ()}, "different, non-empty names"),
-        ({"names": ("a", "a")}, "different, non-empty names"),
-        ({"names": ("a", "")}, "different, non-empty names"),
+        ({"names": ()}, "names that differ in more"),
+        ({"names": ("a", "a")}, "names that differ in more"),
+        ({"names": ("Tumour", "tumour")}, "differ in more than upper and lower case"),
+        ({"names": ("a", "")}, "names that differ in more"),
         ({"names": ("a", "b ")}, "one line, without blanks at its ends; got 'b '"),
         ({"names": ("a", "b\nc")}, "one line, without blanks at its ends"),
         ({"names": ("a", "b"), "colours": ((0, 0, 0),)}, "need 2 colours"),

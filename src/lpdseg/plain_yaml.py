@@ -9,13 +9,24 @@ from typing import Any
 import yaml
 
 
-class _Plain(yaml.SafeLoader):
+class _Once:
+    """A mixin: a key that is there twice is an error, and the last value does not win in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)  # type: ignore[misc]
+
+
+class _Plain(_Once, yaml.SafeLoader):
     """The scalars of YAML 1.2: true and false, null, decimal numbers; everything else is text."""
 
     yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - PyYAML's own name and form
 
 
-class _Words(yaml.BaseLoader):
+class _Words(_Once, yaml.BaseLoader):
     """Every scalar is text."""
 
 

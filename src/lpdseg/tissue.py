@@ -72,8 +72,11 @@ class TissueClasses:
             object.__setattr__(self, "colours", spare)
         if not self.indices:
             object.__setattr__(self, "indices", tuple(range(count)))
-        if count == 0 or len(set(self.names)) != count or not all(self.names):
-            raise SettingsError(f"tissue classes need different, non-empty names; got {list(self.names)}")
+        if count == 0 or len({name.casefold() for name in self.names}) != count or not all(self.names):
+            raise SettingsError(
+                f"tissue classes need non-empty names that differ in more than upper and lower case; got "
+                f"{list(self.names)}"
+            )
         # A manifest has them in its header, where neither blanks at the ends nor further lines come back.
         odd = next((name for name in self.names if name != name.strip() or len(name.splitlines()) > 1), None)
         if odd is not None:

@@ -97,6 +97,15 @@ def break_patient(data: DataSet) -> None:
     data.mask("valid/mask/p1_z.png", [[0] * 4] * 2)
 
 
+def break_patient_in_capitals(data: DataSet) -> None:
+    data.image("valid/img/P1_z.png")
+    data.mask("valid/mask/P1_z.png", [[0] * 4] * 2)
+
+
+def break_names_of_masks(data: DataSet) -> None:
+    (data.folder / "valid/mask/p3_a.png").rename(data.folder / "valid/mask/truth1.png")
+
+
 def break_copy(data: DataSet) -> None:
     # The same pixels in another file: only decoding tells.
     Image.open(data.folder / "train/p1_a[10].png").save(data.folder / "valid/img/p3_a.tif")
@@ -119,6 +128,8 @@ def break_class(data: DataSet) -> None:
         (break_value, "mask-values", "valid/mask/p3_a.png holds the values 7;"),
         (break_mask_size, "mask-size", "valid/img/p3_a.png: image 4 x 2, mask 1 x 1"),
         (break_patient, "patient-in-two-splits", "p1: 2 in train, 1 in valid"),
+        (break_patient_in_capitals, "patient-in-two-splits", "p1: 2 in train, 1 in valid"),
+        (break_names_of_masks, "masks-match-no-image", "valid/mask/truth1.png"),
         (break_copy, "image-in-two-splits", "train/p1_a[10].png = valid/img/p3_a.tif"),
         (break_class, "class-never-in-training", "B"),
     ],
@@ -196,7 +207,8 @@ def test_a_manifest_csv_with_training_masks_and_a_missing_image(data: DataSet) -
     assert (kind, files[0].split()[0]) == ("unreadable-image", "train/gone.png")
     kept, broken = report.warnings
     assert (kept.kind, kept.files) == ("training-masks", ("m.png",))
-    assert broken.kind == "training-mask-faults" and broken.files[0].startswith("m.png does not exist")
+    assert broken.kind == "training-mask-faults"
+    assert broken.files[0] == "train/gone.png: no mask" and broken.files[1].startswith("m.png does not exist")
 
 
 @pytest.mark.skipif("LPDSEG_DATA" not in os.environ, reason="LPDSEG_DATA does not point at real data")
@@ -340,3 +352,30 @@ def test_one_class_without_background_has_no_figure(tmp_path: Path) -> None:
     declared = declare_values(one, ["0=background", "255=A"])
     report = check_data(replace(load_data(tmp_path, one), classes=declared), workers=1)
     assert not report.errors
+
+
+def test_training_masks_that_full_supervision_could_not_use_are_told(data: DataSet) -> None:
+    data.mask("m.png", [[0, 1]])
+    data.mask("n.png", [[0, 0, 1, 1]] * 2)
+    path = data.folder / MANIFEST_FILE
+    lines = [
+        "train/p1_a[10].png,1,1,train,m.png",
+        "train/p2_a[01].png,1,1,train,",
+        "train/p1_b[11].png,1,1,train,n.png",
+    ]
+    path.write_text("path,A,B,split,Mask\n" + "\n".join(lines) + "\n")
+    faults = {one.kind: one.files for one in check_data(read_manifest(path, AB), workers=1).warnings}
+    assert faults["training-mask-faults"] == (
+        "train/p1_a[10].png: image 4 x 2, mask 2 x 1",
+        "train/p2_a[01].png: no mask",
+    )
+
+
+def test_one_mask_of_two_images_is_told(data: DataSet) -> None:
+    data.image("valid/img/p4_a.png")
+    path = data.folder / MANIFEST_FILE
+    lines = ["train/p1_b[11].png,1,1,train,"]
+    lines += [f"valid/img/{name}.png,,,valid,valid/mask/p3_a.png" for name in ("p3_a", "p4_a")]
+    path.write_text("path,A,B,split,mask\n" + "\n".join(lines) + "\n")
+    faults = {one.kind: one.files for one in check_data(read_manifest(path, AB), workers=1).warnings}
+    assert faults["mask-of-several-images"] == ("valid/mask/p3_a.png",)

@@ -67,6 +67,7 @@ def test_a_label_of_another_length_is_refused_with_both_numbers() -> None:
         ("TCGA-AA-BB.png", "TCGA-AA-BB"),
         ("TCGA-AA-BB-DX1_patient3.png", "patient3"),
         ("inpatient3_x.png", "inpatient3"),
+        ("tcga-aa-1001-01z_7.png", "TCGA-AA-1001"),
     ],
 )
 def test_patients(name: str, patient: str) -> None:

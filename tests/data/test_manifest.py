@@ -74,7 +74,8 @@ def test_unlabelled_test_patches_need_no_class_columns_when_the_classes_are_give
     ("text", "message"),
     [
         ("path,A,B\nx.png,1,0\n", r"manifest\.csv, line 1: no column 'split'"),
-        ("", r"line 1: no column 'path'"),
+        ("", r"manifest\.csv is empty; write a header"),
+        ("path,A,B,split,Mask,MASK\nx,1,0,train,,\n", r"line 1: columns need different"),
         (
             "path;A;B;split\nx.png;1;0;train\n",
             r"line 1: no column 'path'; the header must be comma-separated",
@@ -114,7 +115,7 @@ def test_a_missing_csv_and_a_bad_yaml_are_told_by_name(tmp_path: Path) -> None:
     for text, message in [
         ("[", "is no valid YAML"),
         ("- A", "must be a mapping"),
-        ("names: [A, A]", "different, non-empty names"),
+        ("names: [A, A]", "names that differ in more"),
         ("names: 3", "names of tissue classes must be a list"),
         ("colours: []", "need names"),
     ]:
@@ -206,3 +207,17 @@ def test_names_of_classes_yaml_are_taken_as_they_stand(tmp_path: Path) -> None:
     assert (classes.indices[0], classes.background) == (10, None)
     write_classes(classes, tmp_path)
     assert read_classes(tmp_path) == classes
+
+
+def test_the_fixed_columns_may_be_written_in_capitals(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "Path,A,B,SPLIT,Patient,Mask,MPP\nx.png,1,0,train,p9,m.png,0.5\n")
+    (record,) = read_manifest(path).records
+    assert (record.patient, record.mask, record.mpp) == ("p9", tmp_path / "m.png", 0.5)
+
+
+@pytest.mark.parametrize("name", ["classes.yml", "Classes.yaml"])
+def test_a_file_of_classes_under_another_name_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("names: [A, B]\n")
+    if not (tmp_path / "classes.yaml").exists():  # on disks where case counts
+        with pytest.raises(DataError, match=rf"{name} is not read under that name; call it classes\.yaml"):
+            read_classes(tmp_path)

@@ -135,11 +135,15 @@ def label_problems(manifest: Manifest, seen: Sequence[SeenPatch]) -> tuple[list[
 
 def training_mask_faults(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Problem]:
     """What would stop or mislead a method that learns from masks."""
-    files = [
-        str(patch.mask_error).removeprefix(f"{manifest.root}/")
-        for patch in seen
-        if patch.record.split == "train" and patch.mask_error is not None
-    ]
+    files = []
+    for patch in seen:
+        name = path_below(patch.record.path, manifest.root)
+        if patch.record.split != "train" or not manifest.with_masks("train"):
+            continue
+        if patch.mask_error is not None:
+            files.append(str(patch.mask_error).removeprefix(f"{manifest.root}/"))
+        elif patch.record.mask is None or patch.sizes:
+            files.append(f"{name}: {patch.sizes or 'no mask'}")
     pixels = pixels_of(seen, "train")
     fault = None if pixels is None else misread(manifest.classes, pixels, "train")
     if fault is not None:

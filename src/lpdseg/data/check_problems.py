@@ -4,8 +4,9 @@ Each gives its problems with the files that have them; a problem without files i
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from lpdseg.data.check_seen import SeenPatch, label_table, patches_alone
 from lpdseg.data.importers import unlisted_masks
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.data.origin import guessed, mpp_counts, mpp_differs, patients_unknown
-from lpdseg.data.patches import ImageModeError
+from lpdseg.data.patches import ImageModeError, sides
 from lpdseg.data.records import path_below
 from lpdseg.errors import DataError
 
@@ -38,15 +39,28 @@ class Found:
 def find_problems(manifest: Manifest, seen: Sequence[SeenPatch]) -> Found:
     """Everything that is wrong with a data set, or may be."""
     of_labels, doubtful_labels, notes = label_problems(manifest, seen)
+    spare = unlisted_masks(manifest)
+    unmatched = [
+        path
+        for split, paths in spare.items()
+        if split != "train" and not manifest.with_masks(split)
+        for path in paths
+    ]
     errors = [
         *_image_errors(manifest, seen),
+        Problem(
+            "masks-match-no-image",
+            "Masks of a split in which none has the name of an image, so that nothing is scored; name each as its "
+            "image",
+            tuple(path_below(path, manifest.root) for path in unmatched),
+        ),
         *value_errors(manifest, seen),
         *_split_errors(manifest, seen),
         *_label_errors(manifest),
         *of_labels,
     ]
     warnings = [
-        *_mask_warnings(manifest),
+        *_mask_warnings(manifest, spare),
         *training_mask_faults(manifest, seen),
         *pixel_warnings(manifest, seen),
         *doubtful_labels,
@@ -83,20 +97,21 @@ def _image_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Pro
         "mask-size",
         "Masks of another size than their image",
         tuple(
-            f"{path_below(patch.record.path, manifest.root)}: "
-            f"image {_sides(patch.size)}, mask {_sides(patch.mask_size)}"
+            f"{path_below(patch.record.path, manifest.root)}: {patch.sizes}"
             for patch in seen
-            if patch.record.split != "train" and patch.size and patch.mask_size and patch.size != patch.mask_size
+            if patch.record.split != "train" and patch.sizes
         ),
     )
 
 
 def _split_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Problem]:
     """Patients and images that lie on two sides of a split."""
-    patients: dict[str, Counter[str]] = defaultdict(Counter)
+    patients: dict[str, Counter[str]] = defaultdict(Counter)  # whoever types them, P7 and p7 are one
+    spelled: dict[str, str] = {}
     images: dict[bytes, list[PatchRecord]] = defaultdict(list)
     for patch in seen:
-        patients[patch.record.patient][patch.record.split] += 1
+        patients[patch.record.patient.casefold()][patch.record.split] += 1
+        spelled.setdefault(patch.record.patient.casefold(), patch.record.patient)
         if patch.digest is not None:
             images[patch.digest].append(patch.record)
     yield Problem(
@@ -104,7 +119,8 @@ def _split_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Pro
         "Patients in more than one split, so that figures are too good; keep a patient on one side "
         "(patients come from file names, unless a manifest has the column `patient`)",
         tuple(
-            f"{patient}: " + ", ".join(f"{counts[split]} in {split}" for split in manifest.splits if counts[split])
+            f"{spelled[patient]}: "
+            + ", ".join(f"{counts[split]} in {split}" for split in manifest.splits if counts[split])
             for patient, counts in sorted(patients.items())
             if len(counts) > 1
         ),
@@ -130,19 +146,30 @@ def _label_errors(manifest: Manifest) -> Iterator[Problem]:
         )
 
 
-def _mask_warnings(manifest: Manifest) -> Iterator[Problem]:
-    """Masks without a use, and patches without a mask."""
-    spare = unlisted_masks(manifest)
-    in_train = [record.mask for record in manifest.records if record.split == "train" and record.mask is not None]
+def _mask_warnings(manifest: Manifest, spare: Mapping[str, Sequence[Path]]) -> Iterator[Problem]:
+    """Masks without a use or of several patches, and patches without a mask; no patch uses those of `spare`."""
+    in_train = [record.mask for record in manifest.with_masks("train") if record.mask is not None]
     yield Problem(
         "training-masks",
-        "Masks in the training split; only --method supervised reads them, the others take image-level labels",
-        tuple(path_below(path, manifest.root) for path in (*in_train, *spare.pop("train", ()))),
+        "Masks in the training split; only --method supervised reads them, where a manifest's column `mask` names "
+        "them, the others take image-level labels",
+        tuple(path_below(path, manifest.root) for path in (*in_train, *spare.get("train", ()))),
     )
     yield Problem(
         "mask-without-image",
         "Masks without an image of the same name",
-        tuple(path_below(path, manifest.root) for paths in spare.values() for path in paths),
+        tuple(
+            path_below(path, manifest.root)
+            for split, paths in spare.items()
+            if manifest.with_masks(split)  # else an error tells them
+            for path in paths
+        ),
+    )
+    shared = Counter(record.mask for record in manifest.records if record.mask is not None)
+    yield Problem(
+        "mask-of-several-images",
+        "Masks that several images share, of which at most one can be meant unless they are blank",
+        tuple(path_below(path, manifest.root) for path, count in shared.items() if count > 1),
     )
     for split in ("valid", "test"):
         records = [record for record in manifest.records if record.split == split]
@@ -238,11 +265,6 @@ def _origin_warnings(manifest: Manifest) -> Iterator[Problem]:
         )
 
 
-def _sides(size: tuple[int, int]) -> str:
-    """(H, W) as people write it, width first."""
-    return f"{size[1]} x {size[0]}"
-
-
 def count_sizes(seen: Sequence[SeenPatch]) -> dict[str, int]:
     """Number of images by size, the commonest first."""
-    return dict(Counter(_sides(patch.size) for patch in seen if patch.size is not None).most_common())
+    return dict(Counter(sides(patch.size) for patch in seen if patch.size is not None).most_common())

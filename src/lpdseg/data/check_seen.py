@@ -8,6 +8,7 @@ from jaxtyping import Int
 
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.data.mask_values import MaskPixels
+from lpdseg.data.patches import sides
 from lpdseg.errors import DataError
 
 
@@ -25,6 +26,13 @@ class SeenPatch:
     mask_size: tuple[int, int] | None = None
     pixels: MaskPixels | None = None
     mask_error: DataError | None = None
+
+    @property
+    def sizes(self) -> str:
+        """Those of an image and a mask that differ; empty where they do not."""
+        if self.size is None or self.mask_size in (None, self.size):
+            return ""
+        return f"image {sides(self.size)}, mask {sides(self.mask_size)}"
 
 
 def pixels_of(seen: Sequence[SeenPatch], split: str) -> MaskPixels | None:

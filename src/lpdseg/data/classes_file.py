@@ -15,12 +15,16 @@ CLASSES_FILE = "classes.yaml"
 def read_classes(folder: Path) -> TissueClasses | None:
     """The classes that `folder`'s `classes.yaml` tells; None where there is no such file.
 
-    **Raises:** `DataError` for a file that is no YAML, or does not describe tissue classes.
+    **Raises:** `DataError` for a file that is no YAML, has nearly that name, or does not describe tissue classes.
     """
     path = folder / CLASSES_FILE
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
+        names = {CLASSES_FILE, "classes.yml"}
+        like = [found.name for found in folder.glob("[Cc]*.[Yy]*") if found.name.lower() in names]
+        if like:
+            raise DataError(f"{folder / like[0]} is not read under that name; call it {CLASSES_FILE}") from None
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error

@@ -91,7 +91,7 @@ def known_patient(path: PurePath) -> str | None:
     if match := _PATIENT.search(stem):
         return match[1]
     if match := _TCGA.match(stem):
-        return match[0]
+        return match[0].upper()
     if match := _LEADING_NUMBER.match(stem):
         return match[1]
     return None

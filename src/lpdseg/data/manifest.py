@@ -60,9 +60,9 @@ def check_names(classes: TissueClasses, csv_path: Path) -> None:
 
     **Raises:** `DataError` for a class whose name is one of the fixed columns.
     """
-    clash = set(classes.names) & set(_KNOWN_COLUMNS)
+    clash = [name for name in classes.names if name.lower() in _KNOWN_COLUMNS]
     if clash:
-        raise DataError(f"a class cannot be named {sorted(clash)[0]!r} in {csv_path}: that is a column of its own")
+        raise DataError(f"a class cannot be named {clash[0]!r} in {csv_path}: that is a column of its own")
 
 
 def read_manifest(
@@ -82,6 +82,9 @@ def read_manifest(
     """
     rows = csv_rows(csv_path)
     _, header = next(rows, (1, []))
+    if not header:
+        raise DataError(f"{csv_path} is empty; write a header and one line for each image")
+    header = [name.lower() if name.lower() in _KNOWN_COLUMNS else name for name in header]
     for column in ("path", "split"):
         if column not in header:
             raise DataError(f"{csv_path}, line 1: no column {column!r}; the header must be comma-separated")
@@ -96,6 +99,8 @@ def read_manifest(
                 f"{csv_path}, line {line}: {len(cells)} cells, but the header has {len(header)} columns"
             )
         lines.append((line, dict(zip(header, cells, strict=True))))
+    if not lines:
+        raise DataError(f"{csv_path} lists no patches; add one line for each image")
     columns = [
         Column.of(name, [cells[name] for _, cells in lines]) for name in header if name not in _KNOWN_COLUMNS
     ]
@@ -109,8 +114,6 @@ def read_manifest(
             raise DataError(f"{where}: {record.path} is already on line {listed[record.path]}; keep one of the two")
         listed[record.path] = line
         records.append(record)
-    if not records:
-        raise DataError(f"{csv_path} lists no patches; add one line for each image")
     return Manifest(classes, sorted_records(records), csv_path, notes)
 
 

@@ -106,7 +106,7 @@ def read_mask(
             )
         if size is not None and header.size != size:
             raise DataError(
-                f"{path} is {_sides(header.size)} pixels, but its image is {_sides(size)}; "
+                f"{path} is {sides(header.size)} pixels, but its image is {sides(size)}; "
                 "a mask must have the size of its image"
             )
         values = np.asarray(image)
@@ -129,7 +129,7 @@ def _need_rgb(path: Path, header: ImageHeader) -> None:
         raise ImageModeError(f"{path} has mode {header.mode}; convert it to 8-bit RGB without alpha")
 
 
-def _sides(size: tuple[int, int]) -> str:
+def sides(size: tuple[int, int]) -> str:
     """(H, W) as people write it, width first."""
     return f"{size[1]} x {size[0]}"
 

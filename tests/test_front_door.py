@@ -56,14 +56,20 @@ def many_patches() -> Manifest:
             "Record(valid, gate predicted, background keep: "
             "miou 100.00, mdice 100.00, fwiou 100.00, pixel_accuracy 100.00)",
         ),
+        (
+            lambda: record(Protocol("test"), CLASSES, np.stack([np.eye(3, dtype=int)] * 2), 2),
+            "Record(test, gate predicted, background keep: "
+            "miou 100.00 [100.00, 100.00], mdice 100.00 [100.00, 100.00], "
+            "fwiou 100.00 [100.00, 100.00], pixel_accuracy 100.00 [100.00, 100.00])",
+        ),
         (lambda: TrainResult(Path("r"), 1, 2, None, 3.0), None),
     ],
-    ids=["segmentation", "manifest", "classes", "settings", "exported", "slide", "record", "trained"],
+    ids=["segmentation", "manifest", "classes", "settings", "exported", "slide", "record", "intervals", "trained"],
 )
 def test_a_thing_is_said_in_one_short_line(thing: Callable[[], object], said: str | None) -> None:
     shown = repr(thing())
     assert said is None or shown == said
-    assert "\n" not in shown and len(shown) < 160 and "array" not in shown
+    assert "\n" not in shown and len(shown) < 180 and "array" not in shown
 
 
 def test_a_segmenter_and_what_it_sees_hold_no_numbers(segmenter: Segmenter) -> None:

@@ -52,6 +52,25 @@ def test_results_inside_the_input_are_no_input(tmp_path: Path) -> None:
     assert places([tmp_path], leave_out=[tmp_path, tmp_path / "out" / "masks"]) == ["a"]
 
 
+def test_a_whole_data_set_is_its_images_and_not_its_masks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in (
+        "train/a.png",
+        "test/img/b.png",
+        "test/mask/b.png",
+        "test/background-mask/b.png",
+        "valid/labels/c.png",
+    ):
+        save(tmp_path / name)
+    assert places([tmp_path]) == ["test/img/b", "train/a"]
+    assert (
+        "passed over masks and such beside the images: test/background-mask/b.png, test/mask/b.png" in caplog.text
+    )
+    caplog.clear()
+    assert places([tmp_path / "valid"]) == ["labels/c"]
+    assert places([tmp_path / "test" / "mask"]) == ["b"]
+    assert not caplog.text
+
+
 def test_an_image_that_is_named_twice_counts_once(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png")
     assert [image.path for image in find_images([tmp_path, path])] == [path]

@@ -87,7 +87,7 @@ def _show_version(asked: bool) -> None:
 
 
 @app.callback(
-    epilog="`lpdseg demo` shows the whole way in a few minutes and needs no data.\n\n"
+    epilog="`lpdseg demo` shows the whole way, needs no data, and says first how long it will take.\n\n"
     "Exit codes: 0 done; 1 data, weights, a checkpoint or an output is at fault, or some inputs could not be used; "
     "2 a setting or option is at fault; 130 stopped by Ctrl-C or a signal, after saving."
 )

@@ -121,7 +121,7 @@ def _summarise(result: "TrainResult", data: Path) -> None:
     typer.echo(f"The run is in {result.run}. Next:")
     if result.miou is not None:
         typer.echo(f"  {_command('evaluate', result.run, '--data', data, '--split', 'valid')}")
-    typer.echo(f"  {_command('segment', result.run, 'PATCHES', '--out', 'RESULTS', '--overlay')}")
+    typer.echo(f"  {_command('segment', result.run, 'NEW_PATCHES', '--out', 'RESULTS', '--overlay')}")
 
 
 def _command(*words: object) -> str:

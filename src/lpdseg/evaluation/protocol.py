@@ -32,7 +32,7 @@ class Record(dict[str, Any]):
 
     def __repr__(self) -> str:
         protocol = f"{self.get('split')}, gate {self.get('gate')}, background {self.get('background')}"
-        known = [f"{name} {self[name]:.2f}" for name in _FIGURES if self.get(name) is not None]
+        known = [f"{name} {_with_interval(self, name)}" for name in _FIGURES if self.get(name) is not None]
         return f"Record({protocol}: {', '.join(known) or 'no figures'})"
 
 
@@ -239,7 +239,7 @@ def figure_text(value: float | None) -> str:
 
 
 def _with_interval(entry: Record, figure: str) -> str:
-    ends = (entry["interval"] or {}).get(figure)
+    ends = (entry.get("interval") or {}).get(figure)
     return figure_text(entry[figure]) + (
         "" if ends is None else f" [{figure_text(ends[0])}, {figure_text(ends[1])}]"
     )

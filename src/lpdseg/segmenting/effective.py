@@ -10,6 +10,7 @@ def effective(settings: PredictSettings, classes: TissueClasses) -> tuple[Predic
         return settings, ()
     note = (
         f"predict.background = {settings.background} is left out: the classes have no background, so every pixel "
-        "of a mask gets a class, glass too; give a mask value for background in classes.yaml"
+        "of a mask gets a class, glass too; give background a mask value in classes.yaml, or with "
+        "--mask-value 255=background"
     )
     return settings.model_copy(update={"background": "none"}), (note,)

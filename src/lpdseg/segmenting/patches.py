@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from jaxtyping import UInt8
 
-from lpdseg.data.layout import UNREAD_PICTURES
+from lpdseg.data.layout import UNREAD_PICTURES, place_of
 from lpdseg.data.patches import IMAGE_SUFFIXES, read_image
 from lpdseg.errors import DataError
 from lpdseg.folders import look_through, some, tell
@@ -31,8 +31,8 @@ def find_images(inputs: Sequence[Path], *, recurse: bool = True, leave_out: Sequ
 
     **Arguments:**
 
-    - `recurse`: look into folders below as well, and linked ones. Hidden files are passed over, and results of
-      earlier runs with a note.
+    - `recurse`: look into folders below as well, and linked ones. Hidden files are passed over, and with a note
+      results of earlier runs and, where an input holds images beside them, what lies in its folders of masks.
     - `leave_out`: folders whose files do not count, such as one for results inside an input.
 
     **Raises:** `DataError` for an input that does not exist, a folder that cannot be read or has no images, and two
@@ -102,10 +102,14 @@ def _images_of(source: Path, recurse: bool, apart: Sequence[Path]) -> list[Image
     gone = [path for path in seen.lost if not path.suffix]
     if not images:
         raise DataError(f"{source} holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder that does")
+    # A whole data set can be named, as after training; its masks are pictures too. Alone they are what is meant.
+    patches = [path for path in images if place_of(path, source).kind == "image"] or images
+    beside = sorted(set(images) - set(patches))
     tell(seen.notes(source))
+    tell(f"passed over masks and such beside the images: {some(beside, source)}" for _ in beside[:1])
     tell(f"passed over pictures of kinds that are not read: {some(others, source)}" for _ in others[:1])
     tell(f"passed over links that lead nowhere: {some(gone, source)}" for _ in gone[:1])
-    return [ImageFile(path, path.relative_to(source).with_suffix("")) for path in images]
+    return [ImageFile(path, path.relative_to(source).with_suffix("")) for path in patches]
 
 
 def _readable(

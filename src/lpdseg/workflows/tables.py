@@ -25,7 +25,9 @@ def read_table(path: Path, key: str) -> dict[str, dict[str, str]]:
     except (OSError, ValueError, csv.Error) as error:
         raise OutputError(f"{path} cannot be read ({error}); move it away, or choose another folder") from error
     if names and key not in names:
-        raise OutputError(f"{path} is a table of something else than each {key}; choose another folder")
+        raise OutputError(
+            f"{path} has a row per {names[0]}, and this run would write one per {key}; choose another folder for it"
+        )
     return {row[key]: {name: row[name] or "" for name in row if name is not None} for row in rows if row[key]}
 
 

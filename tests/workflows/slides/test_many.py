@@ -241,7 +241,7 @@ def test_a_table_of_something_else_is_not_written_over(segment: Any, draw_slide:
     draw_slide("a.tif")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "summary.csv").write_text("image,mask\na.png,masks/a.png\n")
-    with pytest.raises(OutputError, match=r"summary\.csv is a table of something else than each slide"):
+    with pytest.raises(OutputError, match=r"summary\.csv has a row per .+, and this run would write one per slide"):
         segment()
 
 

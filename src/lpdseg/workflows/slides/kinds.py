@@ -83,11 +83,15 @@ def _write_regions(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str
     if summary.left_out:
         every = summary.features + summary.left_out
         yield (
-            f"{summary.left_out} of {every} regions, {summary.left_out_mm2:.3g} mm² in all, are below --min-area "
+            f"{summary.left_out} of {every} regions, {_area(summary.left_out_mm2)} in all, are below --min-area "
             f"{minimum:g} µm² and not in {path.name}"
         )
     if summary.changed:
         yield f"--simplify moved {summary.changed:.2%} of the pixels to another class in {path.name}"
+
+
+def _area(mm2: float) -> str:
+    return f"{mm2:.3g} mm²" if mm2 >= 0.01 else f"{mm2 * 1e6:.4g} µm²"
 
 
 def _write_mask(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:

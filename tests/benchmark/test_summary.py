@@ -96,7 +96,7 @@ def test_what_is_not_equal_is_said(config: MakeConfig, outcome: MakeOutcome) -> 
         "budget unlike the reference's: weights resnet, not random; steps 480, not 960; "
         "views plain, not plain + flip",
     )
-    assert "equal for all: encoder pvt_v2_b1, batch 10, refinement crf; not equal" in page.tables[0].lead
+    assert "equal for all: encoder pvt_v2_b1, batch 10, refinement none; not equal" in page.tables[0].lead
     assert "secret" not in markdown(page)
     outcomes[2:] = [outcome("CAM", seed, [90, 80], ("method=supervised",)) for seed in (0, 1)]
     assert "learns from the true masks" in tell(config(), outcomes)[1].tables[0].notes[0]

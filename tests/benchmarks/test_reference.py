@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.image_encoders import FrozenTower
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import ContrastSettings, DiversitySettings, LossSettings
+from lpdseg.settings import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings
 
 
 class Pooled(nn.Module):
@@ -35,6 +35,7 @@ def test_losses_and_gradients_agree(
         scale_weights=(0.0, 0.1, 1.0),
         contrast=ContrastSettings(weight=0.2, map_weight=0.3, fill=fill, negatives=negatives),  # type: ignore[arg-type]
         diversity=DiversitySettings(weight=0.5, temperature=0.3),
+        composite=CompositeSettings(weight=0),
     )
     model = tiny_lpd()
     torch.manual_seed(2)

@@ -200,6 +200,7 @@ def test_a_full_disk(
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
+        patch.setattr(Path, "write_text", full)
         line = fails("segment", small_run, small_data / "valid" / "img", "--out", out, "--device", "cpu")
     assert "cannot write" in line and "No space left" in line
     with monkeypatch.context() as patch:

@@ -87,7 +87,7 @@ def test_evaluate_writes_what_it_shows(
 
 
 def test_the_line_below_the_table_says_where_thresholds_come_from() -> None:
-    record = {"images": 1, "patients": 1, "split": "test", "gate": "predicted"}
+    record = {"images": 1, "patients": 1, "unit": "patients", "split": "test", "gate": "predicted"}
     assert "1 patient, split test" in what_was_compared([record], True)
     assert "come from the valid split" in what_was_compared([record], True)
     assert "chosen on this very split" in what_was_compared([record | {"split": "valid"}], True)

@@ -81,7 +81,7 @@ def test_the_rate_rises_in_a_line_then_falls_in_a_line_to_0(steps: int, share: f
 
 
 def test_without_warm_up_the_first_step_has_the_whole_rate() -> None:
-    settings = TrainSettings(lr=5e-5)
+    settings = TrainSettings(lr=5e-5, lr_warmup=0)
     assert learning_rate(0, 10, settings) == 5e-5
     assert learning_rate(5, 10, settings) == pytest.approx(2.5e-5)
 

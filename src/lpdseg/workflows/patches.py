@@ -89,7 +89,8 @@ def export_patches(
       first digits of the model's digest. Rows of images that earlier runs have segmented stay.
     - `segment.json`: settings, thresholds and counts, whether the run has finished, and `described`.
 
-    Every file is whole or not there. `summary.csv` is written last, `segment.json` at the start and at the end.
+    Every file is whole or not there. `summary.csv` is written last, `segment.json` before the
+    first mask and at the end.
 
     **Arguments:**
 
@@ -135,10 +136,11 @@ def export_patches(
             },
         )
 
-    record("running")  # so that masks of a run that is ended are known as results, see `is_result`
     done = segment_files(segmenter, places, batch=batch, on_error=skip if skip_bad else None)
     for path, segmentation in done:
         place = places[path]
+        if not summary.rows:  # so that masks of a run that is ended are known as results, see `is_result`
+            record("running")
         write_mask(out / _named("masks", place, ".png"), segmentation.mask, segmenter.classes)
         if probabilities:
             write_probabilities(out / _named("probabilities", place, ".npz"), segmentation)

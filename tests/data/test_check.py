@@ -379,3 +379,9 @@ def test_one_mask_of_two_images_is_told(data: DataSet) -> None:
     path.write_text("path,A,B,split,mask\n" + "\n".join(lines) + "\n")
     faults = {one.kind: one.files for one in check_data(read_manifest(path, AB), workers=1).warnings}
     assert faults["mask-of-several-images"] == ("valid/mask/p3_a.png",)
+
+
+def test_blank_images_with_a_label_are_told(data: DataSet) -> None:
+    Image.new("RGB", (4, 2)).save(data.folder / "train/p2_black[10].png")
+    Image.new("RGB", (4, 2), "white").save(data.folder / "train/p2_glass[00].png")
+    assert only(data.check().warnings) == ("blank-but-labelled", ("train/p2_black[10].png",))

@@ -259,3 +259,22 @@ def test_images_in_no_split_are_named_where_nothing_tells_classes(folder: Callab
 def test_splits_within_classes_are_refused(folder: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=r"A, .*B; put the folders of the splits outermost"):
         load_data(folder("A/train/x.png", "B/test/y.png"))
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"), [("images_png", "masks_png"), ("img_dir", "ann_dir"), ("JPEGImages", "SegmentationClass")]
+)
+def test_what_names_say_of_files_does_not_matter(folder: Callable[..., Path], images: str, masks: str) -> None:
+    source = folder(*TRAIN, f"valid/{images}/v.png", f"valid/{masks}/v.png")
+    assert load_data(source, AB).split("valid")[0].mask == source / "valid" / masks / "v.png"
+
+
+@pytest.mark.parametrize("names", [("Tissue Images", "binary_masks"), ("imagesTr", "labelsTr"), ("HE", "my-GT")])
+def test_folders_that_sound_like_masks_are_no_classes_unasked(
+    folder: Callable[..., Path], names: tuple[str, str]
+) -> None:
+    source = folder(f"{names[0]}/a.png", f"{names[1]}/a.png")
+    with pytest.raises(DataError, match=rf"{names[1]}/ sounds like masks .* --classes {names[0]},{names[1]}"):
+        load_data(source)
+    assert load_data(source, TissueClasses(names)).classes.names == names
+    assert load_data(folder("../e/label_0/a.png", "../e/label_1/b.png").parent / "e").classes.names[0] == "label_0"

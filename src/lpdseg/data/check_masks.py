@@ -151,8 +151,20 @@ def training_mask_faults(manifest: Manifest, seen: Sequence[SeenPatch]) -> Itera
     yield Problem("training-mask-faults", "Training masks that --method supervised cannot use", tuple(files))
 
 
-def repeated_images(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Problem]:
-    """The same pixels twice in a split, under different labels."""
+def doubtful_images(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Problem]:
+    """Blank images with labels, and the same pixels twice in a split, under different labels."""
+    yield Problem(
+        "blank-but-labelled",
+        "Training images of one colour that are labelled with a class; look whether they were written wrongly",
+        tuple(
+            path_below(patch.record.path, manifest.root)
+            for patch in seen
+            if patch.record.split == "train"
+            and patch.size
+            and patch.digest is None
+            and any(patch.record.labels or ())
+        ),
+    )
     labels: dict[tuple[str, bytes], Counter[tuple[int, ...]]] = {}
     paths: dict[tuple[str, bytes], list[str]] = {}
     for patch in seen:

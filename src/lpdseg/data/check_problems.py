@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from lpdseg.data.check_masks import (
+    doubtful_images,
     label_problems,
     pixel_warnings,
-    repeated_images,
     training_mask_faults,
     value_errors,
 )
@@ -64,7 +64,7 @@ def find_problems(manifest: Manifest, seen: Sequence[SeenPatch]) -> Found:
         *training_mask_faults(manifest, seen),
         *pixel_warnings(manifest, seen),
         *doubtful_labels,
-        *repeated_images(manifest, seen),
+        *doubtful_images(manifest, seen),
         *_split_warnings(manifest),
         *_size_warnings(seen),
         *_origin_warnings(manifest),

@@ -53,9 +53,7 @@ def find_patches(source: Path) -> tuple[list[Found], tuple[str, ...]]:
     nested: list[str] = []
     for split in SPLITS if splits else ("train",):
         mine = [place for place in pictures if place.split == (split if splits else None)]
-        names = sorted({place.split_name for place in mine if place.split_name is not None})
-        if len(names) > 1:
-            raise DataError(f"{source} has {names[0]}/ and {names[1]}/ for one split; keep one of them")
+        _need_one(source, (place.split_name for place in mine), "one split")
         masks = _masks(source, [place for place in mine if place.kind == "mask"]) if split != "train" else {}
         used, unused, patients = _choose(source, split, [one for one in mine if one.kind == "image"], masks)
         found += used
@@ -124,41 +122,34 @@ def _choose(
 ) -> tuple[list[Found], list[Place], int]:
     """Images of one split that are used, those that are not, and how many folders are patients."""
     held = [place for place in images if _is_outer(place)]
-    holders = sorted({place.holder for place in held if place.holder is not None})
-    if len(holders) > 1:
-        raise DataError(
-            f"{source} has {holders[0]}/ and {holders[1]}/ for the images of one split; keep one of them"
-        )
+    _need_one(source, (place.holder for place in held), "the images of one split")
     chosen = held or images
     direct = [place for place in chosen if not place.rest]
     nested = [place for place in chosen if place.rest]
+    labelled = _all_labelled(nested)
 
     def mask(place: Place) -> Path | None:
         return masks.get(place.stem) or masks.get(name_key(place.path.stem))
 
-    labelled = _all_labelled(nested)
+    def found(place: Place) -> Found:
+        outer, inner = (*map(plain_text, place.rest), None, None)[:2]
+        tissue, patient = (None, outer) if labelled else (outer, inner)
+        return Found(place.path, split, tissue, patient, mask(place))
+
+    used = nested
     told = any("[" in place.path.stem or mask(place) is not None for place in direct)
     if direct and (told or not nested):
         if split == "train" and not any(place.split for place in images) and not told:
             direct = []  # in no split, and without labels: what they are for cannot be known
-        used = [Found(place.path, split, mask=mask(place)) for place in direct]
-        if labelled:
-            used += [Found(place.path, split, None, plain_text(place.rest[0]), mask(place)) for place in nested]
-    elif labelled:
-        used = [Found(place.path, split, None, plain_text(place.rest[0]), mask(place)) for place in nested]
-    else:
-        used = [
-            Found(
-                place.path,
-                split,
-                plain_text(place.rest[0]),
-                plain_text(place.rest[1]) if len(place.rest) > 1 else None,
-                mask(place),
-            )
-            for place in nested
-        ]
-    paths = {item.path for item in used}
-    return used, [one for one in images if one.path not in paths], len({x.patient for x in used} - {None})
+        used = [*direct, *(nested if labelled else [])]
+    paths, items = {place.path for place in used}, [found(place) for place in used]
+    return items, [one for one in images if one.path not in paths], len({x.patient for x in items} - {None})
+
+
+def _need_one(source: Path, names: Iterable[str | None], what: str) -> None:
+    several = sorted({name for name in names if name is not None})
+    if len(several) > 1:
+        raise DataError(f"{source} has {several[0]}/ and {several[1]}/ for {what}; keep one of them")
 
 
 def _is_outer(place: Place) -> bool:
@@ -196,11 +187,7 @@ def _patients_are_no_classes(found: list[Found]) -> list[Found]:
 
 
 def _masks(source: Path, masks: list[Place]) -> dict[str, Path]:
-    holders = sorted({place.holder for place in masks if place.holder is not None and _is_outer(place)})
-    if len(holders) > 1:
-        raise DataError(
-            f"{source} has {holders[0]}/ and {holders[1]}/ for the masks of one split; keep one of them"
-        )
+    _need_one(source, (place.holder for place in masks if _is_outer(place)), "the masks of one split")
     found, double = masks_by_stem(masks)
     if double is not None:
         raise DataError(

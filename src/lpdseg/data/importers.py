@@ -14,6 +14,7 @@ from lpdseg.data.labels import (
     mpp_from_name,
     patient_from_name,
 )
+from lpdseg.data.layout import sounds_like_masks
 from lpdseg.data.manifest import MANIFEST_FILE, Manifest, PatchRecord, read_manifest
 from lpdseg.data.records import require_class, sorted_records
 from lpdseg.errors import DataError, SettingsError
@@ -85,6 +86,12 @@ def _guess_classes(
     """Classes from the names of class folders, else from how labels are written, and notes that say so."""
     names = tuple(sorted({item.tissue for item in found if item.tissue is not None}))
     if names:
+        doubtful = [name for name in names if sounds_like_masks(name)]
+        if 0 < len(doubtful) < len(names):  # where all do, as `label_0` and `label_1`, they are classes
+            raise DataError(
+                f"{source}: {doubtful[0]}/ sounds like masks and lies where classes do; put images into images and "
+                f"masks into masks, or say with --classes {','.join(names)} that it is a class"
+            )
         for preset in PRESETS.values():
             if set(preset.names) == set(names):
                 return preset, ()

@@ -18,28 +18,24 @@ _SPLITS = {
 }  # fmt: skip
 _IMAGES = {"img", "imgs", "image", "images", "patch", "patches"}
 _MASKS = {
-    "mask", "masks", "label", "labels", "gt", "gts", "groundtruth", "annotation", "annotations", "segmentation",
-    "segmentations",
+    "mask", "masks", "label", "labels", "gt", "gts", "groundtruth", "ann", "anno", "annotation", "annotations",
+    "segmentation", "segmentations", "segmentationclass",
 }  # fmt: skip
 _ASIDE = {
-    "backgroundmask",
-    "backgroundmasks",
-    "overlay",
-    "overlays",
-    "subtype",
-    "thumbnail",
-    "thumbnails",
-    "thumbs",
-}
+    "backgroundmask", "backgroundmasks", "overlay", "overlays", "subtype", "thumbnail", "thumbnails", "thumbs",
+}  # fmt: skip
 """Pictures that are of patches, and no patches and no masks of them."""
 
 _ORDER = re.compile(r"^\(?[0-9]+\)?[\W_]*(?=[^\W\d_])")
 _SEPARATORS = re.compile(r"[\W_]+")
-_BOTH = re.compile(
-    r"(?:(?P<before>{0})|(?P<first>{1}))(?(before)(?P<last>{1})|(?P<after>{0}))".format(
-        "|".join(_SPLITS), "|".join(_IMAGES | _MASKS | _ASIDE)
-    )
+_HOW_KEPT = re.compile(
+    r"(?<=[\W_])(?:png|jpe?g|tiff?|bmp|dir|files)$|^(?:png|jpe?g|tiff?)[\W_]*(?=img|image)", re.IGNORECASE
 )
+"""What a name says of the files and not of their meaning, as in `masks_png`, `img_dir` and `JPEGImages`."""
+
+_WORDS = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])")
+_SPLIT, _KIND = "|".join(_SPLITS), "|".join(_IMAGES | _MASKS | _ASIDE)
+_BOTH = re.compile(f"({_SPLIT})({_KIND})|({_KIND})({_SPLIT})")
 """A folder that is named after both, such as `train_images` and `MasksTest`."""
 
 _MARK = "(?:masks?|labels?|labelids?|gt|seg|segmentations?|anno|annotations?)"
@@ -76,7 +72,12 @@ def is_aside(name: str) -> bool:
 
 
 def _word(name: str) -> str:
-    return _SEPARATORS.sub("", _ORDER.sub("", name.strip())).lower()
+    return _SEPARATORS.sub("", _HOW_KEPT.sub("", _ORDER.sub("", name.strip()))).lower()
+
+
+def sounds_like_masks(name: str) -> bool:
+    """Whether a word of a name means masks, as in `binary_masks` and `labelsTr`."""
+    return any(word.lower() in _MASKS for word in _WORDS.findall(name))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def place_of(path: Path, root: Path) -> Place:
     both = _BOTH.fullmatch(_word(folders[0])) if folders else None
     names = [*enumerate(folders, 1)]
     if both is not None:
-        names[:1] = [(1, both["before"] or both["after"]), (1, both["first"] or both["last"])]
+        names[:1] = [(1, part) for part in filter(None, both.groups())]
     for depth, name in names:
         if split is None and not rest and split_of(name) is not None:
             split, split_name = split_of(name), name

@@ -55,7 +55,7 @@ def segment(
     *,
     asked: dict[str, Any],
 ) -> None:
-    """Turn patches into masks: palette PNGs whose pixel values are the class values of the training data.
+    """Turn patches into masks, palette PNGs with the class values of the training data; with --to whole slides.
 
     With --to, turn whole slides into annotations for QuPath, masks, probabilities, pictures and areas. Slides that
     are finished are kept, so the same command goes on after an interruption.

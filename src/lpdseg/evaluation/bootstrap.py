@@ -157,7 +157,7 @@ def _two_way(
     return _interval(np.where(share > 0, share * total, 0).sum(1), level)
 
 
-def _interval(values: Float[np.ndarray, "R"], level: float) -> Interval | None:
+def _interval(values: Float[np.ndarray, " R"], level: float) -> Interval | None:
     known = values[~np.isnan(values)]
     if not known.size:
         return None

@@ -21,8 +21,8 @@ class ImageLevelScores:
     - `auc`: area under the ROC curve per class; NaN where all images hold the class or none does.
     """
 
-    f1: Float[np.ndarray, "C"]
-    auc: Float[np.ndarray, "C"]
+    f1: Float[np.ndarray, " C"]
+    auc: Float[np.ndarray, " C"]
 
     @property
     def mean_f1(self) -> float:
@@ -38,7 +38,7 @@ class ImageLevelScores:
 def score_images(
     probabilities: Float[np.ndarray, "N C"],
     truth: Integer[np.ndarray, "N C"],
-    thresholds: Float[np.ndarray, "C"],
+    thresholds: Float[np.ndarray, " C"],
 ) -> ImageLevelScores:
     """F1 at the thresholds, and AUC, per class.
 
@@ -63,7 +63,7 @@ def score_images(
 
 def choose_thresholds(
     probabilities: Float[np.ndarray, "N C"], truth: Integer[np.ndarray, "N C"]
-) -> Float[np.ndarray, "C"]:
+) -> Float[np.ndarray, " C"]:
     """The threshold of maximal F1 for each class, from images that are not the ones to be scored.
 
     Candidates lie midway between neighbouring scores, the lowest midway between 0 and the smallest score, so
@@ -78,7 +78,7 @@ def choose_thresholds(
     return np.array([_choose(scores, held) for scores, held in columns], np.float64)
 
 
-def _choose(scores: Float[np.ndarray, "N"], held: Bool[np.ndarray, "N"]) -> float:
+def _choose(scores: Float[np.ndarray, " N"], held: Bool[np.ndarray, " N"]) -> float:
     if not held.any():
         return 0.5
     order = np.argsort(scores)

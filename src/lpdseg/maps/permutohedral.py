@@ -34,13 +34,13 @@ class Lattice:
 
     corners: Int32[Tensor, "N e"]
     weights: Float32[Tensor, "N e"]
-    points: Int32[Tensor, "Ne"]
-    point_weights: Float32[Tensor, "Ne"]
-    starts: Int32[Tensor, "M1"]
+    points: Int32[Tensor, " Ne"]
+    point_weights: Float32[Tensor, " Ne"]
+    starts: Int32[Tensor, " M1"]
     neighbours: tuple[Int32[Tensor, "M1 2"], ...]
 
     @classmethod
-    def of(cls, features: Float32[Tensor, "d N"], group: Int64[Tensor, "N"]) -> "Lattice":
+    def of(cls, features: Float32[Tensor, "d N"], group: Int64[Tensor, " N"]) -> "Lattice":
         """Builds the lattice.
 
         **Arguments:**
@@ -114,7 +114,7 @@ def _plane(d: int) -> Float32[Tensor, "e d"]:
 
 
 def _keys(
-    origin: Int64[Tensor, "e N"], rank: Int64[Tensor, "e N"], group: Int64[Tensor, "N"]
+    origin: Int64[Tensor, "e N"], rank: Int64[Tensor, "e N"], group: Int64[Tensor, " N"]
 ) -> tuple[Int64[Tensor, "e N"], list[int]]:
     """One number per corner, and what to add to it for the neighbour in each direction.
 
@@ -141,7 +141,7 @@ def _keys(
     return first + remainder * all_coordinates - e * taken, steps
 
 
-def _neighbours(keys: Int64[Tensor, "M"], step: int) -> Int32[Tensor, "M+1 2"]:
+def _neighbours(keys: Int64[Tensor, " M"], step: int) -> Int32[Tensor, "M+1 2"]:
     """Both neighbours of each corner, whose keys are `step` higher and lower; M where there is none."""
     count = len(keys)
     wanted = keys + step

@@ -23,7 +23,7 @@ class PrototypeBank(nn.Module):
     - `slots`, `real`: see `lpdseg.maps.merge.class_slots`.
     """
 
-    class_of: Int[Tensor, "K"]
+    class_of: Int[Tensor, " K"]
     slots: Int[Tensor, "C k"]
     real: Bool[Tensor, "C k"]
 

@@ -138,6 +138,13 @@ def test_a_table_tells_the_resolution_of_silent_slides(slides: Path, tmp_path: P
     assert main([str(word) for word in (*words, "--mpp-table", tmp_path / "mpp.csv")]) == 0
 
 
+def test_classes_whose_regions_give_no_patch_are_told(slides: Path, tile: Run, tmp_path: Path) -> None:
+    file, s1 = tmp_path / "x.geojson", slides / "s1.png"
+    write_regions(file, ("TUM", (0, 0, 80, 96)), ("STR", (900, 0, 990, 96)), ("DOT", (90, 0, 93, 3)))
+    tile(s1, "--regions", file)
+    assert f"{s1}: no patch shows DOT, STR, whose regions are too small" in tile.notes  # type: ignore[attr-defined]
+
+
 def test_cutting_a_slide_again_replaces_its_patches(slides: Path, tile: Run, tmp_path: Path) -> None:
     tile(slides / "s1.png", slides / "s2.png")
     tile(slides / "s2.png", "--stride", "64", "--split", "test")
@@ -247,7 +254,9 @@ def test_regions_that_cannot_be_used(slides: Path, tile: Run, tmp_path: Path) ->
         s1, "--regions", file, "--classes", "A,B", code=1
     )
     write_regions(file, (None, (0, 0, 96, 96)))
-    assert "no region with a class" in tile(s1, "--regions", file, code=1)
+    assert "no region of a class that is not ignored (" in tile(s1, "--regions", file, code=1)
+    write_regions(file, ("Ignore*", (0, 0, 96, 96)))
+    assert "cut the areas of the ignored class Ignore* out" in tile(s1, "--regions", file, code=1)
     write_regions(file, ("TUM", (0, 0, 20, 96)))
     assert "no patch of 32 px" in tile(s1, "--regions", file, code=1)
     assert "holds no regions for any slide, such as s3.geojson" in tile(slides / "s3.png", code=1)

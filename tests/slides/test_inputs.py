@@ -91,6 +91,14 @@ def test_two_slides_of_one_name(scans: Path) -> None:
         find_slides([scans])
 
 
+def test_names_that_differ_in_how_letters_are_composed_alone_are_one(tmp_path: Path) -> None:
+    for folder, name in (("a", "Sch\u00e4fer.svs"), ("b", "Scha\u0308fer.svs")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"x")
+    with pytest.raises(SlideError, match="are both named"):
+        find_slides([tmp_path])
+
+
 def test_inputs_without_slides(scans: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     for source, told in {

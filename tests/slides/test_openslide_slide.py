@@ -159,3 +159,15 @@ def test_a_tile_of_a_coarser_level_that_was_left_out_is_no_glass(tmp_path: Path)
     found = slide.read(2, 0, 0, 128, 96).astype(int)
     slide.close()
     assert np.abs(found - reduced(image, 4)).mean() < 3
+
+
+def test_tiles_that_aperios_level_0_lacks_are_told(tmp_path: Path) -> None:
+    image = scene(512, 384)
+    path = write_svs(tmp_path / "a.svs", [image, reduced(image, 2)])
+    told = f"{path} lacks 2 of 48 tiles of level 0, which are read as background"
+    for tiles, notes in (((), ()), ((0, 1), (told,))):
+        lose_tile(path, 0, *tiles)
+        slide = open_with_openslide(path)
+        assert slide is not None
+        assert tuple(note.partition(";")[0] for note in slide.facts.notes) == notes
+        slide.close()

@@ -83,6 +83,12 @@ def test_a_crossed_outline_is_repaired(tmp_path: Path) -> None:
     assert region.geometry.is_valid and region.geometry.area == pytest.approx(50)
 
 
+def test_holes_beyond_the_outline_are_no_tissue(tmp_path: Path) -> None:
+    rings = [ring for x, side in ((0, 10), (20, 5), (8, 4)) for ring in placed(x, side)["coordinates"]]
+    (region,) = read_regions(write(tmp_path, feature({"type": "Polygon", "coordinates": rings}))).regions
+    assert region.geometry.area == pytest.approx(100 - 8) and region.geometry.bounds == (0, 0, 10, 10)
+
+
 @given(
     holes=st.lists(st.integers(0, 8), unique=True),
     shift=st.tuples(st.floats(-50, 50), st.floats(-50, 50)),
@@ -130,12 +136,13 @@ def test_areas_of_ignored_classes_are_cut_out(name: str, tmp_path: Path) -> None
     assert file.cut_out == {name: 1} and len(list(file.notes())) == 2
 
 
-def test_a_frame_is_no_tissue_and_cuts_nothing_out(tmp_path: Path) -> None:
-    value = collection(feature(placed(0, 50), {"name": "Region*"}), feature())
+@pytest.mark.parametrize("frame", ["Region*", "Region*: left"])
+def test_a_frame_is_no_tissue_and_cuts_nothing_out(frame: str, tmp_path: Path) -> None:
+    value = collection(feature(placed(0, 50), {"name": frame}), feature())
     (region,) = read_regions(write(tmp_path, value), ["tumour"]).regions
     assert region.geometry.area == 100
-    named = read_regions(write(tmp_path, value), ["tumour", "Region*"])
-    assert [one.name for one in named.regions] == ["Region*", "tumour"]  # whoever asks has named it
+    named = read_regions(write(tmp_path, value), ["tumour", frame])
+    assert [one.name for one in named.regions] == [frame, "tumour"]  # whoever asks has named it
 
 
 @pytest.mark.parametrize("kind", ["cell", "detection", "tile", "tmaCore", "tma_core"])

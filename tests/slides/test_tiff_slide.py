@@ -145,6 +145,23 @@ def test_tiles_that_no_level_has_are_white_without_a_word(tmp_path: Path, opened
     assert (slide.read(1, 0, 0, 64, 64) == 255).all() and (slide.read(0, 0, 0, 128, 128) == 255).all()
 
 
+def test_tiles_of_level_0_that_are_lost_are_told_where_coarser_levels_show_tissue(
+    tmp_path: Path, opened: Opening
+) -> None:
+    image = scene(512, 256)
+    image[:, 256:] = 250  # glass
+    path = write_pyramid(tmp_path / "a.tif", (image, reduced(image, 2), reduced(image, 4)))
+    lose_tile(path, 0, 6, 7)  # of eight to a row, and of glass
+    assert opened(path).facts.notes == ()
+    lose_tile(path, 0, 0, 1)
+    lose_tile(path, 1, 0)
+    assert [note.removeprefix(str(path)) for note in opened(path).facts.notes] == [
+        " lacks 2 tiles of level 0 where coarser levels show tissue, which may be read as white; copy or export it "
+        "again",
+        " lacks 1 tile of level 1 that finer levels have; they are made from those",
+    ]
+
+
 def write_scenes(path: Path, *scenes: np.ndarray, names: Sequence[str] = (), mpp: float | None = 0.5) -> Path:
     """An OME-TIFF with a pyramid for each image."""
     told = {} if mpp is None else {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp}

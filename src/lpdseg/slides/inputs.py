@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpdseg.folders import is_result, look_through, some, tell
+from lpdseg.plain import name_key
 from lpdseg.slides.formats import CONVERT, UNREAD_FORMATS, slide_suffixes
 from lpdseg.slides.slide import SlideError
 from lpdseg.slides.slide_table import read_slide_table
@@ -55,7 +56,7 @@ def find_slides(inputs: Sequence[str | Path], leave_out: Sequence[str | Path] = 
     slides = sorted(by_path.values(), key=lambda slide: slide.path)
     by_stem: dict[str, Path] = {}
     for slide in slides:
-        first = by_stem.setdefault(slide.path.stem, slide.path)
+        first = by_stem.setdefault(name_key(slide.path.stem), slide.path)
         if first != slide.path:
             raise SlideError(
                 f"{first} and {slide.path} are both named {slide.path.stem}, and so would be their results; rename "

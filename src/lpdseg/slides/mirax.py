@@ -25,5 +25,5 @@ def check_mirax_folder(path: Path) -> None:
         raise SlideError(f"{folder / _INDEX} cannot be read ({error.strerror}); change its rights") from error
     lacking = [name for name in _PART.findall(index) if not (folder / name).is_file()]
     if lacking:
-        more = f" and {len(lacking) - 1} more files are" if len(lacking) > 1 else " is"
-        raise SlideError(f"{path}: {lacking[0]}{more} missing in {folder.name}; copy the folder again")
+        more = f" ({len(lacking)} files in all)" if len(lacking) > 1 else ""
+        raise SlideError(f"{path}: {lacking[0]} is missing in {folder.name}{more}; copy the folder again")

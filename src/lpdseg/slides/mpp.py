@@ -88,8 +88,8 @@ def warn_if_far(path: Path, mpp: Mpp, wanted: float) -> str | None:
     if max(mpp.x, mpp.y) <= wanted * _FAR:
         return None
     return (
-        f"{path} has {_shown(mpp)} microns per pixel and the model was trained at {wanted:g}; it is enlarged, and "
-        "details that the model looks for may be missing"
+        f"{path} has {_shown(mpp)} microns per pixel and is enlarged to {wanted:g}; details that are seen there "
+        "may be missing"
     )
 
 

@@ -4,6 +4,7 @@ Files that OpenSlide knows only as generic tiled TIFF are left to `tiff_slide`, 
 """
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class OpenSlideSlide:
             mpp=_mpp(properties),
             bounds=_bounds(properties, size),
             vendor=properties.get("openslide.vendor", "unknown"),
+            notes=tuple(_left_out(path, properties)),
         )
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -139,6 +141,18 @@ def _opened(path: Path) -> Any:
 
 def _unreadable(path: Path, error: Exception) -> SlideError:
     return SlideError(f"{path} cannot be opened as a slide ({error}); copy or export it again")
+
+
+def _left_out(path: Path, properties: dict[str, str]) -> Iterator[str]:
+    """Tells of tiles that Aperio's level 0 lacks: OpenSlide leaves their place empty in every level."""
+    import tifffile
+
+    if properties.get("openslide.vendor") != "aperio":
+        return
+    with tifffile.TiffFile(path) as tiff:
+        counts = tiff.pages[0].databytecounts
+    if lost := sum(not count for count in counts):
+        yield f"{path} lacks {lost} of {len(counts)} tiles of level 0, which are read as background; copy it again"
 
 
 def _mpp(properties: dict[str, str]) -> Mpp | None:

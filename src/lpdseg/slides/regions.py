@@ -124,7 +124,7 @@ def read_regions(path: Path, names: Sequence[str] | None = None) -> RegionFile:
             passed[_NO_ANNOTATION] += 1
         elif not parts:
             passed[_NO_CLASS] += 1
-        elif _is_ignored(parts, names) and parts[-1] == _FRAME:
+        elif _is_ignored(parts, names) and _FRAME in parts:
             passed[f"regions of the ignored class {_FRAME}"] += 1
         elif _on_other_plane(feature.get("geometry")):
             passed[_OTHER_PLANE] += 1
@@ -266,10 +266,16 @@ def _polygon(rings: Any, where: str) -> Any:
             raise ValueError("a number is not finite")
         if not points or not len(rings[0]) or len(points[0]) < 3:
             return None
-        shape = shapely.Polygon(points[0], [hole for hole in points[1:] if len(hole) >= 3])
+        shape, *holes = (_repaired(shapely.Polygon(ring)) for ring in points if len(ring) >= 3)
     except (shapely.errors.ShapelyError, ValueError, TypeError, IndexError) as error:
         raise DataError(f"{where} has an outline that cannot be read ({error}); draw it again") from error
-    return _less(shape if shape.is_valid else shapely.make_valid(shape, method="structure", keep_collapsed=False))
+    return _less(shape, shapely.union_all(holes) if holes else None)
+
+
+def _repaired(shape: Any) -> Any:
+    import shapely
+
+    return shape if shape.is_valid else shapely.make_valid(shape, method="structure", keep_collapsed=False)
 
 
 def _less(geometry: Any, other: Any = None) -> Any:

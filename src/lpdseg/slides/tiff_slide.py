@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from lpdseg.errors import LpdsegError
+from lpdseg.maps.background import GLASS_DENSITY
 from lpdseg.slides.levels import trusted_levels
-from lpdseg.slides.rectangle import damaged, on_white
+from lpdseg.slides.rectangle import WHITE, damaged, on_white
 from lpdseg.slides.slide import SlideError, SlideFacts
 from lpdseg.slides.tiff_mpp import tiff_mpp
 from lpdseg.slides.tiff_pages import check_page, level_pages
@@ -51,7 +52,7 @@ class TiffSlide:
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """See `Slide.read`."""
-        size = self.facts.levels[level].width, self.facts.levels[level].height
+        size = self._levels[level].width, self._levels[level].height
         try:
             with _hushed():
                 return on_white(size, x, y, width, height, self._segments[level].read)
@@ -59,7 +60,12 @@ class TiffSlide:
             raise damaged(self.path, level, x, y, width, height, error) from error
 
     def _left_out(self) -> Iterator[str]:
-        """Tells of tiles that level 0 has and a coarser level lacks."""
+        """Tells of tiles that one level has and another lacks."""
+        if gone := sum(self._shows_tissue(*place) for place in self._segments[0].missing()):
+            yield (
+                f"{self.path} lacks {gone} tile{'s' * (gone != 1)} of level 0 where coarser levels show tissue, "
+                "which may be read as white; copy or export it again"
+            )
         for level, segments in enumerate(self._segments[1:], start=1):
             lost = sum(self._is_finer_there(level, *place) for place in segments.missing())
             if lost:
@@ -67,6 +73,17 @@ class TiffSlide:
                     f"{self.path} lacks {lost} tile{'s' * (lost != 1)} of level {level} that finer levels have; "
                     "they are made from those"
                 )
+
+    def _shows_tissue(self, x: int, y: int, width: int, height: int) -> bool:
+        """Whether there is tissue in a rectangle of level 0, by the next level that has it."""
+        for level, segments in enumerate(self._segments[1:], start=1):
+            across, down = self._levels[level].downsample
+            left, top = int(x / across), int(y / down)
+            box = left, top, max(int((x + width) / across) - left, 1), max(int((y + height) / down) - top, 1)
+            if segments.holds(*box).all():
+                with suppress(SlideError):  # of damage reading will tell
+                    return bool(self.read(level, *box).mean() < WHITE * 10**-GLASS_DENSITY)
+        return False
 
     def _is_finer_there(self, level: int, x: int, y: int, width: int, height: int) -> bool:
         """Whether any finer level has tiles where a rectangle of `level` lies."""

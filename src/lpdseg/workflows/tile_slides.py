@@ -160,6 +160,10 @@ def tile_slides(
             notes += [moving[slide_file.path]] if slide_file.path in moving else []
             source = {"path": absolute(slide_file.path), "slide": identity(slide_file.path)}
             write_json(out / _SOURCES, _read_sources(out) | {plain_text(stem): source})
+            shown = {name for one in new for name, has in zip(classes.names, one.labels or (), strict=False) if has}
+            lost = ", ".join(sorted({region.name for region in file.regions} - shown))
+            told = f"{slide_file.path}: no patch shows {lost}, whose regions are too small or off the slide"
+            notes += [told] if lost else []
         else:
             notes.append(
                 f"{slide_file.path}: no patch of {cut.side} px lies within its regions; nothing was changed"
@@ -236,7 +240,10 @@ def _classes_of(files: Sequence[RegionFile], source: Path) -> TissueClasses:
     for region in sorted((region for file in files for region in file.regions), key=lambda region: region.name):
         colours[region.name] = colours.get(region.name) or region.colour
     if not colours:
-        raise DataError(f"{source} holds no region with a class; classify the annotations in QuPath")
+        notes = "".join(f" ({note})" for file in files for note in file.notes())
+        raise DataError(
+            f"{source} holds no region of a class that is not ignored{notes}; classify the annotations in QuPath"
+        )
     told = tuple(colour for colour in colours.values() if colour is not None)
     return TissueClasses(tuple(colours), told if len(told) == len(colours) else ())
 

@@ -44,6 +44,10 @@ def test_tables_that_cannot_be_meant(tmp_path: Path) -> None:
     table.write_text("slide,mpp\nb.svs,0.25\n")
     with pytest.raises(DataError, match=r"names none of the slides, for instance not a\.svs"):
         with_table(slides, table)
+    for text in ("slide,microns\na.svs,0.25\n", "slide,mpp\na.svs,\n"):
+        table.write_text(text)
+        with pytest.raises(DataError, match=r"mpp\.csv tells no microns per pixel of any slide"):
+            with_table(slides, table)
     table.write_text("slide,mpp\na.svs,0.25\na,0.5\n")
     with pytest.raises(DataError, match=r"different microns per pixel for a\.svs and a; keep one"):
         with_table(slides, table)

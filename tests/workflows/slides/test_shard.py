@@ -22,5 +22,8 @@ def test_shards_are_written_as_parts() -> None:
     for text in ("0/3", "4/3"):
         with pytest.raises(SettingsError, match="there is no shard"):
             parse_shard(text)
-    with pytest.raises(SettingsError, match="there must be at least one"):
+    for shard in ((1, 0), (0, 2), (3, 2), (-1, 2)):
+        with pytest.raises(SettingsError, match=f"there is no shard {shard[0]}/{shard[1]}; they are 1/n to n/n"):
+            take_shard(range(9), shard)
+    with pytest.raises(SettingsError, match="there is no shard 1/0"):
         parse_shard("1/0")

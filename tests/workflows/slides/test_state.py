@@ -151,6 +151,7 @@ def test_what_is_left_is_true_for_the_same_settings_alone(made: tuple[Path, Path
     assert left(None) == ({}, {})
     for settings, why in (
         (SETTINGS | {"window": 256, "more": 1}, "other settings (more, window)"),
+        (SETTINGS | {"predict": {"gate": "none"}}, "other settings (predict.gate)"),
         (SETTINGS | {"weights_sha256": "b" * 64}, "another model (None)"),
     ):
         assert left(state, settings=settings) == ({}, {"geojson": why, "zarr": why})

@@ -41,6 +41,8 @@ def with_table(slides: Sequence[SlideFile], table: str | Path | None) -> list[Sl
             raise SlideError(
                 f"{path} has different microns per pixel for {slide.path.name} and {slide.path.stem}; keep one"
             )
+    if slides and not by_name:
+        raise SlideError(f"{path} tells no microns per pixel of any slide; fill in its column mpp")
     found = [next((by_name[name] for name in _names(slide) if name in by_name), None) for slide in slides]
     if slides and not any(found):
         raise SlideError(

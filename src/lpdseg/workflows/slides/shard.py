@@ -18,16 +18,18 @@ def parse_shard(text: str) -> tuple[int, int]:
     if found is None:
         raise SettingsError(f"cannot read the shard {text!r}; write it as 2/8, the second of eight")
     number, total = map(int, found.groups())
-    if total == 0:
-        raise SettingsError(f"there is no shard {text}; there must be at least one, as in 1/1")
-    if not 1 <= number <= total:
-        raise SettingsError(f"there is no shard {text}; the first of {total} is 1/{total}")
+    take_shard((), (number, total))
     return number, total
 
 
 def take_shard(items: Sequence[Item], shard: tuple[int, int] | None) -> list[Item]:
-    """Every n-th item, from the i-th on; all for None. Shards share no item and together are all."""
+    """Every n-th item, from the i-th on; all for None. Shards share no item and together are all.
+
+    **Raises:** `SettingsError` for one that is not there.
+    """
     if shard is None:
         return list(items)
     number, total = shard
+    if not 1 <= number <= total:
+        raise SettingsError(f"there is no shard {number}/{total}; they are 1/n to n/n for n jobs")
     return list(items[number - 1 :: total])

@@ -157,11 +157,17 @@ def why_other(noted: Mapping[str, Any], slide: Mapping[str, Any], settings: Mapp
     """What the slide and settings that were noted differ in from those of now; None where labels are the same."""
     if noted["slide"]["sha256"] != slide["sha256"]:
         return "the slide as it was before it changed"
-    theirs, ours = noted["settings"], _as_read(settings)
+    theirs, ours = _flat(noted["settings"]), _flat(_as_read(settings))
     if theirs.get("weights_sha256") != ours.get("weights_sha256"):
         return f"another model ({str(theirs.get('weights_sha256'))[:SHORT]})"
     names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
     return f"other settings ({', '.join(names)})" if names else None
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those of prediction, such as the gate, beside the others."""
+    predict = settings.get("predict", {})
+    return {**{f"predict.{name}": value for name, value in predict.items()}, **settings, "predict": None}
 
 
 def left_by(

@@ -8,6 +8,7 @@ import pytest
 from lpdseg import api
 from lpdseg.choices import Backend
 from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.segmenting.backends import backend_device
 
 BACKENDS: tuple[Backend, ...] = ("onnx", "openvino")
 
@@ -64,3 +65,8 @@ def test_a_runtime_that_computes_something_else_is_refused(
 def test_another_device_is_refused(run: Path) -> None:
     with pytest.raises(SettingsError, match="unknown device"):
         api.load(run, device="meta", backend="onnx")
+
+
+def test_a_backend_that_does_not_exist() -> None:
+    with pytest.raises(SettingsError, match="unknown backend 'foo'; use torch, onnx,"):
+        backend_device("foo", "auto")  # type: ignore[arg-type]

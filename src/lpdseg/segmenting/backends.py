@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import get_args
 
 from lpdseg.choices import Backend
 from lpdseg.errors import SettingsError
@@ -19,8 +20,10 @@ _TOLERANCE = 0.01
 def backend_device(backend: Backend, device: str) -> str:
     """Where PyTorch shall be: anywhere, or, for the other runtimes, on the CPU.
 
-    **Raises:** `SettingsError` where they are asked to use something else.
+    **Raises:** `SettingsError` where they are asked to use something else, or there is no such backend.
     """
+    if backend not in get_args(Backend):
+        raise SettingsError(f"unknown backend {backend!r}; use {', '.join(get_args(Backend))}")
     if backend == "torch":
         return device
     if device != "auto" and pick_device(device).type != "cpu":

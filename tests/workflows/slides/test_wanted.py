@@ -51,6 +51,9 @@ def test_options_that_no_slide_can_be_read_or_written_with() -> None:
             SlideOptions(mpp=mpp)
     with pytest.raises(SettingsError, match="oracle gate"):
         SlideOptions(gate="oracle")
+    for name, value in (("workers", -1), ("batch", 0), ("engine", "foo")):
+        with pytest.raises(SettingsError, match=name):
+            SlideOptions(**{name: value})
 
 
 def test_annotations_count_from_where_qupath_counts() -> None:

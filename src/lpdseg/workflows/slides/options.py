@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from lpdseg.choices import Backend, Gate, Palette, SlideEngine
 from lpdseg.errors import SettingsError
@@ -72,6 +73,11 @@ class SlideOptions:
                 f"--mpp must be the microns per pixel of a slide, {FINEST_MPP:g} to {COARSEST_MPP:g}; got "
                 f"{self.mpp:g}"
             )
+        for name, count, least in (("workers", self.workers, 0), ("batch", self.batch, 1)):
+            if count is not None and count < least:
+                raise SettingsError(f"--{name} must be {least} or more; got {count}")
+        if self.engine not in get_args(SlideEngine):
+            raise SettingsError(f"unknown engine {self.engine!r}; use {' or '.join(get_args(SlideEngine))}")
         if self.gate == "oracle":
             raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
 

@@ -23,8 +23,10 @@ def test_a_folder_becomes_masks_with_a_record(
 ) -> None:
     out, images = tmp_path / "out", small_data / "valid" / "img"
     options = ["--probabilities", "--overlay", "--batch", "3", "--device", "cpu", "--gate", "none"]
-    assert main(["segment", str(small_run), str(small_data / "valid"), "--out", str(out), *options]) == 1
-    assert "mode L" in capsys.readouterr().err  # a folder of a data set holds masks as well: say so, and stop
+    whole = ["segment", str(small_run), str(small_data / "valid"), "--out", str(tmp_path / "whole"), *options]
+    assert main(whole) == 0  # a folder of a data set holds masks as well
+    shown = capsys.readouterr()
+    assert shown.err.startswith("passed over masks and such beside the images: mask/") and "4 masks in" in shown.out
     assert main(["segment", str(small_run), str(images), "--out", str(out), *options]) == 0
     shown = capsys.readouterr()
     assert shown.err == "" and shown.out.startswith(f"4 masks in {out / 'masks'}; mean area: pink ")

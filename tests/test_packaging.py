@@ -27,7 +27,7 @@ def for_index(text: str, source: str) -> str:
 def test_a_source_distribution_is_whole() -> None:
     """`make test` works in it: nothing of the repository is left out."""
     present = {path.name for path in ROOT.iterdir() if not path.name.endswith(("_cache", ".egg-info"))}
-    ours = {".ci", ".dockerignore", ".gitattributes", ".gitignore"}
+    ours = {".ci", ".dockerignore", ".gitignore"}
     tools = {name for name in present if name.startswith(".")} - ours | {"__pycache__"}
     assert present - MADE - tools <= set(PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
 

@@ -175,8 +175,8 @@ def test_a_run_of_other_classes(fails: Fails, small_run: Path, small_data: Path)
 
 def test_a_run_that_is_none_or_damaged(fails: Fails, small_run: Path, small_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "masks"
-    assert "is no folder" in fails("segment", tmp_path / "none", small_data, "--out", out)
-    assert "holds no 'best' checkpoint" in fails("segment", tmp_path, small_data, "--out", out)
+    assert "is no folder" in fails("segment", tmp_path / "none", small_data / "valid" / "img", "--out", out)
+    assert "holds no 'best' checkpoint" in fails("segment", tmp_path, small_data / "valid" / "img", "--out", out)
     assert "holds no 'last' checkpoint" in fails("licenses", tmp_path)
     run = Path(shutil.copytree(small_run, tmp_path / "run"))
     for path in run.rglob("weights-*"):

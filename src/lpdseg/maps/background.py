@@ -9,17 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.choices import BackgroundRule
+from lpdseg.maps.glass import GLASS_DENSITY, GLASS_STEP, GLASS_WINDOW
 from lpdseg.maps.sampling import every
-
-GLASS_DENSITY = 0.06
-"""Mean optical density (base 10) of a pixel that is as likely glass as tissue: 87 % transmitted, or 222 of 255, the
-usual threshold for white in H&E."""
-
-GLASS_STEP = 0.008
-"""Width of the soft step around it."""
-
-GLASS_WINDOW = 13
-"""Pixels over which the optical density is averaged, so that chinks between fibres and small lumina stay tissue."""
 
 
 def outside_glass(

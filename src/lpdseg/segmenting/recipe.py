@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lpdseg.maps.background import GLASS_DENSITY, GLASS_STEP, GLASS_WINDOW
+from lpdseg.maps.glass import GLASS_DENSITY, GLASS_STEP, GLASS_WINDOW
 from lpdseg.segmenting.bundle import TrainedOn, about, trained_on
 from lpdseg.segmenting.segmenter import SMALLEST, SPOT, Segmenter
 from lpdseg.segmenting.views import BRIGHTNESS

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from lpdseg.errors import LpdsegError
-from lpdseg.maps.background import GLASS_DENSITY
+from lpdseg.maps.glass import GLASS_DENSITY
 from lpdseg.slides.levels import trusted_levels
 from lpdseg.slides.rectangle import WHITE, damaged, on_white
 from lpdseg.slides.slide import SlideError, SlideFacts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from lpdseg.maps.background import GLASS_DENSITY
+from lpdseg.maps.glass import GLASS_DENSITY
 from lpdseg.slides.at_mpp import AtMpp
 
 _BLACK = 25
@@ -72,7 +72,7 @@ class TissueMask:
 def find_tissue(view: AtMpp, mpp: float = 8.0) -> TissueMask:
     """Finds tissue by its mean optical density, at low resolution.
 
-    Glass is below a density of 0.06, as in `lpdseg.maps.background`. Black that scanners fill in is no tissue, nor
+    Glass is below a density of 0.06, see `lpdseg.maps.glass`. Black that scanners fill in is no tissue, nor
     are strokes of a blue or green pen, where they are larger than 200 x 200 microns; black and red ink cannot be
     told from tissue and stay. Specks below 50 x 50 microns are dropped, and holes below 200 x 200 are filled. In
     doubt it is tissue: then glass is computed in vain, but no tissue is lost.

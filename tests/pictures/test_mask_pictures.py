@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
@@ -94,6 +94,7 @@ def test_overlay_leaves_background_and_left_out_pixels() -> None:
     assert (tint(image, INSIDE, THREE)[1] == 100).all()
 
 
+@example(longest=999999.9999999999)
 @given(longest=st.floats(1e-3, 1e6))
 def test_a_scale_bar_has_a_round_length(longest: float) -> None:
     microns = round_length(longest)

@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 def round_length(longest: float) -> float:
     """The largest of 1, 2 and 5 times a power of ten that is not above `longest`, which is above 0."""
     power = 10 ** math.floor(math.log10(longest))
-    return float(max(factor * power for factor in (1, 2, 5) if factor * power <= longest))
+    # The logarithm of what lies next to a power of ten may be rounded to its other side.
+    return float(max(factor * power for factor in (0.5, 1, 2, 5, 10) if factor * power <= longest))
 
 
 def length_text(microns: float, unit: str = "um") -> str:

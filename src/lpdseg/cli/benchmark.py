@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lpdseg.cli.common import Device
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import told_what_is_left
 
@@ -25,7 +26,7 @@ def benchmark(
         typer.Option(metavar="NAME", help="Run this variant or data set alone; tables show all. Repeatable."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; with more than one, one thread each.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Train and score variants x seeds x data sets, and write one table with intervals and paired differences.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lpdseg.cli.common import MaskValues
 from lpdseg.cli.quietly import quietly
 from lpdseg.cli.stop import told_what_is_left
 from lpdseg.cli.tile import tile
@@ -29,10 +30,7 @@ def check(
     classes: Annotated[
         str | None, typer.Option(help="A preset (bcss, luad, wsss4luad, glas), or class names as in STR,BEN,MAL.")
     ] = None,
-    mask_value: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
-    ] = None,
+    mask_value: MaskValues = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the report there, with every file it names.")
     ] = None,

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lpdseg.choices import Backend, Background, Checkpoint, Gate, Refinement, Split
+from lpdseg.choices import Backend, Background, Gate, Refinement, Split
+from lpdseg.cli.common import DataClasses, Device, MaskValues, OfRun
 from lpdseg.cli.repeated import one_of, shown
 from lpdseg.cli.stop import told_what_is_left
 
@@ -40,15 +41,10 @@ def evaluate(
         ),
     ] = None,
     refine: Annotated[Refinement | None, typer.Option(help="Instead of the run's own refinement.")] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
-    ] = None,
-    mask_value: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
-    ] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    classes: DataClasses = None,
+    mask_value: MaskValues = None,
+    checkpoint: OfRun = "best",
+    device: Device = "auto",
     backend: Annotated[
         Backend, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
     ] = "torch",

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from lpdseg.choices import Checkpoint, Source
+from lpdseg.choices import Source
+from lpdseg.cli.common import MaskValues, OfRun
 from lpdseg.cli.stop import told_what_is_left
 
 
@@ -29,11 +30,8 @@ def export(
     classes: Annotated[
         str | None, typer.Option(help="What that data's classes are, where its files do not tell.")
     ] = None,
-    mask_value: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
-    ] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
+    mask_value: MaskValues = None,
+    checkpoint: OfRun = "best",
 ) -> None:
     """Write the network as an ONNX graph for other programs: RGB in [0, 1] in, maps and logits out, any size.
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lpdseg.choices import Checkpoint, Split
+from lpdseg.choices import Split
+from lpdseg.cli.common import DataClasses, Device, MaskValues, OfRun
 from lpdseg.cli.stop import told_what_is_left
 
 if TYPE_CHECKING:
@@ -31,15 +32,10 @@ def prototypes(
         int | None, typer.Option(min=1, help="Look at no more patches than this, drawn at random. Default: all.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 0,
-    classes: Annotated[
-        str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
-    ] = None,
-    mask_value: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
-    ] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    classes: DataClasses = None,
+    mask_value: MaskValues = None,
+    checkpoint: OfRun = "best",
+    device: Device = "auto",
 ) -> None:
     """Show what each prototype has become, and measure whether a class's prototypes cover it."""
     from rich.console import Console

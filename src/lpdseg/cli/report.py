@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from lpdseg.choices import Checkpoint, Palette, Split
+from lpdseg.choices import Palette, Split
+from lpdseg.cli.common import DataClasses, Device, MaskValues, OfRun
 from lpdseg.cli.stop import told_what_is_left
 
 
@@ -32,15 +33,10 @@ def report(
         Palette | None,
         typer.Option(help="Colours of the classes: their own, or ones that everybody can tell apart."),
     ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="What the data's classes are, where its files do not tell.")
-    ] = None,
-    mask_value: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
-    ] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    classes: DataClasses = None,
+    mask_value: MaskValues = None,
+    checkpoint: OfRun = "best",
+    device: Device = "auto",
 ) -> None:
     """Write a page about a run: its figures, classes, patches with masks, prototypes, losses and settings.
 

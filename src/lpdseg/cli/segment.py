@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lpdseg.choices import Backend, Checkpoint, OnError, OpenGate, Palette, Refinement
+from lpdseg.choices import Backend, OnError, OpenGate, Palette, Refinement
 from lpdseg.cli import slide_options as slides
+from lpdseg.cli.common import Device, OfRun
 from lpdseg.cli.stop import told_what_is_left
 
 
@@ -40,11 +41,11 @@ def segment(
         Palette | None,
         typer.Option(help="Colours of the classes: their own, or ones that everybody can tell apart."),
     ] = None,
-    checkpoint: Annotated[Checkpoint, typer.Option(help="Which weights of the run.")] = "best",
+    checkpoint: OfRun = "best",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Images at once; halved where they do not fit in memory.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Device = "auto",
     backend: Annotated[
         Backend, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
     ] = "torch",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lpdseg.choices import EncoderName, MethodName
+from lpdseg.cli.common import Device, MaskValues
 from lpdseg.cli.processes import is_first
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import Stopped, told_what_is_left
@@ -46,10 +47,7 @@ def train(
             "By default those of the data's classes.yaml, else the preset's."
         ),
     ] = None,
-    mask_value: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VALUE=NAME", help="What a value of masks stands for, as in 255=gland. Repeatable."),
-    ] = None,
+    mask_value: MaskValues = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,7 +56,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is random.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training patches.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, each started by a launcher such as torchrun.")] = 1,
     resume: Annotated[

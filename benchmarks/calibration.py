@@ -22,8 +22,8 @@ from lpdseg.evaluation.sampled import sample_split
 from lpdseg.evaluation.split import LabelledBatch, ObservedSplit
 from lpdseg.model.encoders import build_encoder
 from lpdseg.model.lpd import LPD
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Evidence, Segmenter
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 from measuring import peak
 from reference_calibration import plain_calibrate

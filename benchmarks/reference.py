@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import LossSettings
+from lpdseg.sections import LossSettings
 
 Encode = Callable[[Tensor, Tensor], Tensor]
 

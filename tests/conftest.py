@@ -165,8 +165,8 @@ def drawn() -> Callable[..., "DrawnSource"]:
 @pytest.fixture
 def segmenter(tiny_lpd: Callable[..., "LPD"]) -> "Segmenter":
     """A small network with random weights; two classes and background."""
+    from lpdseg.sections import PredictSettings
     from lpdseg.segmenting.segmenter import Calibration, Segmenter
-    from lpdseg.settings import PredictSettings
     from lpdseg.tissue import TissueClasses
 
     settings = PredictSettings(fusion=(0.0, 0.4, 0.6), refine="none", background="glass")

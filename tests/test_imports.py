@@ -25,6 +25,7 @@ FLOORS = (
         "plain",
         "plain_yaml",
         "quiet",
+        "sections",
         "settings",
         "tissue",
         "version",

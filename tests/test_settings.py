@@ -6,9 +6,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lpdseg.errors import SettingsError
+from lpdseg.sections import PredictSettings
 from lpdseg.settings import (
     _ALIASES,
-    PredictSettings,
     Settings,
     _all_keys,
     as_yaml,

@@ -7,35 +7,23 @@ import difflib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from lpdseg.choices import (
-    AnySource,
-    BackgroundRule,
-    EncoderName,
-    Fill,
-    Gate,
-    ImageMerge,
-    Merge,
-    MethodName,
-    Negatives,
-    Palette,
-    Precision,
-    Refinement,
-    View,
-)
+from lpdseg.choices import MethodName
 from lpdseg.errors import SettingsError
 from lpdseg.plain_yaml import read_yaml, write_yaml
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Width = Annotated[float, Field(ge=1)]
+from lpdseg.sections import (
+    AnySection,
+    DataSettings,
+    LossSettings,
+    ModelSettings,
+    PredictSettings,
+    Section,
+    TrainSettings,
+)
 
 _ALIASES = {
     "learning_rate": "train.lr",
@@ -60,169 +48,7 @@ _ALIASES = {
 """What other programs call a setting, by its last word."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-AnySection = TypeVar("AnySection", bound=_Section)
-
-
-class DataSettings(_Section):
-    """What is read, and how it is varied in training."""
-
-    classes: str | None = Field(None, description="class preset, or names separated by commas")
-    mask_values: tuple[str, ...] = Field((), description="what values of masks stand for, as in [255=gland]")
-    flips: bool = Field(True, description="random flips and 90° rotations")
-    stain_jitter: NonNegative = Field(0.1, description="spread of random stain strength, in log units")
-    workers: int = Field(0, ge=0, description="loader processes, at most one per core; 0: none")
-    cache: bool = Field(True, description="keep decoded patches in memory while they fit")
-
-
-class ModelSettings(_Section):
-    """Encoder and prototypes (method §1)."""
-
-    encoder: EncoderName = Field("pvt_v2_b1", description="architecture of the encoder")
-    weights: str | None = Field(None, description="folder or hub id of encoder weights; none: random")
-    last_stride: Literal[1, 2] | None = Field(
-        None, description="of the last stage; none: 1 for PVTv2 and MiT, else 2"
-    )
-    stages: Literal[3, 4] | None = Field(None, description="scales of the encoder; none: all it has")
-    freeze_norm: bool = Field(False, description="keep batch norm layers of the encoder as they are")
-    prototypes: Count | tuple[Count, ...] = Field(10, description="k per class, or one number per class")
-    prototype_dim: Count = Field(512, description="width of a prototype")
-    hidden_dim: Count = Field(256, description="width inside the projection of prototypes to each scale")
-    temperature: Positive = Field(0.07, description="start of 1/s, s the learnable scale of the cosine")
-    merge: ImageMerge = Field("pixel", description="prototypes → class while training")
-    head_width: Count = Field(128, description="channels of the segmentation head, where there is one")
-
-
-class ContrastSettings(_Section):
-    """Foreground/background contrast L_sim with a frozen image encoder (method §2)."""
-
-    weight: NonNegative = Field(0.0, description="λ_sim, published 0.1; 0: no contrast")
-    encoder: str = Field("self", description="self | hf:FOLDER_OR_ID | medclip:FOLDER | none")
-    threshold: Fraction = Field(0.5, description="α: the mask is where a map reaches α times its maximum")
-    temperature: Positive = Field(0.07, description="of the softmax over similarities")
-    map_weight: NonNegative = Field(5e-4, description="μ: weight of the mean map, inside the bracket of L_sim")
-    negatives: Negatives = Field("other_classes", description="which prototypes a pair is pushed away from")
-    fill: Fill = Field("white", description="what masked-out tissue becomes; white is glass")
-    pairs_per_image: Count | None = Field(None, description="active prototypes drawn per image; none: all")
-    size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
-    chunk: Count = Field(4, description="pairs that are encoded at once; bounds the memory, changes rounding alone")
-
-
-class DiversitySettings(_Section):
-    """Jeffrey's-divergence diversity L_div (method §2)."""
-
-    weight: NonNegative = Field(0.1, description="λ_div, published 0.5; 0: no diversity term")
-    temperature: Positive = Field(0.1, description="τ_v, of the cosine in [-1, 1]")
-    space: Literal["projected", "raw"] = Field(
-        "projected", description="which prototypes meet the features; raw needs model.prototype_dim of their width"
-    )
-    pixels: Literal["class", "image", "batch"] = Field(
-        "class",
-        description="Ω_c: of the pseudo mask of c, of the image, or of c in the batch",
-    )
-
-
-class PseudoSettings(_Section):
-    """The segmentation head, taught by a moving average of the model with its own label-limited pseudo masks."""
-
-    weight: NonNegative = Field(0.0, description="0: the head is not taught so")
-    start: Fraction = Field(0.2, description="share of the steps before the head is taught")
-    temperature: Positive = Field(0.1, description="of the softmax over the teacher's class scores in [0, 1]")
-    confidence: Fraction = Field(0.7, description="pixels below this probability are ignored")
-    candidates: NonNegative = Field(
-        1.0, description="weight of the loss that allows unsure pixels the classes of the label alone"
-    )
-    balance: Fraction = Field(0.0, description="0 weighs pixels of a pseudo mask alike, 1 its classes")
-    blend: Fraction = Field(
-        0.5, description="share of the teacher's head in the pseudo mask, the rest its class maps"
-    )
-    ramp: Positive = Field(0.3, description="share of the steps over which that share rises")
-    momentum: Momentum = Field(0.99, description="of the teacher")
-    stride: Count = Field(2, description="pixels of the patch per pixel of the pseudo mask")
-
-
-class CompositeSettings(_Section):
-    """The segmentation head, taught with composites of patches that show one class alone; their masks are exact."""
-
-    weight: NonNegative = Field(0.5, description="0: the head is not taught so")
-    every: Count = Field(2, description="one composite for so many patches of a batch")
-    sources: int = Field(3, ge=2, description="most patches, each of another class, in a composite")
-
-
-class LossSettings(_Section):
-    """What is minimised."""
-
-    scale_weights: tuple[NonNegative, ...] = Field((0.0, 0.1, 1.0, 1.0), description="w_l, coarsest scale last")
-    warmup: Fraction = Field(0.16, description="share of the steps without contrast and diversity")
-    contrast: ContrastSettings = ContrastSettings()
-    diversity: DiversitySettings = DiversitySettings()
-    composite: CompositeSettings = CompositeSettings()
-    pseudo: PseudoSettings = PseudoSettings()
-
-    @property
-    def teaches_head(self) -> bool:
-        """Whether there is a segmentation head: something teaches it."""
-        return self.composite.weight > 0 or self.pseudo.weight > 0
-
-
-class TrainSettings(_Section):
-    """Optimiser and loop."""
-
-    epochs: Positive = Field(8, description="passes over the training split; may be a fraction")
-    batch: Count = Field(10, description="patches per step over all processes")
-    lr: Positive = Field(5e-5, description="learning rate at its highest")
-    prototype_lr: Positive = Field(1.0, description="learning rate of prototypes and projections, times lr")
-    weight_decay: NonNegative = Field(1e-3, description="not on biases, norms, scales and prototypes")
-    betas: tuple[Momentum, Momentum] = Field((0.9, 0.999), description="of AdamW")
-    lr_warmup: Fraction = Field(0.1, description="share of the steps with rising learning rate")
-    clip: NonNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
-    precision: Precision = Field("auto", description="auto: bf16 where supported")
-    compile: bool = Field(False, description="the encoder by torch.compile; on a CPU needs a C++ compiler")
-    seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
-    deterministic: bool = Field(False, description="the same bits on a GPU each time, at some cost of speed")
-    validations: int = Field(8, ge=0, description="times that the validation split is scored, evenly spread")
-    log_every: Count = Field(10, description="steps between rows of metrics.jsonl")
-    checkpoint_minutes: NonNegative = Field(2.0, description="time between saves of the last state")
-
-
-class CrfSettings(_Section):
-    """The dense CRF; the defaults are the published ones, which suit patches of 224 px at 0.25–0.5 µm/px."""
-
-    iterations: Count = Field(5, description="of mean field")
-    gaussian_sxy: float = Field(15.0, ge=0.5, description="px; below it the kernel is the pixel itself")
-    gaussian_compat: NonNegative = Field(30.0, description="weight of the smoothness kernel")
-    bilateral_sxy: Width = Field(10.0, description="px; this and the next: large enough for the lattice")
-    bilateral_srgb: Width = Field(20.0, description="of 0..255")
-    bilateral_compat: NonNegative = Field(50.0, description="weight of the appearance kernel")
-
-
-class PredictSettings(_Section):
-    """From class maps to a mask (method §4)."""
-
-    views: Annotated[tuple[View, ...], Field(min_length=1, description="test-time views, averaged")] = (
-        "plain",
-        "flip",
-    )
-    source: AnySource = Field(
-        "auto", description="class maps, or the segmentation head; auto: the head where there is one"
-    )
-    merge: Merge = Field("softmax", description="prototypes → class")
-    gate: Gate = Field("predicted", description="predicted | none; a run itself cannot have oracle")
-    fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
-    background: BackgroundRule = Field("glass", description="how background is found; glass: pixels without tissue")
-    background_power: Positive = Field(10.0, description="exponent of the rule power")
-    temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
-    offsets: bool = Field(True, description="class offsets of best validation mIoU; false: none")
-    refine: Refinement = Field("none", description="what is done to the class maps before the mask")
-    palette: Palette = Field("own", description="colours of masks and pictures: those of the classes, or safe ones")
-    crf: CrfSettings = CrfSettings()
-    batch: Count = Field(16, description="patches at once")
-
-
-class Settings(_Section):
+class Settings(Section):
     """All settings of one run. As they are, they are the recommended recipe; presets say what differs from it."""
 
     name: str = Field("custom", description="of this set of settings")

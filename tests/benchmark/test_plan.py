@@ -11,7 +11,8 @@ from lpdseg.benchmark.plan import Run, all_settings, chosen, content_key, plan
 from lpdseg.benchmark.sources import Loaded, available, expand, load
 from lpdseg.data.importers import load_data
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.settings import DataSettings, Settings
+from lpdseg.sections import DataSettings
+from lpdseg.settings import Settings
 from lpdseg.tissue import tissue_classes
 
 Make = Callable[..., Config]

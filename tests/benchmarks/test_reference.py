@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.image_encoders import FrozenTower
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings
+from lpdseg.sections import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings
 
 
 class Pooled(nn.Module):

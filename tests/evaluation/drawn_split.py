@@ -8,8 +8,8 @@ import torch
 
 from lpdseg.evaluation.split import LabelledBatch, ObservedSplit
 from lpdseg.model.lpd import LPD
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Evidence, Segmenter
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import IGNORE, TissueClasses
 
 Size = tuple[int, int]

@@ -13,8 +13,8 @@ from lpdseg.evaluation.confusion import Scores, confusion_matrix
 from lpdseg.evaluation.objective import Objective
 from lpdseg.evaluation.split import LabelledBatch, ObservedSplit
 from lpdseg.model.lpd import LPD
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Evidence, Segmenter
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
 SIDE = 16

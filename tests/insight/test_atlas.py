@@ -19,8 +19,8 @@ from lpdseg.insight.evidence import prototype_cosines
 from lpdseg.insight.pictures import heat_over, heat_palette, photo_uri, rgb_uri
 from lpdseg.insight.survey import PatchUse
 from lpdseg.model.lpd import LPD
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
 NAMES = TissueClasses(("<i>TUM</i>", "STR & co"), ((255, 0, 0), (0, 160, 0)))

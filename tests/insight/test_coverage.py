@@ -22,8 +22,8 @@ from lpdseg.losses.diversity import diversity_loss
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Network, Reading
 from lpdseg.model.prototypes import PrototypeBank
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import IGNORE, TissueClasses
 
 BCSS = ("TUM", "STR", "LYM", "NEC")

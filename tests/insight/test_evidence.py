@@ -5,8 +5,8 @@ import pytest
 
 from lpdseg.insight.evidence import prototype_cosines
 from lpdseg.model.lpd import LPD
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
 

@@ -17,8 +17,9 @@ from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.insight.figures import loss_charts, warmup_end
 from lpdseg.insight.report import write_report
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
-from lpdseg.settings import PredictSettings, Settings
+from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 
 WITH_BACKGROUND = TissueClasses(("<i>TUM</i>", "STR & co"), background=2)

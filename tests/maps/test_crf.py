@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lpdseg.maps.crf import dense_crf
-from lpdseg.settings import CrfSettings
+from lpdseg.sections import CrfSettings
 
 
 def smooth(channels: int, height: int, width: int, cell: int, seed: int) -> Tensor:

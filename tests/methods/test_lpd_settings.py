@@ -2,7 +2,7 @@ import pytest
 
 from lpdseg.errors import SettingsError
 from lpdseg.methods.lpd import prototype_counts
-from lpdseg.settings import ModelSettings
+from lpdseg.sections import ModelSettings
 
 
 def test_one_number_of_prototypes_serves_every_class() -> None:

@@ -13,7 +13,7 @@ from lpdseg.maps.pad import pad_to_stride
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.image_encoders import FrozenTower, SelfEncoder
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings, PredictSettings
+from lpdseg.sections import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings, PredictSettings
 
 
 class Counted(nn.Module):

@@ -14,7 +14,8 @@ from lpdseg.methods.dense import DenseNetwork
 from lpdseg.methods.pbip import PbipTask
 from lpdseg.model.image_encoders import SelfEncoder
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import Settings, TrainSettings, load_settings
+from lpdseg.sections import TrainSettings
+from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.optimiser import build_optimiser
 
@@ -88,7 +89,7 @@ def test_the_contrast_compares_classes_with_the_means_of_their_clusters(
 ) -> None:
     """With one prototype per class and every class present, it is LPD's own contrast."""
     from lpdseg.methods.lpd_task import LpdTask
-    from lpdseg.settings import LossSettings
+    from lpdseg.sections import LossSettings
 
     chosen = settings("loss.diversity.weight=0", "loss.warmup=0")
     pbip = task(tiny_lpd, "loss.warmup=0", counts=(1, 1))

@@ -8,7 +8,7 @@ from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.methods.teacher import Teacher
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import LossSettings, PredictSettings, PseudoSettings
+from lpdseg.sections import LossSettings, PredictSettings, PseudoSettings
 
 LABELS = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 

@@ -17,10 +17,10 @@ import torch
 import lpdseg
 from lpdseg import api
 from lpdseg.model.graph import write_graph
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.bundle import TrainedOn
 from lpdseg.segmenting.recipe import RECIPE, recipe
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
 ROOT = Path(__file__).parents[2]

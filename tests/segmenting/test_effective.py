@@ -7,10 +7,11 @@ import numpy as np
 
 from lpdseg import api
 from lpdseg.export.masks import write_probabilities
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.effective import effective
 from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.segmenter import Segmenter
-from lpdseg.settings import PredictSettings, as_yaml, load_settings
+from lpdseg.settings import as_yaml, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.workflows.patches import export_patches
 

@@ -13,9 +13,9 @@ from PIL import Image
 from lpdseg.data.patches import read_image
 from lpdseg.errors import DataError
 from lpdseg.model.lpd import LPD
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.patches import find_images, segment_files
 from lpdseg.segmenting.segmenter import Calibration, Segmentation, Segmenter
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
 

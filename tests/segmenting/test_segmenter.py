@@ -11,9 +11,9 @@ from lpdseg.choices import View
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.lpd import LPD
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.segmenting.views import make_views, mean_of_views
-from lpdseg.settings import PredictSettings
 from lpdseg.tissue import TissueClasses
 
 BACKGROUND = TissueClasses(("A", "B"), indices=(7, 3), background=5)

@@ -9,7 +9,7 @@ from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.encoders import build_encoder
 from lpdseg.model.image_encoders import FrozenTower
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import ContrastSettings, LossSettings, TrainSettings
+from lpdseg.sections import ContrastSettings, LossSettings, TrainSettings
 from lpdseg.training.optimiser import (
     build_optimiser,
     learning_rate,

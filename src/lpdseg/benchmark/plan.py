@@ -11,7 +11,8 @@ from lpdseg.benchmark.sources import Loaded, expand
 from lpdseg.data.records import content_digest
 from lpdseg.errors import SettingsError
 from lpdseg.methods.table import METHODS
-from lpdseg.settings import DataSettings, Settings, load_settings, parse_settings
+from lpdseg.sections import DataSettings
+from lpdseg.settings import Settings, load_settings, parse_settings
 from lpdseg.version import __version__
 
 Place = tuple[str, str, int]

@@ -13,7 +13,7 @@ from lpdseg.data.opening import open_data
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import VERSION, generate
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.settings import DataSettings
+from lpdseg.sections import DataSettings
 from lpdseg.tissue import tissue_classes
 
 Told = Callable[[int, int], None]

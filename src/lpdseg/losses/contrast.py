@@ -21,7 +21,7 @@ from lpdseg.maps.normalise import unit_range
 from lpdseg.model.image_encoders import ImageEncoder
 from lpdseg.model.lpd import LPD
 from lpdseg.model.prototypes import Projection
-from lpdseg.settings import ContrastSettings
+from lpdseg.sections import ContrastSettings
 
 
 @dataclass(frozen=True)

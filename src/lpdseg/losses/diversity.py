@@ -15,7 +15,7 @@ from lpdseg.losses.objective import Seen, Single
 from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import DiversitySettings
+from lpdseg.sections import DiversitySettings
 
 
 class Diversity(Single):

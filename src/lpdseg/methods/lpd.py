@@ -5,7 +5,8 @@ from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.image_encoders import build_image_encoder
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import ModelSettings, Settings
+from lpdseg.sections import ModelSettings
+from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 
 

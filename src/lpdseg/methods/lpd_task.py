@@ -20,7 +20,7 @@ from lpdseg.methods.teacher import PseudoMasks, Teacher
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD
 from lpdseg.model.prototypes import Projection
-from lpdseg.settings import LossSettings, PredictSettings
+from lpdseg.sections import LossSettings, PredictSettings
 
 
 class LpdTask(Task):

@@ -20,7 +20,7 @@ from lpdseg.maps.background import glass_share
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.labelling import class_probabilities
 from lpdseg.model.lpd import LPD
-from lpdseg.settings import PredictSettings, PseudoSettings
+from lpdseg.sections import PredictSettings, PseudoSettings
 
 _START = 10
 """Steps over which the average is short, so that the first weights are soon forgotten."""

@@ -1,6 +1,6 @@
 """Settings of prediction as they act: what means nothing for some classes is dropped, and told."""
 
-from lpdseg.settings import PredictSettings
+from lpdseg.sections import PredictSettings
 from lpdseg.tissue import TissueClasses
 
 

@@ -24,9 +24,10 @@ from lpdseg.maps.labelling import gated_logits, likeliest
 from lpdseg.maps.pad import pad_to_stride
 from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
+from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.effective import effective
 from lpdseg.segmenting.views import make_views, mean_of_views
-from lpdseg.settings import PredictSettings, change_section
+from lpdseg.settings import change_section
 from lpdseg.tissue import TissueClasses
 
 SMALLEST = 1e-6

@@ -13,7 +13,7 @@ from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.network import Network
 from lpdseg.quiet import library
-from lpdseg.settings import TrainSettings
+from lpdseg.sections import TrainSettings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -9,7 +9,7 @@ from torch import nn
 from lpdseg.methods.task import Task
 from lpdseg.model.encoders import Encoder
 from lpdseg.model.prototypes import CosineMap, PrototypeBank
-from lpdseg.settings import TrainSettings
+from lpdseg.sections import TrainSettings
 
 
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:

@@ -93,7 +93,7 @@ def tiny_lpd() -> Callable[..., "LPD"]:
         seed: int = 0,
         head: int = 0,
     ) -> "LPD":
-        from lpdseg.model.encoders import Encoder
+        from lpdseg.model.encoder import Encoder
         from lpdseg.model.lpd import LPD
 
         torch.manual_seed(seed)

@@ -16,6 +16,7 @@ from lpdseg.choices import (
     Palette,
     Precision,
     Refinement,
+    Tuning,
     View,
 )
 
@@ -56,6 +57,7 @@ class ModelSettings(Section):
         None, description="of the last stage; none: 1 for PVTv2 and MiT, else 2"
     )
     stages: Literal[3, 4] | None = Field(None, description="scales of the encoder; none: all it has")
+    tune: Tuning = Field("auto", description="what of the encoder learns; auto: all, but nothing of plain ViTs")
     freeze_norm: bool = Field(False, description="keep batch norm layers of the encoder as they are")
     prototypes: Count | tuple[Count, ...] = Field(10, description="k per class, or one number per class")
     prototype_dim: Count = Field(512, description="width of a prototype")

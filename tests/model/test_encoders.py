@@ -10,7 +10,8 @@ import transformers
 from torch import Tensor
 
 from lpdseg.errors import SettingsError, WeightsError
-from lpdseg.model.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, Encoder, EncoderEntry, build_encoder
+from lpdseg.model.encoder import Encoder
+from lpdseg.model.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderEntry, build_encoder
 
 
 def features(encoder: Encoder) -> list[Tensor]:

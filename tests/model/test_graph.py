@@ -7,7 +7,7 @@ import transformers
 
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.methods.dense import DenseNetwork
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.graph import GraphFacts, write_graph
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Wanted

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError, WeightsError
-from lpdseg.model.encoders import Encoder, build_encoder
+from lpdseg.model.encoder import Encoder
+from lpdseg.model.encoders import build_encoder
 from lpdseg.model.image_encoders import FrozenTower, SelfEncoder, build_image_encoder
 
 VISION: dict[str, Any] = {

@@ -5,7 +5,8 @@ import pytest
 import transformers
 
 from lpdseg.errors import WeightsError
-from lpdseg.model.encoders import ENCODERS, Encoder, build_encoder
+from lpdseg.model.encoder import Encoder
+from lpdseg.model.encoders import ENCODERS, build_encoder
 from lpdseg.model.image_encoders import build_image_encoder
 from lpdseg.model.pretrained import read_normalisation, weights_source
 

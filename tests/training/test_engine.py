@@ -16,7 +16,7 @@ from lpdseg.training.engine import compile_encoder
 
 COMPILE = """
 import torch, transformers
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.lpd import LPD
 from lpdseg.training.engine import compile_encoder
 

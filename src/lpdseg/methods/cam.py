@@ -13,7 +13,7 @@ from lpdseg.losses.classification import Classification
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.maps.pad import as_pixels
 from lpdseg.methods.task import Task, check_scales
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.network import Network, Reading
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lpdseg.choices import ImageMerge, Merge
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.network import Network, Reading
 

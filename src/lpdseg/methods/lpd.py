@@ -2,7 +2,7 @@
 
 from lpdseg.errors import SettingsError
 from lpdseg.methods.lpd_task import LpdTask
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.image_encoders import build_image_encoder
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import ModelSettings

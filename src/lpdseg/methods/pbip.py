@@ -31,7 +31,7 @@ from lpdseg.methods.bank import choose_patches, cluster_bank
 from lpdseg.methods.dense import DenseNetwork
 from lpdseg.methods.lpd import prototype_counts
 from lpdseg.methods.task import Task, check_scales
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder, build_image_encoder
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import Settings

@@ -11,7 +11,7 @@ from lpdseg.losses.objective import Objective
 from lpdseg.losses.released import ReleasedContrast, ReleasedDiversity
 from lpdseg.methods.lpd import prototype_network
 from lpdseg.methods.lpd_task import LpdTask, scales_of
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.image_encoders import build_image_encoder
 from lpdseg.model.lpd import LPD
 from lpdseg.settings import Settings

@@ -15,7 +15,7 @@ from lpdseg.losses.term import global_mean
 from lpdseg.maps.pad import as_pixels
 from lpdseg.methods.dense import DenseNetwork
 from lpdseg.methods.task import Task
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
 

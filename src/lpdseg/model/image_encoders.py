@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError, WeightsError
-from lpdseg.model.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from lpdseg.model.encoder import Encoder
+from lpdseg.model.encoders import IMAGENET_MEAN, IMAGENET_STD
 from lpdseg.model.pretrained import first_line, read_normalisation, weights_source
 from lpdseg.model.weights_folder import CONVERT, check_weights_folder
 from lpdseg.quiet import library

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lpdseg.choices import ImageMerge, Merge
 from lpdseg.maps.merge import image_logits, merge_prototypes
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.network import Network, Reading
 from lpdseg.model.prototypes import CosineMap, Projection, PrototypeBank

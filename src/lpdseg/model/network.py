@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lpdseg.choices import ImageMerge, Merge
 
 if TYPE_CHECKING:
-    from lpdseg.model.encoders import Encoder
+    from lpdseg.model.encoder import Encoder
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from lpdseg.errors import WeightsError
+from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.weights_folder import check_normalisation, check_weights_folder
 from lpdseg.quiet import library
 
@@ -21,6 +22,7 @@ _PROCESSOR = "preprocessor_config.json"
 
 
 def load_backbone(
+    kind: Kind,
     backbone_class: Any,
     weights: str,
     model_type: str,
@@ -36,7 +38,7 @@ def load_backbone(
 
     - `expected`: what the weights' configuration must say; lists may be cut short (fewer stages).
     - `last_stride`: of the last stage that is kept, where the configuration has strides; it changes no weight's
-      shape.
+      shape. None takes what is usual.
     - `stages`: how many of the first stages to keep; None keeps all.
     - `label`: the table's name of the architecture, and `hub_id` where its weights are published, for messages.
 
@@ -59,9 +61,7 @@ def load_backbone(
             )
     if stages is not None and len(config.depths) < stages:
         raise WeightsError(f"{weights} has {len(config.depths)} stages, but model.stages asks for {stages}")
-    if last_stride is not None:
-        config.strides = strides(stages or len(config.depths), len(config.depths), last_stride)
-    backbone, info = _load(backbone_class, weights, first_stages(config, stages))
+    backbone, info = _load(backbone_class, weights, kind.cut(config, stages, last_stride))
     missing = {key for key in info["missing_keys"] if not key.startswith(_ADDED_BY_BACKBONE)}
     lacking = sorted(missing | {key for key, *_ in info["mismatched_keys"]})
     if lacking:
@@ -73,27 +73,6 @@ def load_backbone(
     if odd is not None:
         raise WeightsError(f"{weights} holds values that are no numbers (NaN or infinite) in {odd}; get it again")
     return backbone
-
-
-def strides(kept: int, stages: int, last: int) -> list[int]:
-    """Strides of `stages` stages of which the first `kept` are used: 4, 2, …, 2, `last`."""
-    return [4, *[2] * (kept - 2), last, *[1] * (stages - kept)]
-
-
-def first_stages(config: Any, stages: int | None) -> Any:
-    """A configuration cut to its first stages (None: all), with every stage as an output."""
-    count = len(config.depths)
-    kept = count if stages is None else min(stages, count)
-    values = {
-        key: value[:kept] if isinstance(value, list | tuple) and len(value) == count else value
-        for key, value in config.to_dict().items()
-        if key not in {"out_features", "out_indices", "stage_names", "model_type"}
-    }
-    values |= {key: kept for key in ("num_stages", "num_encoder_blocks") if key in values}
-    cut = library("transformers").AutoConfig.for_model(config.model_type, **values)
-    if hasattr(cut, "out_features"):
-        cut.out_features = [f"stage{number}" for number in range(1, kept + 1)]
-    return cut
 
 
 def read_normalisation(

@@ -13,7 +13,7 @@ from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError
 from lpdseg.methods.table import METHODS
 from lpdseg.model.device import bfloat16_pays, pick_device
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.network import Network
 from lpdseg.segmenting.backends import backend_device, with_backend
 from lpdseg.segmenting.segmenter import Calibration, Segmenter

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lpdseg.methods.task import Task
-from lpdseg.model.encoders import Encoder
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.prototypes import CosineMap, PrototypeBank
 from lpdseg.sections import TrainSettings
 

@@ -17,7 +17,8 @@ from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError, OutputError
 from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
-from lpdseg.model.encoders import Encoder, build_encoder
+from lpdseg.model.encoder import Encoder
+from lpdseg.model.encoders import build_encoder
 from lpdseg.plain import plain_text, plain_values
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
@@ -142,7 +143,7 @@ def build_task(settings: Settings, classes: TissueClasses, architecture: dict[st
     wanted = settings.model
     if architecture is None:
         encoder = build_encoder(
-            wanted.encoder, wanted.weights, wanted.freeze_norm, wanted.stages, wanted.last_stride
+            wanted.encoder, wanted.weights, wanted.freeze_norm, wanted.stages, wanted.last_stride, wanted.tune
         )
     else:
         encoder = Encoder.from_config(architecture)

@@ -22,6 +22,7 @@ FLOORS = (
         "files",
         "folders",
         "guard",
+        "locks",
         "plain",
         "plain_yaml",
         "quiet",

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 from lpdseg.benchmark.config import Config, read_config
 from lpdseg.benchmark.job import Job
@@ -19,6 +18,7 @@ from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
 from lpdseg.benchmark.write import write_csv, write_page, write_results
 from lpdseg.durations import duration
 from lpdseg.errors import OutputError, SettingsError
+from lpdseg.locks import lock
 from lpdseg.methods.table import METHODS
 
 Say = Callable[[str], None]
@@ -191,22 +191,12 @@ def _alone_in(out: Path) -> Iterator[None]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w", encoding="utf-8")
+        handle = lock(out / ".lock", wait=False)
     except OSError as error:
         raise OutputError(f"cannot write in {out}: {error.strerror}; choose another folder") from error
-    with lock:
-        _lock(lock, out)
+    if handle is None:
+        raise SettingsError(f"another benchmark is at work in {out}; wait for it, or choose another --out")
+    try:
         yield
-
-
-def _lock(file: TextIO, out: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SettingsError(
-            f"another benchmark is at work in {out}; wait for it, or choose another --out"
-        ) from error
+    finally:
+        os.close(handle)

@@ -17,8 +17,23 @@ def random_orientation(image: UInt8[np.ndarray, "H W n"], rng: np.random.Generat
     turns = int(rng.integers(4))
     if image.shape[0] != image.shape[1]:
         turns &= 2
+    return _turned(image, turns, bool(rng.integers(2)))
+
+
+def orientations(size: tuple[int, int]) -> int:
+    """How many of them a patch of (H, W) has: 8, or 4 where it is oblong."""
+    return 8 if size[0] == size[1] else 4
+
+
+def orientation(image: UInt8[np.ndarray, "H W n"], number: int) -> UInt8[np.ndarray, "h w n"]:
+    """One of them by number, from 0, which is the image as it is."""
+    turns, mirrored = number // 2, bool(number % 2)
+    return _turned(image, turns if image.shape[0] == image.shape[1] else 2 * turns, mirrored)
+
+
+def _turned(image: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
     image = np.rot90(image, turns)
-    return image[:, ::-1] if rng.integers(2) else image
+    return image[:, ::-1] if mirrored else image
 
 
 def stain_jitter(

@@ -5,9 +5,10 @@ number of processes sees the same global batches.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +100,41 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
 
         `mask`, where asked for: uint8, H x W, in internal numbering, turned as the image is.
         """
-        layers = self._layers(draw.index)
         rng = np.random.default_rng((_VARIATION, self.seed, draw.epoch, draw.index))
-        if self.flips:
-            layers = random_orientation(layers, rng)
-        image = layers[..., :3]
-        if self.jitter > 0:
-            image = stain_jitter(image, self.jitter, rng)
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        labels = torch.tensor(self.records[draw.index].labels, dtype=torch.float32)
-        batch = {"image": pixels, "labels": labels}
+        turn = partial(random_orientation, rng=rng) if self.flips else None
+        return self.varied(draw.index, turn, rng)
+
+    def varied(
+        self,
+        index: int,
+        turn: Callable[[np.ndarray], np.ndarray] | None,
+        rng: np.random.Generator,
+        pixels: bool = True,
+    ) -> dict[str, Tensor]:
+        """What `__getitem__` gives, for a patch that is turned so, or not at all, and whose stain `rng` varies.
+
+        Without `pixels` the image has its size but no channels, and no file is opened for it.
+        """
+        batch = {"labels": torch.tensor(self.records[index].labels, dtype=torch.float32)}
+        if not pixels:
+            batch["image"] = torch.empty((0, *self.shape), dtype=torch.uint8)
+            if self.masks_of is None:
+                return batch
+        layers = self._layers(index)
+        layers = layers if turn is None else turn(layers)
+        if pixels:
+            image = layers[..., :3]
+            image = stain_jitter(image, self.jitter, rng) if self.jitter > 0 else image
+            batch["image"] = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         if self.masks_of is not None:
             batch["mask"] = torch.from_numpy(np.ascontiguousarray(layers[..., 3]))
         return batch
+
+    @cached_property
+    def shape(self) -> Size:
+        """(H, W) in pixels of every patch in training."""
+        height, width = self.plain(0).shape[:2]
+        return height, width
 
     def plain(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
         """A patch at its size in training, without variation."""

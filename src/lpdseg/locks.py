@@ -1,0 +1,43 @@
+"""Locks between processes: files that hold them until they are closed, or the process ends."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
+    """An open file with a lock on it that ends when it is closed; None where others have it and `wait` is false.
+
+    Where the system has no such locks (Windows) nothing is locked.
+
+    **Raises:** `OSError` where the file cannot be made.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        import fcntl
+
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
+    except ImportError:
+        return handle
+    except BaseException as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return handle
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Whether this process alone has the lock, inside the block.
+
+    **Raises:** `OSError` where the file cannot be made.
+    """
+    handle = lock(path, wait=wait)
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            os.close(handle)

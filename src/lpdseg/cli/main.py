@@ -27,6 +27,7 @@ from lpdseg.cli import (
     segment,
     settings,
     train,
+    weights,
 )
 from lpdseg.cli.processes import is_first
 from lpdseg.cli.quietly import quietly
@@ -52,7 +53,7 @@ class _InReadingOrder(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """The names of the commands."""
         order = (
-            "demo", "data", "settings", "train", "evaluate", "segment", "report", "prototypes", "export",
+            "demo", "data", "weights", "settings", "train", "evaluate", "segment", "report", "prototypes", "export",
             "benchmark", "doctor", "licenses",
         )  # fmt: skip
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
@@ -66,6 +67,7 @@ app = typer.Typer(
 )
 app.command()(quietly(demo.demo))
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 app.command()(quietly(settings.settings))
 app.command()(quietly(train.train))
 app.command()(quietly(evaluate.evaluate))

@@ -18,7 +18,7 @@ from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoders import IMAGENET_MEAN, IMAGENET_STD
 from lpdseg.model.pretrained import first_line, read_normalisation, weights_source
-from lpdseg.model.weights_folder import CONVERT, check_weights_folder
+from lpdseg.model.weights_folder import check_weights_folder, convert_command
 from lpdseg.quiet import library
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -185,8 +185,8 @@ def _medclip(folder: Path) -> FrozenTower:
     path = folder / "model.safetensors"
     if not path.is_file():
         raise WeightsError(
-            f"{folder} holds no MedCLIP vision weights: model.safetensors is missing; convert the published "
-            f'pytorch_model.bin once, in that folder, with python -c "{CONVERT.format(name="pytorch_model.bin")}"'
+            f"{folder} holds no MedCLIP vision weights: model.safetensors is missing; make a folder with it from "
+            f"the published pytorch_model.bin with {convert_command(str(folder))}"
         )
     try:
         state = load_file(path)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,27 +141,33 @@ def _read_config(weights: str, label: str) -> Any:
 
 
 def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
-    transformers = library("transformers")
+    try:
+        with quiet_loading():
+            backbone, info = backbone_class.from_pretrained(
+                weights,
+                config=config,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                dtype=torch.float32,  # whatever the file holds: autocast decides where halves are used
+            )
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        raise WeightsError(f"cannot load weights from {weights!r}: {first_line(error)}") from error
+    return backbone, info
 
-    # The library warns of parameters that do not fit; `load_backbone` says it in one sentence instead.
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """The library would warn of parameters that do not fit, which its callers say in one sentence instead."""
+    transformers = library("transformers")
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
     try:
-        backbone, info = backbone_class.from_pretrained(
-            weights,
-            config=config,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            dtype=torch.float32,  # whatever the file holds: autocast, not storage, decides where halves are used
-        )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise WeightsError(f"cannot load weights from {weights!r}: {first_line(error)}") from error
+        yield
     finally:
         logger.setLevel(level)
-    return backbone, info
 
 
 def weights_source(weights: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from lpdseg.errors import WeightsError
 _PICKLES = (".bin", ".pth", ".pt", ".ckpt")
 _OTHERS = (".h5", ".msgpack", ".onnx", ".npz")
 
-CONVERT = (
-    "import torch, safetensors.torch as s; w = torch.load('{name}', map_location='cpu', weights_only=True); "
-    "w = w.get('state_dict', w); "
-    "s.save_file({{k: v.clone().contiguous() for k, v in w.items()}}, 'model.safetensors', {{'format': 'pt'}})"
-)
-"""Python that turns a pickle of tensors into safetensors; run in the folder of the weights."""
+RECORD = "conversion.json"
+"""What lies beside converted weights: where they are from and how they were proven."""
+
+
+def convert_command(folder: str) -> str:
+    """What makes weights loadable that are not."""
+    return f"lpdseg weights convert {shlex.quote(folder)} OUT"
 
 
 def check_weights_folder(weights: str, instead: str) -> None:
@@ -43,8 +45,9 @@ def check_weights_folder(weights: str, instead: str) -> None:
     if found is None and ("pretrained_cfg" in config or "architecture" in config):
         raise WeightsError(
             f"{weights} holds weights of the library timm ({config.get('architecture', 'unnamed')}), whose "
-            "parameters have other names than those of transformers, which are read here; take the network's "
-            f"weights for transformers, such as {instead}"
+            "parameters have other names than those of transformers, which are read here; "
+            f"{convert_command(weights)} makes a folder that can be, or take the network's weights for "
+            f"transformers, such as {instead}"
         )
     if found is None:
         raise WeightsError(
@@ -58,16 +61,10 @@ def check_weights_folder(weights: str, instead: str) -> None:
 def _without_safetensors(weights: str, folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     pickles = [name for name in names if name.endswith(_PICKLES)]
-    if len(pickles) == 1:
-        command = CONVERT.format(name=pickles[0])
-        return (
-            f"{weights} holds {pickles[0]} and no safetensors; such a file may run code when opened, so it is not "
-            f'read: if you trust where it is from, convert it once, in that folder, with python -c "{command}"'
-        )
     if pickles:
         return (
-            f"{weights} holds {', '.join(pickles)} and no safetensors; such files may run code when opened; "
-            "they are not read: get the model.safetensors of the same weights"
+            f"{weights} holds {', '.join(pickles)} and no safetensors; such files may run code when opened, so "
+            f"they are not read here; {convert_command(weights)} takes their tensors out without running any"
         )
     other = [name for name in names if name.endswith(_OTHERS)]
     held = f"holds {', '.join(other)} and no safetensors" if other else "holds no safetensors"

@@ -1,0 +1,1 @@
+"""Weights of timm, torchvision and state dicts → folders that `transformers` reads."""

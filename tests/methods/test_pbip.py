@@ -104,16 +104,17 @@ def test_pseudo_masks_keep_to_the_label_and_leave_glass_out(
     tiny_lpd: Callable[..., LPD], batch: dict[str, Tensor]
 ) -> None:
     pbip = task(tiny_lpd, "predict.background=glass", counts=(2, 3, 1))
-    images, labels = batch["image"] / 255, torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 0, 0]])
-    images[1, :, :, 40:] = 1.0
-    mask = pbip.pseudo_mask(images, labels)
+    batch = {"image": batch["image"].clone(), "labels": torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 0, 0]])}
+    batch["image"][1, :, :, 40:] = 255
+    images = batch["image"] / 255
+    mask = pbip.pseudo_mask(batch)
     assert mask[0].unique().tolist() == [1]  # ties go to no class that is absent
     outputs = pbip.classifier(images, {1, 2})
     maps = {level: activation(pbip.classifier.merge(output.maps, "softmax")) for level, output in outputs.items()}
     scores = fuse_scales(maps, {1: 0.4, 2: 0.6}, (64, 64))[1, :, :, :30]
     assert mask[1, :, :30].equal(torch.where(scores[2] > scores[0], 2, 0))
     assert (mask[1, :, 50:] == IGNORED).all() and (mask[2] == IGNORED).all()
-    everywhere = task(tiny_lpd, "predict.background=power", counts=(2, 3, 1)).pseudo_mask(images, labels)
+    everywhere = task(tiny_lpd, "predict.background=power", counts=(2, 3, 1)).pseudo_mask(batch)
     assert (everywhere[:2] != IGNORED).all()
 
 

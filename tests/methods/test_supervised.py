@@ -34,7 +34,7 @@ def test_background_and_pixels_to_leave_out_teach_nothing(tiny_lpd: Callable[...
     }
     batch["mask"][0, :9] = 255
     loss = task(batch, 0.0)["loss"]
-    probability = task.model(batch["image"] / 255).softmax(1)
+    probability = task.model.label(batch).softmax(1)
     counted = batch["mask"] < 3
     own = probability.gather(1, batch["mask"].clamp(max=2).long().unsqueeze(1)).squeeze(1)
     torch.testing.assert_close(loss, -own[counted].log().mean())
@@ -47,7 +47,7 @@ def test_a_patch_below_the_stride_is_compared_where_it_is(tiny_lpd: Callable[...
     loss = task({"image": image, "labels": torch.ones(1, 3), "mask": mask}, 0.0)["loss"]
     padded = torch.cat([image, image.flip(2)[:, :, :12]], 2)
     padded = torch.cat([padded, padded.flip(3)[..., :8]], 3)
-    logits = task.model(padded / 255)[..., :20, :24]
+    logits = task.model.label({"image": padded})[..., :20, :24]
     torch.testing.assert_close(loss, F.cross_entropy(logits, mask.long()))
 
 
@@ -63,7 +63,7 @@ def test_it_learns_from_the_masks(tiny_lpd: Callable[..., LPD]) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    wrong = (task.model(image / 255).argmax(1) != mask).float().mean()
+    wrong = (task.model.label({"image": image}).argmax(1) != mask).float().mean()
     assert wrong < 0.08  # the border lies between two pixels of the features
 
 

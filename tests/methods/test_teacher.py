@@ -28,8 +28,12 @@ def images() -> torch.Tensor:
     return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
+def masks(found: Teacher, done: float) -> torch.Tensor:
+    return found.masks(found.model.encoder(images()), images(), LABELS, done, (16, 16))
+
+
 def test_masks_are_limited_to_the_label(model: LPD) -> None:
-    mask = teacher(model, confidence=0.0).masks(images(), LABELS, 0.9, (16, 16))
+    mask = masks(teacher(model, confidence=0.0), 0.9)
     assert mask.shape == (3, 16, 16)
     assert set(mask[0].unique().tolist()) == {0}
     assert set(mask[2].unique().tolist()) == {1}
@@ -37,18 +41,18 @@ def test_masks_are_limited_to_the_label(model: LPD) -> None:
 
 
 def test_pixels_that_maps_and_head_dispute_teach_nothing(model: LPD) -> None:
-    strict = teacher(model, confidence=1.0).masks(images(), LABELS, 0.9, (16, 16))
+    strict = masks(teacher(model, confidence=1.0), 0.9)
     assert bool((strict[1] == IGNORED).any())
     assert bool((strict[0] == 0).all())  # a single label leaves nothing to dispute
 
 
 def test_the_head_has_its_say_only_after_its_start(model: LPD) -> None:
     before = teacher(model, confidence=0.0, start=0.5)
-    early = before.masks(images(), LABELS, 0.5, (16, 16))
+    early = masks(before, 0.5)
     assert model.head is not None
     for parameter in before.model.head.parameters():  # type: ignore[union-attr]
         parameter.mul_(-3.0)
-    torch.testing.assert_close(before.masks(images(), LABELS, 0.5, (16, 16)), early)
+    torch.testing.assert_close(masks(before, 0.5), early)
 
 
 def test_the_average_follows_and_stays_in_evaluation_mode(model: LPD) -> None:

@@ -15,6 +15,7 @@ from lpdseg.losses.pseudo import IGNORED, pseudo_mask_loss
 from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.background import glass_share
 from lpdseg.maps.pad import as_pixels
+from lpdseg.model.encoded import features_of
 from lpdseg.model.lpd import LPD
 
 
@@ -33,7 +34,8 @@ class Composite(Single):
         self.model, self.glass = model, glass
 
     def mean(self, seen: Seen) -> Float[Tensor, ""]:
-        """See `Single`; `composite` and `composite_mask` of the batch are needed."""
+        """See `Single`; `composite` and `composite_mask` of the batch are needed, the latter without glass where
+        the former has no channels."""
         assert self.model.head is not None
         composites, target = seen.batch["composite"], seen.batch["composite_mask"].long()
         if len(composites) == 0:
@@ -42,7 +44,10 @@ class Composite(Single):
             return global_mean(Term(nothing, torch.zeros_like(nothing)))
         images = as_pixels(composites)
         height, width = target.shape[-2:]
-        if self.glass:
+        dense = self.model.head.at_size(
+            features_of(self.model.encoder, seen.batch, "composite"), (images.shape[-2], images.shape[-1])
+        )
+        target = target.masked_fill(target >= dense.shape[1], IGNORED)
+        if self.glass and images.shape[1] > 0:
             target = target.masked_fill(glass_share(images)[:, 0, :height, :width] > 0.5, IGNORED)
-        dense = self.model.head.at_size(self.model.encoder(images), (images.shape[-2], images.shape[-1]))
         return global_mean(pseudo_mask_loss(dense[..., :height, :width], target))  # not over the mirrored edge

@@ -66,6 +66,7 @@ class Contrast(Objective):
     """
 
     titles: ClassVar[Mapping[str, str]] = CONTRAST_TITLES
+    pixels = True
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ class Seen:
     """One batch and what the network gave for it, computed once for all objectives; a task fills what it has.
 
     - `batch`: as the loader gives it.
-    - `images`: RGB in [0, 1].
+    - `images`: RGB in [0, 1]; without channels where no objective reads pixels and features come with the batch.
     - `labels`: 0 or 1.
     - `done`: the share of the training's steps that lie behind, in [0, 1).
     - `logits`: image-level logits by scale.
@@ -28,7 +28,7 @@ class Seen:
     """
 
     batch: Mapping[str, Tensor]
-    images: Float[Tensor, "B 3 H W"]
+    images: Float[Tensor, "B _n H W"]
     labels: Float[Tensor, "B C"]
     done: float
     logits: Mapping[int, Float[Tensor, "B C"]] = field(default_factory=dict)
@@ -49,6 +49,9 @@ class Objective(ABC):
 
     titles: ClassVar[Mapping[str, str]]
     """The figures that it reports, each with the title of its chart, in the order in which they are shown."""
+
+    pixels: bool = False
+    """Whether it reads the pixels of `Seen.images`."""
 
     def __init__(
         self, weight: float = 1.0, start: float = 0.0, stop: float = 1.0, levels: Collection[int] = ()

@@ -11,7 +11,7 @@ STRIDE = 32
 """The coarsest stride of any encoder in the table."""
 
 
-def as_pixels(images: Tensor) -> Float[Tensor, "B 3 h w"]:
+def as_pixels(images: Tensor) -> Float[Tensor, "B _n h w"]:
     """uint8 RGB → [0, 1]; images below the largest stride are mirrored up to it.
 
     Larger ones stay as they are: a mirrored edge would be pooled into the image-level logits too.
@@ -20,7 +20,7 @@ def as_pixels(images: Tensor) -> Float[Tensor, "B 3 h w"]:
     return pad_to_stride(pixels) if min(pixels.shape[-2:]) < STRIDE else pixels
 
 
-def pad_to_stride(pixels: Float[Tensor, "B 3 H W"], stride: int = STRIDE) -> Float[Tensor, "B 3 h w"]:
+def pad_to_stride(pixels: Float[Tensor, "B _n H W"], stride: int = STRIDE) -> Float[Tensor, "B _n h w"]:
     """Mirrors the right and lower edges until both sides are multiples of the stride."""
     for axis in (-1, -2):
         missing = -pixels.shape[axis] % stride

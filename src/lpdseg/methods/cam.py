@@ -13,6 +13,7 @@ from lpdseg.losses.classification import Classification
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.maps.pad import as_pixels
 from lpdseg.methods.task import Task, check_scales
+from lpdseg.model.encoded import features_of
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.network import Network, Reading
 from lpdseg.settings import Settings
@@ -58,7 +59,10 @@ class CamNetwork(Network):
     ) -> Reading:
         """See `Network.read`."""
         del merge, image_merge, dense
-        features = self.encoder(images)
+        return self.classify(self.encoder(images), levels)
+
+    def classify(self, features: Sequence[Float[Tensor, "B _C_l _H_l _W_l"]], levels: Collection[int]) -> Reading:
+        """Features of every scale, finest first → maps and logits of the scales asked for."""
         maps = {level: self.classifiers[str(level)](features[level]).float() for level in sorted(levels)}
         return Reading(maps, {level: values.mean((2, 3)) for level, values in maps.items()})
 
@@ -76,7 +80,7 @@ class CamTask(Task):
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
         """See `Task.look`."""
         images = as_pixels(batch["image"])
-        logits = self.model.read(images, self.scales, "mean", "mean").logits
+        logits = self.model.classify(features_of(self.model.encoder, batch, "image"), self.scales).logits
         return Seen(batch, images, batch["labels"], done, logits)
 
 

@@ -3,12 +3,14 @@
 B images, C classes, H x W pixels.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from jaxtyping import Float
 from torch import Tensor
 
 from lpdseg.choices import ImageMerge, Merge
+from lpdseg.maps.pad import as_pixels
+from lpdseg.model.encoded import features_of
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.network import Network, Reading
@@ -49,6 +51,7 @@ class DenseNetwork(Network):
         del levels, merge, image_merge, dense
         return Reading(dense=self.head(self.encoder(images)))
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
-        """RGB in [0, 1] → class logits of every pixel, in float32."""
-        return self.head.at_size(self.encoder(images), (images.shape[-2], images.shape[-1]))
+    def label(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "B C H W"]:
+        """Class logits of every pixel of a batch's images, in float32; see `lpdseg.model.encoded`."""
+        images = as_pixels(batch["image"])
+        return self.head.at_size(features_of(self.encoder, batch, "image"), (images.shape[-2], images.shape[-1]))

@@ -17,6 +17,7 @@ from lpdseg.losses.objective import Objective, Seen
 from lpdseg.maps.pad import as_pixels
 from lpdseg.methods.task import Task, check_scales
 from lpdseg.methods.teacher import PseudoMasks, Teacher
+from lpdseg.model.encoded import features_of
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD
 from lpdseg.model.prototypes import Projection
@@ -88,7 +89,7 @@ class LpdTask(Task):
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
         """See `Task.look`. Prototypes are compared only at the scales that something reads."""
         images = as_pixels(batch["image"])
-        features = self.model.encoder(images)
+        features = features_of(self.model.encoder, batch, "image")
         outputs = self.model.compare(features, {level for one in active for level in one.levels})
         logits = {
             level: self.model.image_logits(outputs[level].maps, self.merge)

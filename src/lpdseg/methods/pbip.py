@@ -31,6 +31,7 @@ from lpdseg.methods.bank import choose_patches, cluster_bank
 from lpdseg.methods.dense import DenseNetwork
 from lpdseg.methods.lpd import prototype_counts
 from lpdseg.methods.task import Task, check_scales
+from lpdseg.model.encoded import features_of
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder, build_image_encoder
 from lpdseg.model.lpd import LPD
@@ -96,17 +97,19 @@ class PbipTask(Task):
         images, labels = as_pixels(batch["image"]), batch["labels"]
         if done >= STAGE:
             self.classifier.eval()
-            return Seen(batch, images, labels, done, dense=self.model(images))
-        outputs = self.classifier(images, {level for one in active for level in one.levels})
+            return Seen(batch, images, labels, done, dense=self.model.label(batch))
+        features = features_of(self.classifier.encoder, batch, "image")
+        outputs = self.classifier.compare(features, {level for one in active for level in one.levels})
         merge = self.settings.model.merge
         logits = {level: self.classifier.image_logits(outputs[level].maps, merge) for level in self.scales}
         return Seen(batch, images, labels, done, logits, outputs=outputs)
 
     @torch.no_grad()
-    def pseudo_mask(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B C"]) -> Int[Tensor, "B H W"]:
+    def pseudo_mask(self, batch: Mapping[str, Tensor]) -> Int[Tensor, "B H W"]:
         """The class of the label with the highest fused map; glass, and patches of no class, are ignored."""
+        images, labels = as_pixels(batch["image"]), batch["labels"]
         size = (images.shape[-2], images.shape[-1])
-        outputs = self.classifier(images, self.fusion)
+        outputs = self.classifier.compare(features_of(self.classifier.encoder, batch, "image"), self.fusion)
         merge = self.settings.predict.merge
         maps = {level: activation(self.classifier.merge(output.maps, merge)) for level, output in outputs.items()}
         absent = labels[:, :, None, None] == 0
@@ -128,6 +131,7 @@ class ClassContrast(Objective):
     """
 
     titles: ClassVar[Mapping[str, str]] = CONTRAST_TITLES
+    pixels = True
 
     def __init__(self, classifier: LPD, settings: Settings, image_encoder: ImageEncoder | None) -> None:
         loss = settings.loss
@@ -168,12 +172,12 @@ class StagePseudo(Single):
 
     def __init__(self, task: PbipTask) -> None:
         super().__init__(start=STAGE)
-        self.mask = task.pseudo_mask
+        self.mask, self.pixels = task.pseudo_mask, task.settings.predict.background == "glass"
 
     def mean(self, seen: Seen) -> Float[Tensor, ""]:
         """See `Single`."""
         assert seen.dense is not None
-        return global_mean(pseudo_mask_loss(seen.dense, self.mask(seen.images, seen.labels)))
+        return global_mean(pseudo_mask_loss(seen.dense, self.mask(seen.batch)))
 
 
 def network(encoder: Encoder, settings: Settings, classes: int) -> DenseNetwork:

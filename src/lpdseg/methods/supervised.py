@@ -48,7 +48,7 @@ class SupervisedTask(Task):
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
         """See `Task.look`."""
         images = as_pixels(batch["image"])
-        return Seen(batch, images, batch["labels"], done, dense=self.model(images))
+        return Seen(batch, images, batch["labels"], done, dense=self.model.label(batch))
 
 
 def tissue_only(mask: UInt8[Tensor, "B H W"], classes: int) -> Int[Tensor, "B H W"]:

@@ -55,6 +55,11 @@ class Task(nn.Module, ABC):
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
         """The one pass through the network that the active objectives share."""
 
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether an objective looks at images themselves, and not at their features alone."""
+        return any(one.pixels for one in self.objectives if one.weight > 0)
+
     def titles(self) -> dict[str, str]:
         """Every figure that `forward` may report, and what a chart of it is called, in the order to show them."""
         return {name: title for one in self.objectives for name, title in one.titles.items()}

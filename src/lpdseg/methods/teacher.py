@@ -19,6 +19,7 @@ from lpdseg.losses.term import global_mean
 from lpdseg.maps.background import glass_share
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.labelling import class_probabilities
+from lpdseg.model.encoded import features_of
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings, PseudoSettings
 
@@ -56,13 +57,18 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def masks(
-        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B C"], done: float, size: tuple[int, int]
+        self,
+        features: list[Tensor],
+        images: Float[Tensor, "B _n H W"],
+        labels: Float[Tensor, "B C"],
+        done: float,
+        size: tuple[int, int],
     ) -> Int[Tensor, "B h w"]:
         """Pseudo masks of `size`, limited to the classes of the label; see `lpdseg.losses.pseudo.confident_mask`.
 
-        They come from the class maps, and more and more from the teacher's own head as `done` grows.
+        They come from the class maps of the teacher's own features, and more and more from its own head as `done`
+        grows. Only glass is looked for in the images.
         """
-        features = self.model.encoder(images)
         probabilities = self._by_maps(features, labels, size)
         share = self._share_of_head(done)
         if share > 0:
@@ -107,6 +113,7 @@ class PseudoMasks(Objective):
     def __init__(self, model: LPD, settings: PseudoSettings, teacher: Teacher | None) -> None:
         super().__init__(0.0 if teacher is None else settings.weight, settings.start)
         self.model, self.settings, self.teacher = model, settings, teacher
+        self.pixels = teacher is not None and teacher.glass
 
     def __call__(self, seen: Seen) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective`."""
@@ -114,7 +121,9 @@ class PseudoMasks(Objective):
         settings, images = self.settings, seen.images
         # Class maps are coarser than patches, so a finer mask would hold no more and cost memory.
         size = (images.shape[-2] // settings.stride, images.shape[-1] // settings.stride)
-        mask = self.teacher.masks(images, seen.labels, seen.done, size)
+        with torch.no_grad():
+            features = features_of(self.teacher.model.encoder, seen.batch, "image")
+        mask = self.teacher.masks(features, images, seen.labels, seen.done, size)
         dense = self.model.head.at_size(seen.features, size)
         loss = global_mean(pseudo_mask_loss(dense, mask, settings.balance))
         parts = {"pseudo": loss}

@@ -48,8 +48,8 @@ def test_the_choices_are_those_of_the_code() -> None:
     """A word that nothing answers to would be an option that does nothing."""
     from lpdseg.data.records import SPLITS
     from lpdseg.methods.table import METHODS
-    from lpdseg.model.encoders import ENCODERS
+    from lpdseg.model.encoders import AUTO, ENCODERS
 
     assert set(get_args(choices.MethodName)) == set(METHODS)
-    assert set(get_args(choices.EncoderName)) == set(ENCODERS)
+    assert set(get_args(choices.EncoderName)) == {*ENCODERS, AUTO}
     assert get_args(choices.Split) == SPLITS

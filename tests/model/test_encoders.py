@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoder import Encoder
-from lpdseg.model.encoders import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, EncoderEntry, build_encoder
+from lpdseg.model.encoder_kinds import IMAGENET_MEAN, IMAGENET_STD
+from lpdseg.model.encoders import ENCODERS, build_encoder
 
 
 def features(encoder: Encoder) -> list[Tensor]:
@@ -211,14 +212,25 @@ def test_damaged_weights_are_an_error_in_one_sentence(
     one_sentence(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("swin_tiny", "holds weights of a 'resnet' network"), ("resnet50", "but the encoder 'resnet50' has")],
-)
-def test_weights_of_another_architecture_are_an_error(name: str, words: str, tmp_path: Path) -> None:
+def test_weights_of_another_family_are_an_error_that_names_auto(tmp_path: Path) -> None:
     save_backbone(tmp_path)
-    with pytest.raises(WeightsError, match=words) as caught:
-        build_encoder(name, str(tmp_path))
+    with pytest.raises(WeightsError, match=r"holds weights of a 'resnet' network.*--encoder auto") as caught:
+        build_encoder("swin_tiny", str(tmp_path))
+    one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "auto"])
+def test_weights_say_themselves_what_size_they_are(name: str, tmp_path: Path) -> None:
+    original = save_backbone(tmp_path)
+    encoder = build_encoder(name, str(tmp_path))
+    assert_same(original, encoder)
+    assert encoder.source["network"] == "resnet, 11.2 million parameters"
+
+
+@pytest.mark.parametrize("weights", [None, "imagenet"])
+def test_auto_needs_weights_that_say_what_they_are(weights: str | None) -> None:
+    with pytest.raises(SettingsError, match=r"'auto' takes family and size from weights.*pvt_v2_b0") as caught:
+        build_encoder("auto", weights)
     one_sentence(caught.value)
 
 
@@ -312,25 +324,3 @@ def test_where_weights_came_from_is_known(tmp_path: Path) -> None:
     fresh.backbone.save_pretrained(tmp_path)  # type: ignore[operator]
     loaded = build_encoder("resnet18", str(tmp_path)).source
     assert loaded["weights"] == str(tmp_path) and len(loaded["sha256"]) == 64
-
-
-@pytest.mark.parametrize(
-    ("model_type", "options"),
-    [
-        ("convnextv2", {"hidden_sizes": [8, 12, 16, 24], "depths": [1, 1, 1, 1]}),
-        ("swinv2", {"embed_dim": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 2}),
-    ],
-)
-def test_an_entry_is_all_that_a_new_encoder_needs(
-    model_type: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(ENCODERS, "new", EncoderEntry(model_type, options, "nobody/new", "MIT"))
-    encoder = build_encoder("new", stages=3)
-    found = features(encoder)
-    assert [part.shape[-1] for part in found] == [16, 8, 4] and encoder.stride == 16
-    assert [part.shape[1] for part in found] == list(encoder.widths)
-    assert Encoder.from_config(json.loads(json.dumps(encoder.config))).widths == encoder.widths
-    encoder.backbone.save_pretrained(tmp_path)  # type: ignore[operator]
-    assert_same(encoder, build_encoder("new", str(tmp_path)))
-    with pytest.raises(SettingsError, match=r"model\.last_stride cannot be set for 'new'"):
-        build_encoder("new", last_stride=1)

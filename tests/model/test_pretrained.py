@@ -67,7 +67,8 @@ def test_hub_weights_are_known_by_their_revision(cache: Path) -> None:
     hub_id = ENCODERS["resnet18"].hub_id
     build_encoder("resnet18").backbone.save_pretrained(cached(cache, hub_id))  # type: ignore[operator]
     encoder = build_encoder("resnet18", hub_id)  # its mean and sd are the table's: nothing else is in the cache
-    assert encoder.source == {"weights": hub_id, "revision": COMMIT}
+    network = "resnet, 11.2 million parameters"
+    assert encoder.source == {"weights": hub_id, "revision": COMMIT, "network": network}
     assert Encoder.from_config(encoder.config).source == {"weights": "checkpoint"}
 
 

@@ -56,7 +56,11 @@ def test_a_folder_of_timm(tmp_path: Path) -> None:
         ({"hidden_size": 3}, ["model.safetensors"], r"does not say what network it is \(no model_type\)"),
         ("[", ["model.safetensors"], "is not the JSON of a network"),
         ("[1]", ["model.safetensors"], "is not the JSON of a network"),
-        ({"model_type": "nonesuch"}, ["model.safetensors"], "cannot get weights"),
+        (
+            {"model_type": "beit"},
+            ["model.safetensors"],
+            r"'beit' cannot be the encoder; those that can are convnext, ",
+        ),
         ({"model_type": "resnet"}, [], "holds no safetensors; get"),
         ({"model_type": "resnet"}, ["tf_model.h5"], r"holds tf_model\.h5 and no safetensors"),
         ({"model_type": "resnet"}, ["a.bin", "b.pt"], r"holds a\.bin, b\.pt and no safetensors; .*may run code"),

@@ -41,11 +41,11 @@ def of_run(run: Path) -> list[Licensed]:
 
 
 def _of_start(encoder: str, weights: str | None) -> Licensed:
-    entry = ENCODERS.get(encoder)
+    entry = next((entry for entry in ENCODERS.values() if weights == entry.hub_id), None)
     what = f"{encoder} weights"
     if weights is None:
         return Licensed(what, "none: the run started from random weights", "-")
-    if entry is not None and weights == entry.hub_id:
+    if entry is not None:
         return Licensed(what, entry.licence, f"hub: {weights}")
     return Licensed(what, _UNKNOWN, weights)
 

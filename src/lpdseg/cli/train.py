@@ -34,7 +34,8 @@ def train(
         typer.Option(help="What is trained: LPD (the default), or what it is compared with."),
     ] = None,
     encoder: Annotated[
-        EncoderName | None, typer.Option(help="Architecture of the encoder, instead of the preset's.")
+        EncoderName | None,
+        typer.Option(help="Architecture of the encoder, instead of the preset's; auto: that of the weights."),
     ] = None,
     weights: Annotated[
         str | None,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lpdseg.choices import Tuning
 from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import pad_to_stride
-from lpdseg.model.encoder_kinds import kind_of
+from lpdseg.model.families import kind_of
 
 
 class Encoder(nn.Module):

@@ -1,7 +1,6 @@
 """How kinds of network differ: what a type of `transformers` needs beyond what its backbones have in common."""
 
 import math
-from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,6 +8,9 @@ from torch import Tensor, nn
 from lpdseg.choices import Tuning
 from lpdseg.model import efficientnet_lite
 from lpdseg.quiet import library
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Kind:
@@ -26,12 +28,21 @@ class Kind:
     tuning: Tuning = "all"
     """What of the encoder learns where nothing else is asked for."""
 
-    stages = "encoder.stages"
-    """Where a backbone keeps its stages, a list of modules."""
+    spare: tuple[str, ...] = ("hidden_states_norms", "embeddings.mask_token")
+    """Beginnings of names of parameters that weights may lack: norms that a backbone adds and that start as the
+    identity, and what no feature is made of."""
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    """What published weights expect of RGB in [0, 1], where no file of theirs says otherwise."""
 
     def configuration(self, model_type: str, options: dict[str, Any]) -> Any:
         """The configuration with those options."""
         return library("transformers").AutoConfig.for_model(model_type, **options)
+
+    def scales(self, config: Any) -> int:
+        """How many scales a network of that configuration has at most."""
+        return len(config.depths)
 
     def cut(self, config: Any, stages: int | None, last_stride: int | None) -> Any:
         """The configuration of the first stages alone (None: all), with every stage as an output."""
@@ -62,8 +73,10 @@ class Kind:
 
     def last_blocks(self, backbone: Any) -> nn.Module:
         """What learns with `model.tune=last_blocks`: the last stage."""
-        stage: nn.Module = attrgetter(self.stages)(backbone)[-1]
-        return stage
+        count = len(backbone.config.depths)
+        lists = [part for part in backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == count]
+        # Stages are the list that holds most: others, such as the blocks of a stage, are inside or smaller.
+        return max(lists, key=lambda part: sum(values.numel() for values in part.parameters()))[-1]
 
     def adapter(self, backbone: Any) -> "Adapter | None":
         """What makes scales of features that have none; None where they are what the backbone gives."""
@@ -89,7 +102,6 @@ class Strided(Kind):
     """PVTv2, and others whose configurations hold strides."""
 
     strided = halts = True
-    stages = "encoder.layers"
 
     def stride(self, config: Any, scales: int, last: int | None) -> int:
         """See `Kind`."""
@@ -98,8 +110,6 @@ class Strided(Kind):
 
 class Segformer(Strided):
     """MiT, which is no backbone in `transformers`: its features are hidden states."""
-
-    stages = "encoder.block"
 
     def network(self, config: Any) -> Any:
         """See `Kind`."""
@@ -127,15 +137,55 @@ class ResNet(Kind):
 
 
 class Swin(Kind):
-    """Swin transformers keep their stages under another name."""
+    """The norm behind the last stage of the published network is as wide as that stage, kept or not."""
 
-    stages = "encoder.layers"
+    spare = (*Kind.spare, "swin.layernorm")
+
+
+class ConvNeXt(Kind):
+    """ConvNeXts leave out what is over at the right and below, where sides are no multiples of the stride."""
+
+    whole = True
+
+
+class HGNetV2(Kind):
+    """Its configuration has the widths twice, and those of `stage_out_channels` are the ones that are built."""
+
+    def widths(self, backbone: Any) -> list[int]:
+        """See `Kind`."""
+        return list(backbone.config.stage_out_channels)
+
+
+class FocalNet(Kind):
+    """The backbone in `transformers` gives what is behind each stage's downsampling: strides 8, 16, 32, 32."""
+
+    whole = True
+    spare = (*Kind.spare, "layernorm")
+
+    def network(self, config: Any) -> Any:
+        """See `Kind`."""
+        return library("transformers").FocalNetModel
+
+    def widths(self, backbone: Any) -> list[int]:
+        """See `Kind`."""
+        return [backbone.config.embed_dim * 2**index for index in range(len(backbone.config.depths))]
+
+    def features(self, backbone: Any, pixels: Tensor) -> list[Tensor]:
+        """See `Kind`."""
+        values, sides = backbone.embeddings(pixels)
+        found = []
+        for stage in backbone.encoder.stages:
+            values, before, below = stage(values, sides)
+            found.append(before.transpose(1, 2).unflatten(2, sides))
+            sides = below[-2:]
+        return found
 
 
 class EfficientNetLite(Kind):
     """A network of ours, for `transformers` has none; its configuration holds the last stride."""
 
     strided = halts = whole = True
+    mean, std = efficientnet_lite.MEAN, efficientnet_lite.STD
 
     def configuration(self, model_type: str, options: dict[str, Any]) -> Any:
         """See `Kind`."""
@@ -163,20 +213,6 @@ class EfficientNetLite(Kind):
         """See `Kind`."""
         stage: nn.Module = backbone.last_stage()
         return stage
-
-
-_KINDS: dict[str, Kind] = {
-    "pvt_v2": Strided(),
-    "segformer": Segformer(),
-    "resnet": ResNet(),
-    "swin": Swin(),
-    "efficientnet_lite": EfficientNetLite(),
-}
-
-
-def kind_of(model_type: str) -> Kind:
-    """What a type of `transformers`, or one of ours, needs."""
-    return _KINDS.get(model_type, Kind())
 
 
 def _strides(kept: int, stages: int, last: int) -> list[int]:

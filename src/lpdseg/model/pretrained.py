@@ -14,61 +14,44 @@ from torch import nn
 
 from lpdseg.errors import WeightsError
 from lpdseg.model.encoder_kinds import Kind
+from lpdseg.model.families import kind_of
 from lpdseg.model.weights_folder import check_normalisation, check_weights_folder
 from lpdseg.quiet import library
-
-# Layers that a backbone adds on top of the published network and that start as the identity.
-_ADDED_BY_BACKBONE = ("hidden_states_norms",)
 
 _PROCESSOR = "preprocessor_config.json"
 
 
-def load_backbone(
-    kind: Kind,
-    backbone_class: Any,
-    weights: str,
-    model_type: str,
-    expected: dict[str, Any],
-    last_stride: int | None,
-    stages: int | None,
-    label: str,
-    hub_id: str,
-) -> nn.Module:
-    """Weights of a folder or hub id → a backbone with all its stages as outputs.
+def read_configuration(weights: str, label: str, hub_id: str) -> Any:
+    """The configuration of the weights of a folder or hub id; `label` is what they are for, and `hub_id` whose
+    weights would do, for messages.
 
-    **Arguments:**
-
-    - `expected`: what the weights' configuration must say; lists may be cut short (fewer stages).
-    - `last_stride`: of the last stage that is kept, where the configuration has strides; it changes no weight's
-      shape. None takes what is usual.
-    - `stages`: how many of the first stages to keep; None keeps all.
-    - `label`: the table's name of the architecture, and `hub_id` where its weights are published, for messages.
-
-    **Raises:** `WeightsError` where nothing is found, the architecture is another, or parameters are missing.
+    **Raises:** `WeightsError` where nothing is found, or what cannot be an encoder.
     """
     check_weights_folder(weights, hub_id)
-    config = _read_config(weights, label)
-    if config.model_type != model_type:
-        raise WeightsError(
-            f"{weights} holds weights of a {config.model_type!r} network, but the encoder {label!r} is a "
-            f"{model_type!r}; choose the encoder that fits the weights"
-        )
-    for key, value in expected.items():
-        found = getattr(config, key, None)
-        fits = found == value or (isinstance(value, list) and found and list(found) == value[: len(found)])
-        if not fits:
-            raise WeightsError(
-                f"{weights} has {key} = {found}, but the encoder {label!r} has {value}; "
-                "choose the encoder that fits the weights"
-            )
-    if stages is not None and len(config.depths) < stages:
-        raise WeightsError(f"{weights} has {len(config.depths)} stages, but model.stages asks for {stages}")
-    backbone, info = _load(backbone_class, weights, kind.cut(config, stages, last_stride))
-    missing = {key for key in info["missing_keys"] if not key.startswith(_ADDED_BY_BACKBONE)}
-    lacking = sorted(missing | {key for key, *_ in info["mismatched_keys"]})
+    transformers = library("transformers")
+    try:
+        # Not through AutoConfig, which may offer to run code that comes with the weights.
+        values, _ = transformers.PreTrainedConfig.get_config_dict(weights)
+        model_type = values.get("model_type")
+        kind_of(model_type)
+        return transformers.CONFIG_MAPPING[model_type].from_dict(values)
+    except WeightsError as error:
+        raise WeightsError(f"{weights} cannot be used: {error}") from error
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+        raise WeightsError(_unread(error, weights, label)) from error
+
+
+def load_backbone(kind: Kind, weights: str, config: Any, label: str) -> nn.Module:
+    """Weights of a folder or hub id → a backbone of that configuration, which is for `label`.
+
+    **Raises:** `WeightsError` where parameters are missing, do not fit or are no numbers.
+    """
+    backbone, info = _load(kind.network(config), weights, config)
+    absent = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    lacking = sorted(key for key in absent if not key.startswith(kind.spare))
     if lacking:
         raise WeightsError(
-            f"{weights} lacks {len(lacking)} parameters of the encoder {label!r} (the first is {lacking[0]}); "
+            f"{weights} lacks {len(lacking)} parameters of {label} (the first is {lacking[0]}); "
             "it is incomplete or of another architecture"
         )
     odd = next((name for name, values in backbone.state_dict().items() if not values.isfinite().all()), None)
@@ -128,16 +111,22 @@ def _fetch_processor(weights: str) -> Path | None:
         return None
 
 
-def _read_config(weights: str, label: str) -> Any:
-    transformers = library("transformers")
+def _unread(error: Exception, weights: str, label: str) -> str:
+    """Why a configuration could not be had."""
+    from huggingface_hub.errors import GatedRepoError
 
-    try:
-        return transformers.AutoConfig.from_pretrained(weights)
-    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"cannot get weights {weights!r} for the encoder {label!r}: neither a local folder with a config.json "
-            f"nor a model that the hub gave us ({first_line(error)})"
-        ) from error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, GatedRepoError):
+            return (
+                f"{weights} is gated: its owner gives it to people whom they know; ask for access on "
+                f"https://huggingface.co/{weights}, then log in with `hf auth login` or set HF_TOKEN"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return (
+        f"cannot get weights {weights!r} for {label}: neither a local folder with a config.json "
+        f"nor a model that the hub gave us ({first_line(error)})"
+    )
 
 
 def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:

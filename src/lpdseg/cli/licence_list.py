@@ -1,12 +1,16 @@
-"""What `lpdseg licenses` lists: code by its installed metadata, weights by the encoder table."""
+"""What `lpdseg licenses` lists: code by its installed metadata, weights by the catalogue."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
 from lpdseg.checkpoint import read_state
+from lpdseg.model.catalogue import LISTED, known
 from lpdseg.model.encoders import ENCODERS
+from lpdseg.model.pip_weights import PIP
 
 _LIBRARIES = ("torch", "transformers", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pillow")
 
@@ -26,8 +30,10 @@ def of_code() -> list[Licensed]:
 
 
 def of_encoders() -> list[Licensed]:
-    """The weights that the encoder table names; none of them comes with the package."""
-    return [Licensed(f"{name} weights", entry.licence, f"hub: {entry.hub_id}") for name, entry in ENCODERS.items()]
+    """The weights of `lpdseg weights list`; none of them comes with the package."""
+    return [
+        Licensed(name, listed.entry.licence, "hub" if "/" in name else "pip") for name, listed in LISTED.items()
+    ]
 
 
 def of_run(run: Path) -> list[Licensed]:
@@ -37,17 +43,26 @@ def of_run(run: Path) -> list[Licensed]:
     """
     settings = read_state(run, "last")["settings"]
     encoder, weights = settings["model"]["encoder"], settings["model"]["weights"]
-    return [_of_start(encoder, weights), _of_image_encoder(settings["loss"]["contrast"])]
+    return [_of_start(run, encoder, weights), _of_image_encoder(settings["loss"]["contrast"])]
 
 
-def _of_start(encoder: str, weights: str | None) -> Licensed:
-    entry = next((entry for entry in ENCODERS.values() if weights == entry.hub_id), None)
+def _of_start(run: Path, encoder: str, weights: str | None) -> Licensed:
     what = f"{encoder} weights"
     if weights is None:
         return Licensed(what, "none: the run started from random weights", "-")
-    if entry is not None:
-        return Licensed(what, entry.licence, f"hub: {weights}")
-    return Licensed(what, _UNKNOWN, weights)
+    found = LISTED.get(ENCODERS[encoder].hub_id) if weights == PIP else known(weights) or LISTED.get(_of(run))
+    if found is None:
+        return Licensed(what, _UNKNOWN, weights)
+    hub_id = found.entry.hub_id
+    source = weights if weights == hub_id else f"{weights}, made from {hub_id}"
+    return Licensed(what, found.entry.licence, f"pip: {hub_id}" if weights == PIP else f"hub: {source}")
+
+
+def _of(run: Path) -> str:
+    """The hub id that the run's record names for its weights, where their folder is gone."""
+    with suppress(OSError, ValueError, AttributeError):
+        return str(json.loads((run / "run.json").read_text(encoding="utf-8"))["weights"].get("of"))
+    return ""
 
 
 _UNKNOWN = "not known here; read the model card or the licence file that came with it"

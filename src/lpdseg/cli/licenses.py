@@ -26,6 +26,9 @@ def licenses(
 
     show(of_code())
     table.add_section()
-    show(of_encoders() if run is None else of_run(run))
+    used = of_encoders() if run is None else of_run(run)
+    show(used)
     Console().print(table)
+    if run is not None and (closed := [entry.source for entry in used if "non-commercial" in entry.licence]):
+        typer.echo(f"\nNot for commercial use, nor is what was trained from it: {', '.join(closed)}.")
     typer.echo("\nData sets have licences of their own; a model trained on non-commercial data may inherit that.")

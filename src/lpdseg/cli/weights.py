@@ -42,3 +42,33 @@ def convert(
 
     done = convert_weights(source, out, heads=heads, mpp=mpp, of=of)
     typer.echo("\n".join([*done.told, f"written: {done.folder}"]))
+
+
+@app.command("list")
+@quietly
+def list_weights(
+    pathology: Annotated[bool, typer.Option("--pathology", help="Only those that know tissue.")] = False,
+) -> None:
+    """List pretrained encoders: licence, microns per pixel, cost, and what comes before --weights takes them.
+
+    Cost is that of a patch of 224 px in billions of multiply-adds, without a head. Other weights of these families
+    do as well.
+    """
+    from lpdseg.cli.progress import stages
+    from lpdseg.model.catalogue import LISTED, costs
+
+    chosen = [listed for listed in LISTED.values() if listed.mpp or not pathology]
+    rows = [("id", "family", "µm/px", "million", "G mult-add", "before", "licence")]
+    with stages() as progress:
+        for number, (listed, cost) in enumerate(zip(chosen, costs(chosen), strict=True)):
+            progress("counting", number + 1, len(chosen))
+            entry = listed.entry
+            mpp = "" if listed.mpp is None else "-".join(f"{value:g}" for value in dict.fromkeys(listed.mpp))
+            size = f"{cost.parameters:.1f}", f"{cost.multiply_adds:.1f}"
+            before = ["ask for access"] * listed.gated + ["convert"] * listed.converted
+            rows.append((listed.name, entry.model_type, mpp, *size, ", ".join(before), entry.licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:  # one line each, however narrow the terminal, for whoever searches them
+        sides = zip(row, "<<<>><<", widths, strict=True)
+        cells = (f"{cell:{side}{width}}" for cell, side, width in sides)
+        typer.echo("  ".join(cells).rstrip())

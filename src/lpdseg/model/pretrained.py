@@ -15,7 +15,7 @@ from torch import nn
 from lpdseg.errors import WeightsError
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
-from lpdseg.model.weights_folder import check_normalisation, check_weights_folder
+from lpdseg.model.weights_folder import check_normalisation, check_weights_folder, read_record
 from lpdseg.quiet import library
 
 _PROCESSOR = "preprocessor_config.json"
@@ -161,7 +161,7 @@ def quiet_loading() -> Iterator[None]:
 
 def weights_source(weights: str) -> dict[str, str]:
     """Which weights these are, once they are loaded: the SHA-256 of a local folder's safetensors files, one after
-    another in the order of their names, or the hub's revision.
+    another in the order of their names, or the hub's revision; and the hub id `of` which a folder was converted.
     """
     folder = Path(weights)
     if not folder.exists():
@@ -174,7 +174,8 @@ def weights_source(weights: str) -> dict[str, str]:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    return {"weights": weights, "sha256": digest.hexdigest()}
+    hub_id = read_record(weights).get("hub", {}).get("id")
+    return {"weights": weights, "sha256": digest.hexdigest()} | ({"of": hub_id} if hub_id else {})
 
 
 def first_line(error: Exception) -> str:

@@ -4,7 +4,9 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lpdseg.errors import WeightsError
 
@@ -13,6 +15,14 @@ _OTHERS = (".h5", ".msgpack", ".onnx", ".npz")
 
 RECORD = "conversion.json"
 """What lies beside converted weights: where they are from and how they were proven."""
+
+
+def read_record(weights: str) -> dict[str, Any]:
+    """What lies beside converted weights says; empty for all others."""
+    with suppress(OSError, ValueError):
+        values = json.loads((Path(weights).expanduser() / RECORD).read_text(encoding="utf-8"))
+        return values if isinstance(values, dict) else {}
+    return {}
 
 
 def convert_command(folder: str) -> str:

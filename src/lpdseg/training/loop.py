@@ -33,6 +33,7 @@ from lpdseg.training.optimiser import build_optimiser, set_learning_rate, stage_
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import RunRecord, best_of, describe_data
 from lpdseg.training.result import TrainResult
+from lpdseg.training.scale import scale_note
 from lpdseg.training.setup import (
     build_task,
     check_labels,
@@ -78,7 +79,9 @@ def train(
     goes_on = check_run_folder(run, resume)
     fabric = make_fabric(engine or Engine(), settings.train)
     looked = look_once(data, settings, fabric, reporter or Silent())
+    scale = scale_note(settings.model.weights, records)
     described = describe_data(data, looked.fingerprint)
+    described["notes"] += [scale] if scale else []
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if goes_on else None
     batches = training_batches(training_patches(records, settings, data.classes, looked), settings)
     trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked)
@@ -86,6 +89,7 @@ def train(
         f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
         fallback,
         size_note(looked.sizes),
+        scale,
         *trainer.dropped,
     ):
         if note is not None:

@@ -1,6 +1,6 @@
 """What every test runs under: annotated shapes are checked, one thread, no deadline for drawn examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -80,6 +80,14 @@ class PooledBackbone(nn.Module):
     def forward(self, pixels: Tensor) -> SimpleNamespace:
         pooled = [F.max_pool2d(pixels, stride) for stride in self.strides]
         return SimpleNamespace(feature_maps=[mix(part) for mix, part in zip(self.mixers, pooled, strict=True)])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What frozen encoders give goes to a folder of the tests, not into the home of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LPDSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -58,6 +58,9 @@ class ModelSettings(Section):
     )
     stages: Literal[3, 4] | None = Field(None, description="scales of the encoder; none: all it has")
     tune: Tuning = Field("auto", description="what of the encoder learns; auto: all, but nothing of plain ViTs")
+    feature_cache: NonNegative = Field(
+        20.0, description="GB on disk, of all runs, for what frozen encoders give; 0: encode in each step"
+    )
     freeze_norm: bool = Field(False, description="keep batch norm layers of the encoder as they are")
     prototypes: Count | tuple[Count, ...] = Field(10, description="k per class, or one number per class")
     prototype_dim: Count = Field(512, description="width of a prototype")

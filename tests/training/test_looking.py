@@ -71,7 +71,7 @@ def test_long_reading_is_told_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) 
     clock = [0.0]
     monkeypatch.setattr(setup.time, "monotonic", lambda: clock[0])
     notes = Notes()
-    pace = Pace(notes)
+    pace = Pace(notes, "reading the data", "files")
     for second in range(40):
         clock[0] = second
         pace.tell(second * 100, 50_000)

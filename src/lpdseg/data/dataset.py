@@ -136,6 +136,12 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         height, width = self.plain(0).shape[:2]
         return height, width
 
+    def forget(self) -> None:
+        """Lets go of decoded patches, which nobody will ask for again."""
+        self._kept.clear()
+        if self._cache is not None:
+            self._cache.clear()
+
     def plain(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
         """A patch at its size in training, without variation."""
         return self._layers(index)[..., :3]

@@ -24,12 +24,13 @@ _AHEAD = 64
 class Looked:
     """What one look has shown.
 
-    - `fingerprint`: see `Manifest.fingerprint`.
+    - `fingerprint`: see `Manifest.fingerprint`; `training`: of the training split alone, without masks.
     - `sizes`: of the training patches, in their order.
     - `kept`: pixels by path, of patches and of masks in internal numbering. Whoever takes them takes them out.
     """
 
     fingerprint: str
+    training: str
     sizes: tuple[Size, ...]
     kept: dict[Path, np.ndarray] = field(default_factory=dict)
 
@@ -84,7 +85,10 @@ def look(
                     kept |= found.pixels
                 if progress is not None:
                     progress(len(digests), count)
-    return Looked(data.fingerprint(training_masks, digests), tuple(sizes), kept)
+    training = replace(data, records=tuple(record for record in data.records if record.split == "train"))
+    return Looked(
+        data.fingerprint(training_masks, digests), training.fingerprint(False, digests), tuple(sizes), kept
+    )
 
 
 def _counts(record: PatchRecord, training_masks: bool) -> bool:

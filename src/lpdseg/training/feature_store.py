@@ -80,13 +80,21 @@ class FeatureStore:
             if handle is not None:
                 os.close(handle)
 
+    def blocks(self, parts: Iterable[str] | None = None) -> list[Block]:
+        """All blocks that there is room for, of some parts or of all."""
+        return [
+            Block(part, first // BLOCK, range(first, min(first + BLOCK, self.held[part])))
+            for part in (self.parts if parts is None else parts)
+            for first in range(0, self.held[part], BLOCK)
+        ]
+
     def todo(self) -> list[Block]:
         """Blocks that are not there or damaged, in the order of the parts; everything that is there is read."""
         self.damaged = 0
         found: list[Block] = []
         with refusing(self.folder.parent), ThreadPoolExecutor(allowed_cores()) as pool:
             for name in self.parts:
-                blocks, sums = self._blocks(name), self._sums(name)
+                blocks, sums = self.blocks([name]), self._sums(name)
                 states = pool.map(lambda block, sums=sums: self._is_whole(block, *sums[block.number]), blocks)
                 for block, whole in zip(blocks, states, strict=True):
                     if not whole:
@@ -120,12 +128,6 @@ class FeatureStore:
             shape = (self.held[part], self.parts[part].nbytes)
             self._maps[part] = np.memmap(self._file(part), np.uint8, "r", shape=shape)
         return self._maps[part]
-
-    def _blocks(self, part: str) -> list[Block]:
-        held = self.held[part]
-        return [
-            Block(part, first // BLOCK, range(first, min(first + BLOCK, held))) for first in range(0, held, BLOCK)
-        ]
 
     def _sums(self, part: str) -> list[tuple[int, int]]:
         nbytes, path = 8 * -(-self.held[part] // BLOCK), self._file(part, "sums")

@@ -13,6 +13,7 @@ from lpdseg.data.dataset import GlobalBatches
 from lpdseg.errors import TrainingError
 from lpdseg.guard import MAIN_GUARD
 from lpdseg.settings import Settings
+from lpdseg.training.kept_batches import KeptBatches
 from lpdseg.training.stop import leave_signals_to_the_parent
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def loader(
-    training: TrainingBatches, settings: Settings, step: int, total: int, fabric: "Fabric"
+    training: TrainingBatches | KeptBatches, settings: Settings, step: int, total: int, fabric: "Fabric"
 ) -> DataLoader[dict[str, Tensor]]:
     """This process's share of the batches from `step` on, of `total`."""
     sampler = GlobalBatches(

@@ -26,6 +26,7 @@ from lpdseg.segmenting.effective import effective
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
 from lpdseg.training.fallback import settle
+from lpdseg.training.features import FeatureUse, keep_features
 from lpdseg.training.loading import loader, on_one_thread
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
@@ -127,6 +128,7 @@ class _Trainer:
         self.record = RunRecord(run, settings, self.described, fabric.device, resumed=state is not None)
         self.validation: Validation | None = None
         in_first_process(fabric, self._read_validation)
+        self.features: FeatureUse | None = None
         self.saved_at: int | None = None  # the step whose weights this process has written
         self.patch: list[int] | None = None  # (H, W) in pixels of what the network learns from
         self.step = 0
@@ -152,15 +154,21 @@ class _Trainer:
     def fit(self, training: TrainingBatches) -> TrainResult:
         """Runs the steps that are left."""
         self.began = time.monotonic()
-        self.patch = list(training.patches.plain(0).shape[:2])
+        self.patch = list(training.patches.shape)
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
-        batches = self.fabric.setup_dataloaders(
-            loader(training, self.settings, self.step, self.total, self.fabric), use_distributed_sampler=False
-        )
         if self.step == 0:
             self.task.prepare(training.patches)
         in_first_process(self.fabric, self._start_record)
-        with self.record.told_of_failure(lambda: self.step) if self.leads else nullcontext():
+        with (
+            self.record.told_of_failure(lambda: self.step) if self.leads else nullcontext(),
+            keep_features(training, self.task, self.settings, self.looked, self.fabric, self.reporter) as (
+                source,
+                self.features,
+            ),
+        ):
+            batches = self.fabric.setup_dataloaders(
+                loader(source, self.settings, self.step, self.total, self.fabric), use_distributed_sampler=False
+            )
             metrics = Metrics(self.run, self.step, self.reporter.figures) if self.leads else None
             try:
                 self.reporter.start(self.step, self.total)
@@ -185,6 +193,8 @@ class _Trainer:
         waited = saved = time.monotonic()
         for batch in ahead(on_one_thread(batches), 2):
             self.meter.wait(time.monotonic() - waited)
+            if self.features is not None:
+                self.features.count(batch)
             self.meter.add(self._one_step(module, optimiser, batch))
             self.step += 1
             validate = self.step in validations
@@ -324,6 +334,7 @@ class _Trainer:
                 step=self.step,
                 seconds=round(self.seconds + seconds, 1),
                 loader_wait_share=round(self.meter.wait_share(self.seconds + seconds), 4),
+                features=None if self.features is None else self.features.record(),
                 **best_of(self.run),
             )
 

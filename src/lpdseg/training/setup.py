@@ -59,7 +59,7 @@ def look_once(data: Manifest, settings: Settings, fabric: "Fabric", reporter: Re
     room = cache_room(fabric.world_size) if settings.data.cache and settings.data.workers == 0 else 0
 
     def read() -> None:
-        pace = Pace(reporter)
+        pace = Pace(reporter, "reading the data", "files")
         found.append(look(data, training_masks=masks, room=room, progress=pace.tell))
 
     in_first_process(fabric, read)
@@ -70,16 +70,16 @@ def look_once(data: Manifest, settings: Settings, fabric: "Fabric", reporter: Re
 
 
 class Pace:
-    """Notes of how far reading is, the first after some seconds and then ever more rarely."""
+    """Notes of how far something is, the first after some seconds and then ever more rarely."""
 
-    def __init__(self, reporter: Reporter, wait: float = 5.0) -> None:
-        self._reporter, self._wait = reporter, wait
+    def __init__(self, reporter: Reporter, doing: str, things: str, wait: float = 5.0) -> None:
+        self._reporter, self._wait, self._doing, self._things = reporter, wait, doing, things
         self._due = time.monotonic() + wait
 
     def tell(self, done: int, total: int) -> None:
         """A note where it is time for one."""
         if time.monotonic() >= self._due:
-            self._reporter.note(f"reading the data: {done:,} of {total:,} files ({done / total:.0%})")
+            self._reporter.note(f"{self._doing}: {done:,} of {total:,} {self._things} ({done / total:.0%})")
             self._wait *= 2
             self._due = time.monotonic() + self._wait
 

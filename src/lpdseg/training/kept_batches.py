@@ -1,0 +1,156 @@
+"""Batches that come with what a frozen encoder gave for their images, and with pixels only where somebody looks.
+
+n images; scale l of what is kept has C_l channels on h x w pixels.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lpdseg.data.dataset import Draw, TrainingPatches
+from lpdseg.data.variants import Variants
+from lpdseg.maps.background import glass_share
+from lpdseg.maps.pad import as_pixels
+from lpdseg.tissue import IGNORE
+from lpdseg.training.feature_store import Block, FeatureStore, Part
+
+_PATCHES, _COMPOSITES = "patches-", "composites"
+
+Place = tuple[str, int]
+"""A part of the store, and an item of it."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How what an encoder gives for an image lies in bytes: one scale after another, in bfloat16.
+
+    Channels lie side by side, as convolutions take them fastest.
+
+    **Arguments:**
+
+    - `shapes`: C_l x h x w of each.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Of an image."""
+        return sum(2 * math.prod(shape) for shape in self.shapes)
+
+    def pack(self, features: Sequence[Tensor]) -> np.ndarray:
+        """Features of n images → uint8, n x bytes."""
+        flat = [one.to(torch.bfloat16).movedim(1, -1).contiguous().flatten(1).view(torch.uint8) for one in features]
+        return torch.cat(flat, 1).numpy()
+
+    def unpack(self, rows: Sequence[np.ndarray]) -> list[Tensor]:
+        """What `pack` made, row by row → bfloat16, n x C_l x h x w; bytes beyond it are not looked at."""
+        found, first = [], 0
+        for channels, *sides in self.shapes:
+            size = 2 * channels * math.prod(sides)
+            own = np.empty((len(rows), size), np.uint8)
+            for place, row in enumerate(rows):
+                own[place] = row[first : first + size]
+            values = torch.from_numpy(own.view(np.int16)).view(torch.bfloat16)
+            found.append(values.view(len(rows), *sides, channels).movedim(-1, 1))
+            first += size
+        return found
+
+
+def parts_of(variants: Variants, layout: Layout) -> list[Part]:
+    """What is kept of them, what matters most first: one version of every patch, composites, other versions."""
+    height, width = variants.patches.shape
+    patches = [Part(f"{_PATCHES}{v}", len(variants.patches), layout.nbytes) for v in range(variants.versions)]
+    composites = Part(_COMPOSITES, variants.number, layout.nbytes + height * width)  # with their masks
+    return [patches[0], *([composites] if variants.number else []), *patches[1:]]
+
+
+class KeptBatches(Dataset[dict[str, Tensor]]):
+    """Whole batches as `lpdseg.model.encoded` describes them, with labels, and masks where they are asked for.
+
+    **Arguments:**
+
+    - `store`: has all items that it has room for.
+    - `pixels`: whether anybody looks at the pixels of patches.
+    - `adapter`: whether the encoder's adapter looks at all images.
+    - `glass`: whether glass is left out of the masks of composites.
+    """
+
+    def __init__(
+        self, variants: Variants, layout: Layout, store: FeatureStore, *, pixels: bool, adapter: bool, glass: bool
+    ) -> None:
+        self.variants, self.layout, self.store = variants, layout, store
+        self.pixels, self.adapter, self.glass = pixels or adapter, adapter, glass
+
+    @property
+    def patches(self) -> TrainingPatches:
+        """The patches that they are made of."""
+        return self.variants.patches
+
+    def __len__(self) -> int:
+        """How many patches there are."""
+        return len(self.patches)
+
+    def made(self, block: Block) -> tuple[Tensor, Tensor | None]:
+        """The images of a block that is to be filled, uint8, n x 3 x H x W; and masks where they are composites."""
+        if block.part == _COMPOSITES:
+            images, masks = zip(*map(self._composite, block.items), strict=True)
+            return torch.stack(images), torch.stack(masks)
+        version = int(block.part.removeprefix(_PATCHES))
+        return torch.stack([self.variants.patch(item, version)["image"] for item in block.items]), None
+
+    def __getitem__(self, draws: list[Draw]) -> dict[str, Tensor]:
+        """Hangs on the training's seed and the draws as `TrainingBatches` does."""
+        versions = [self.variants.version(draw) for draw in draws]
+        places = [(f"{_PATCHES}{version}", draw.index) for version, draw in zip(versions, draws, strict=True)]
+        samples = [
+            self.variants.patch(draw.index, version, self.pixels or not self.store.holds(*place))
+            for draw, version, place in zip(draws, versions, places, strict=True)
+        ]
+        batch = self._images("image", places, [one.pop("image") for one in samples], self.pixels)
+        batch |= {name: torch.stack([one[name] for one in samples]) for name in samples[0]}
+        if self.variants.number == 0:
+            return batch
+        beside = [draw for draw in draws if draw.place % self.variants.every == 0]
+        places = [(_COMPOSITES, self.variants.choice(draw)) for draw in beside]
+        composites = [self._composite_at(place) for place in places]
+        batch |= self._images("composite", places, [image for image, _ in composites], self.adapter)
+        masks = [mask for _, mask in composites]
+        empty = torch.empty((0, *self.patches.shape), dtype=torch.uint8)
+        return batch | {"composite_mask": torch.stack(masks) if masks else empty}
+
+    def _images(
+        self, name: str, places: Sequence[Place], images: Sequence[Tensor], shown: bool
+    ) -> dict[str, Tensor]:
+        """The entries of a batch under `name`; images that are kept have no channels unless they are `shown`."""
+        kept = [self.store.holds(*place) for place in places]
+        fresh = [image for image, held in zip(images, kept, strict=True) if not held]
+        rows = [self.store.rows(part)[item] for (part, item), held in zip(places, kept, strict=True) if held]
+        height, width = self.patches.shape
+        bare = torch.empty((len(images), 0, height, width), dtype=torch.uint8)
+        found = {
+            name: torch.stack(list(images)) if images and shown else bare,
+            f"{name}.kept": torch.tensor(kept, dtype=torch.bool),
+            f"{name}.fresh": torch.stack(fresh) if fresh else bare.new_empty((0, 3, height, width)),
+        }
+        return found | {f"{name}.{level}": values for level, values in enumerate(self.layout.unpack(rows))}
+
+    def _composite_at(self, place: Place) -> tuple[Tensor, Tensor]:
+        """A composite and its mask; the image without channels where nobody looks at it."""
+        part, number = place
+        if self.adapter or not self.store.holds(part, number):
+            return self._composite(number)
+        mask = np.array(self.store.rows(part)[number][self.layout.nbytes :]).reshape(self.patches.shape)
+        return torch.empty((0, *mask.shape), dtype=torch.uint8), torch.from_numpy(mask)
+
+    def _composite(self, number: int) -> tuple[Tensor, Tensor]:
+        image, mask = self.variants.composite(number)
+        if self.glass:
+            glass = glass_share(as_pixels(image[None]))[0, 0, : mask.shape[0], : mask.shape[1]] > 0.5
+            mask = mask.masked_fill(glass, IGNORE)
+        return image, mask

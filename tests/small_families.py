@@ -10,10 +10,19 @@ _DEPTHS, _WIDTHS = [1, 1, 1, 1], [8, 12, 16, 24]
 _HEADS = [1, 1, 2, 2]
 _WINDOWS: dict[str, Any] = {"embed_dim": 8, "depths": _DEPTHS, "num_heads": _HEADS, "window_size": 4}
 
+_VIT: dict[str, Any] = {
+    "hidden_size": 16, "num_hidden_layers": 5, "num_attention_heads": 2, "image_size": 64, "patch_size": 16,
+}  # fmt: skip
+
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "convnext": ("ConvNextForImageClassification", {"hidden_sizes": _WIDTHS, "depths": _DEPTHS}),
     "convnextv2": ("ConvNextV2ForImageClassification", {"hidden_sizes": _WIDTHS, "depths": _DEPTHS}),
     "dinov3_convnext": ("DINOv3ConvNextModel", {"hidden_sizes": _WIDTHS, "depths": _DEPTHS}),
+    "dinov2": ("Dinov2Model", _VIT | {"patch_size": 14, "image_size": 70, "mlp_ratio": 2}),
+    "dinov2_with_registers": (
+        "Dinov2WithRegistersModel", _VIT | {"num_register_tokens": 3, "use_swiglu_ffn": True, "mlp_ratio": 2},
+    ),
+    "dinov3_vit": ("DINOv3ViTModel", _VIT | {"intermediate_size": 24, "num_register_tokens": 4}),
     "focalnet": ("FocalNetForImageClassification", {"embed_dim": 8, "depths": _DEPTHS, "hidden_sizes": [8] * 4}),
     "hgnet_v2": (
         "HGNetV2ForImageClassification",
@@ -35,6 +44,7 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "swin": ("SwinForImageClassification", _WINDOWS),
     "swinv2": ("Swinv2ForImageClassification", _WINDOWS),
+    "vit": ("ViTForImageClassification", _VIT | {"intermediate_size": 24}),
 }  # fmt: skip
 """The class in `transformers` and the options of its configuration, by family."""
 

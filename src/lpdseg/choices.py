@@ -17,7 +17,8 @@ Merge = Literal["mean", "softmax"]
 EncoderName = Literal[
     "pvt_v2_b0", "pvt_v2_b1", "pvt_v2_b2", "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5",
     "resnet18", "resnet50", "swin_tiny", "swinv2_tiny", "convnext_tiny", "convnextv2_tiny", "dinov3_convnext_tiny",
-    "focalnet_tiny", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "auto",
+    "focalnet_tiny", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "dinov2_small",
+    "dinov3_vit_small", "auto",
 ]  # fmt: skip
 """Architectures of the encoder, see `lpdseg.model.encoders.ENCODERS`, or auto: family and size of the weights;
 `lpdseg licenses` has the weights' terms."""

@@ -1,6 +1,7 @@
 """Every family that can be an encoder, in networks small enough to build in a moment."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import torch
 import transformers
 from torch import Tensor
 
-from lpdseg.errors import SettingsError
+from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoders import build_encoder
 from lpdseg.model.families import FAMILIES
 from small_families import SMALL, save_small
 
+PLAIN = {"dinov2": 14, "dinov2_with_registers": 16, "dinov3_vit": 16, "vit": 16}
+"""Sides of their patches."""
 WIDTHS = {
+    **{family: [64, 128, 16, 16] for family in PLAIN},
     "focalnet": [8, 16, 32, 64],
     "swin": [8, 16, 32, 64],
     "swinv2": [8, 16, 32, 64],
@@ -36,13 +40,13 @@ def test_every_family_is_tried() -> None:
 @pytest.mark.parametrize("family", SMALL)
 def test_strides_and_widths_of_every_scale(family: str, stages: int, tmp_path: Path) -> None:
     encoder = build_encoder("auto", save_small(family, tmp_path), stages=stages)
-    found = features(encoder)
-    strides = [4, 8, 16, 32][:stages]
-    if family in HALTED:
-        strides[-1] = strides[-2]
-    assert [64 // part.shape[-1] for part in found] == strides
-    assert [64 // part.shape[-2] for part in found] == strides
-    assert encoder.stride == strides[-1]
+    strides = [4, 8, *[PLAIN[family]] * 2] if family in PLAIN else [4, 8, 16, 16 if family in HALTED else 32]
+    if family in HALTED and stages == 3:
+        strides[2] = 8
+    side = 112 if family == "dinov2" else 64
+    found = features(encoder, side)
+    assert [tuple(part.shape[2:]) for part in found] == [(side // stride,) * 2 for stride in strides[:stages]]
+    assert encoder.stride == math.lcm(*strides[:stages])
     assert [part.shape[1] for part in found] == list(encoder.widths) == WIDTHS.get(family, [8, 12, 16, 24])[:stages]
 
 
@@ -87,7 +91,7 @@ def test_the_configuration_builds_the_same_again(family: str, tmp_path: Path) ->
 @pytest.mark.parametrize("family", SMALL)
 def test_sides_that_are_no_multiples_show_as_much_as_they_are(family: str, tmp_path: Path) -> None:
     found = features(build_encoder("auto", save_small(family, tmp_path)), side=100)
-    assert [part.shape[-1] for part in found][:3] == [25, 13, 7]
+    assert [part.shape[-1] for part in found][:3] == [25, 13, 8 if family == "dinov2" else 7]
 
 
 @pytest.mark.parametrize("tune", ["norm", "last_blocks", "none", "all"])
@@ -121,3 +125,54 @@ def test_a_stride_that_cannot_be_set_is_an_error(family: str, tmp_path: Path) ->
     else:
         with pytest.raises(SettingsError, match=r"model\.last_stride cannot be set for 'auto'"):
             build_encoder("auto", folder, last_stride=1)
+
+
+@pytest.mark.parametrize("family", PLAIN)
+def test_tokens_of_evenly_spaced_blocks_come_without_class_and_registers(family: str, tmp_path: Path) -> None:
+    encoder = build_encoder("auto", save_small(family, tmp_path), stages=3)
+    assert getattr(encoder.backbone.config, "_attn_implementation", None) == "sdpa"
+    side, blocks = PLAIN[family], [2, 3, 5]
+    network: Any = getattr(transformers, SMALL[family][0]).from_pretrained(tmp_path).eval()
+    network = getattr(network, "vit", network)
+    pixels = (images(112) - encoder.mean) / encoder.std
+    options = {"interpolate_pos_encoding": True} if family == "vit" else {}
+    norm = network.norm if family == "dinov3_vit" else network.layernorm
+    with torch.no_grad():
+        states = network(pixels, output_hidden_states=True, **options).hidden_states
+        found = encoder.encode(images(112))
+        for tokens, block in zip(found, blocks, strict=True):
+            last = norm(states[block])[:, -((112 // side) ** 2) :]
+            torch.testing.assert_close(tokens.flatten(2).transpose(1, 2), last)
+            assert tokens.shape[-2:] == (112 // side,) * 2
+
+
+@pytest.mark.parametrize("family", PLAIN)
+def test_plain_vits_are_frozen_unless_told_otherwise_and_their_adapters_learn(family: str, tmp_path: Path) -> None:
+    encoder = build_encoder("auto", save_small(family, tmp_path))
+    assert encoder.tune == "none" and encoder.frozen and encoder.needs_images
+    assert not any(values.requires_grad for values in encoder.backbone.parameters())
+    assert all(values.requires_grad for values in encoder.adapter.parameters())
+    encoder.train()
+    sum(part.square().mean() for part in encoder(images())).backward()
+    assert all(values.grad is not None and values.grad.any() for values in encoder.adapter.parameters())
+    tuned = build_encoder("auto", str(tmp_path), tune="last_blocks")
+    learning = {name for name, values in tuned.backbone.named_parameters() if values.requires_grad}
+    numbers = {part for name in learning for part in name.split(".") if part.isdigit()}
+    assert numbers == {"3", "4"} and any(name.startswith(("layernorm.", "norm.")) for name in learning)
+
+
+def test_a_patch_side_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    network = transformers.Dinov2Model(transformers.Dinov2Config(**SMALL["dinov2"][1] | {"patch_size": 40}))
+    network.save_pretrained(tmp_path)
+    encoder = build_encoder("auto", str(tmp_path))
+    assert [part.shape[-1] for part in features(encoder, 80)] == [20, 10, 2, 2]
+    with pytest.raises(SettingsError, match=r"makes 1 x 1 tokens .* side of 40 px.* more than 40 px"):
+        encoder(images(32))
+
+
+def test_weights_of_fewer_blocks_than_scales(tmp_path: Path) -> None:
+    config = transformers.ViTConfig(**SMALL["vit"][1] | {"num_hidden_layers": 3})
+    transformers.ViTModel(config).save_pretrained(tmp_path)
+    assert build_encoder("auto", str(tmp_path)).widths == (64, 128, 16)
+    with pytest.raises(WeightsError, match=r"has 3 stages, but model\.stages asks for 4"):
+        build_encoder("auto", str(tmp_path), stages=4)

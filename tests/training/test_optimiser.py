@@ -29,12 +29,12 @@ def task_of(model: LPD) -> LpdTask:
     return LpdTask(model, settings, "mean", tower(), None, hidden=7)
 
 
-@pytest.mark.parametrize("name", ["tiny", "pvt_v2_b0", "resnet18", "swin_tiny", "convnext_tiny"])
+@pytest.mark.parametrize("name", ["tiny", "pvt_v2_b0", "resnet18", "swin_tiny", "convnext_tiny", "dinov2_small"])
 def test_the_groups_are_those_of_the_docstring(name: str, tiny_lpd: Callable[..., LPD]) -> None:
     model = tiny_lpd()
     if name != "tiny":
         with torch.device("meta"):
-            encoder = build_encoder(name)
+            encoder = build_encoder(name, tune="all")
         model = LPD(encoder, (2, 3), width=8, hidden=7, temperature=0.07)
     task = task_of(model)
     frozen = next(model.encoder.parameters()).requires_grad_(False)
@@ -52,7 +52,7 @@ def test_the_groups_are_those_of_the_docstring(name: str, tiny_lpd: Callable[...
     for key, parameter in trained.items():
         if parameter is frozen:
             continue
-        factor = 1.0 if key.startswith("model.encoder.") else 5.0
+        factor = 1.0 if key.startswith("model.encoder.backbone.") else 5.0
         bare = parameter.ndim < 2 or key == "model.bank.weight" or "bias" in key or "log_scale" in key
         assert found[id(parameter)] == (2e-3 * factor, 0.0 if bare else 0.01, factor, (0.8, 0.95)), key
 

@@ -141,7 +141,9 @@ class Encoder(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Pixels of the image per pixel of the coarsest scale: sides that are multiples of it need no padding."""
+        """Pixels that sides have to be a multiple of to need no padding: those per pixel of the coarsest scale, and
+        of plain ViTs those that finer scales divide too.
+        """
         return self.kind.stride(self.backbone.config, len(self.widths), self.last_stride)
 
     @property

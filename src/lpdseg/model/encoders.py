@@ -42,7 +42,7 @@ class EncoderEntry:
 
 _APACHE = "Apache-2.0"
 _SEGFORMER = "NVIDIA Source Code License for SegFormer (non-commercial)"
-_DINOV3 = "DINOv3 License (gated; use bound to its terms)"
+_DINOV3 = "DINOv3 License"
 _TINY = {"hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3]}
 _WIDTHS = {"b0": [32, 64, 160, 256], "b1": [64, 128, 320, 512]}
 _DEPTHS = {
@@ -106,6 +106,15 @@ ENCODERS: dict[str, EncoderEntry] = {
     "efficientnet_lite0": _lite(0, 1.0, 1.0),
     "efficientnet_lite1": _lite(1, 1.0, 1.1),
     "efficientnet_lite2": _lite(2, 1.1, 1.2),
+    "dinov2_small": EncoderEntry(
+        "dinov2",
+        {"hidden_size": 384, "num_attention_heads": 6, "image_size": 518},
+        "facebook/dinov2-small",
+        _APACHE,
+    ),
+    "dinov3_vit_small": EncoderEntry(
+        "dinov3_vit", {"num_register_tokens": 4}, "facebook/dinov3-vits16-pretrain-lvd1689m", _DINOV3
+    ),
 }
 
 

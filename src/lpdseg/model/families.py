@@ -2,11 +2,15 @@
 
 from lpdseg.errors import WeightsError
 from lpdseg.model import encoder_kinds as kinds
+from lpdseg.model.plain_vit import PlainVit, Registers, Vit
 
 FAMILIES: dict[str, kinds.Kind] = {
     "convnext": kinds.ConvNeXt(),
     "convnextv2": kinds.ConvNeXt(),
+    "dinov2": PlainVit(),
+    "dinov2_with_registers": Registers(),
     "dinov3_convnext": kinds.ConvNeXt(),
+    "dinov3_vit": PlainVit(),
     "efficientnet_lite": kinds.EfficientNetLite(),
     "focalnet": kinds.FocalNet(),
     "hgnet_v2": kinds.HGNetV2(),
@@ -15,6 +19,7 @@ FAMILIES: dict[str, kinds.Kind] = {
     "segformer": kinds.Segformer(),
     "swin": kinds.Swin(),
     "swinv2": kinds.Kind(),
+    "vit": Vit(),
 }
 
 

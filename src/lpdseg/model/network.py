@@ -55,7 +55,7 @@ class Network(nn.Module, ABC):
 
     @property
     def stride(self) -> int:
-        """Pixels of the image per pixel of the coarsest scale; sides must be multiples of it."""
+        """Sides must be multiples of it, in pixels; see `Encoder.stride`."""
         return self.encoder.stride
 
     @property

@@ -13,7 +13,7 @@ from lpdseg.sections import TrainSettings
 
 
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW in four groups: encoders or what stands on them, each with and without weight decay.
+    """AdamW in four groups: backbones or what stands on them, each with and without weight decay.
 
     No decay on biases and norms (all that has one dimension, and Swin's tables of position biases), logit scales
     and the prototypes themselves.
@@ -24,23 +24,26 @@ def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
         if isinstance(module, PrototypeBank | CosineMap)
         for parameter in module.parameters()
     }
-    encoder = {
-        parameter for module in task.modules() if isinstance(module, Encoder) for parameter in module.parameters()
+    backbone = {
+        parameter
+        for module in task.modules()
+        if isinstance(module, Encoder)
+        for parameter in module.backbone.parameters()
     }
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in task.named_parameters():
         if parameter.requires_grad:
             decayed = parameter.ndim > 1 and parameter not in undecayed and not name.endswith("bias_table")
-            groups.setdefault((parameter in encoder, decayed), []).append(parameter)
+            groups.setdefault((parameter in backbone, decayed), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "lr": settings.lr * (1.0 if of_encoder else settings.prototype_lr),
+                "lr": settings.lr * (1.0 if of_backbone else settings.prototype_lr),
                 "weight_decay": settings.weight_decay if decayed else 0.0,
-                "lr_factor": 1.0 if of_encoder else settings.prototype_lr,
+                "lr_factor": 1.0 if of_backbone else settings.prototype_lr,
             }
-            for (of_encoder, decayed), parameters in groups.items()
+            for (of_backbone, decayed), parameters in groups.items()
         ],
         betas=settings.betas,
     )

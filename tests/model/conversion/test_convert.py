@@ -202,3 +202,21 @@ def test_shards_are_read(tmp_path: Path) -> None:
     (tmp_path / "in/model.safetensors.index.json").write_text(json.dumps(index))
     done = convert(str(tmp_path / "in"), tmp_path / "out")
     assert sorted(done.record["sha256"]) == sorted(parts)
+
+
+def test_timm_inside_a_folder_of_transformers(tmp_path: Path) -> None:
+    source = timm_folder(tmp_path / "in")
+    config = json.loads((tmp_path / "in/config.json").read_text()) | {"model_type": "timm_wrapper"}
+    (tmp_path / "in/config.json").write_text(json.dumps(config))
+    tensors = {f"timm_model.{name}": values for name, values in vit_tensors(width=64).items()}
+    saved(tensors, tmp_path / "in/model.safetensors")
+    assert convert(source, tmp_path / "out").record["model_type"] == "dinov2"
+
+
+def test_medclip_keeps_its_names(tmp_path: Path) -> None:
+    tensors = {"vision_model.projection_head.weight": torch.randn(4, 3), "text_model.a": torch.ones(2)}
+    done = convert(saved(tensors, tmp_path / "in/pytorch_model.bin"), tmp_path / "out")
+    again = load_file(tmp_path / "out/model.safetensors")
+    assert done.record["model_type"] == "medclip" and all(
+        torch.equal(again[name], tensors[name]) for name in tensors
+    )

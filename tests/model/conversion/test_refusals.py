@@ -175,12 +175,14 @@ def test_two_networks(refused: Refused) -> None:
         ({"model_args": {"output_stride": 8}}, "sets output_stride = 8"),
         ({"pretrained_cfg": 3}, "its config.json is none of timm"),
         ({"pretrained_cfg": {"mean": [123.0] * 3, "std": [58.0] * 3}}, "divide them by 255"),
-        ({"model_type": "resnet"}, "with safetensors already; use it as it is"),
+        ({"model_type": "resnet", "num_channels": 3}, "with safetensors already; use it as it is"),
+        ({"model_type": "nonesuch"}, "of the type 'nonesuch', which needs code of its own that is not run"),
     ],
 )
 def test_configurations(config: Any, sentence: str, refused: Refused, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    save_file(RESNET, folder / "model.safetensors")
+    of_transformers = isinstance(config, dict) and "model_type" in config
+    save_file({"embedder.weight": torch.ones(2)} if of_transformers else RESNET, folder / "model.safetensors")
     (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
     assert sentence in refused(folder)

@@ -55,7 +55,7 @@ def convert(
     hub = found.hub or ({"id": of} if of else {})
     record: dict[str, Any] = {"source": source, "hub": hub, "mpp": mpp, "sha256": found.sha256()}
     with replacing_folder(out) as folder:
-        if "model_type" in found.config or _is_medclip(found.tensors):
+        if _is_whole(found, source):
             record |= _as_it_is(found, folder, source)
         else:
             record |= _as_transformers(found, folder, source, heads)
@@ -144,13 +144,27 @@ def _as_it_is(found: Source, folder: Path, source: str) -> dict[str, Any]:
     }
 
 
-def _is_medclip(tensors: dict[str, Tensor]) -> bool:
-    return "vision_model.projection_head.weight" in tensors
+def _is_whole(found: Source, source: str) -> bool:
+    """Whether tensors have the names by which they are read already: those of transformers, or of MedCLIP."""
+    kind = found.config.get("model_type")
+    if kind is None or has(found.tensors, vit.ANCHOR) or has(found.tensors, resnet.ANCHOR):
+        return "vision_model.projection_head.weight" in found.tensors
+    if kind not in library("transformers").CONFIG_MAPPING:
+        raise WeightsError(
+            f"{source} is a network of the type {kind!r}, which needs code of its own that is not run; what can be "
+            f"converted: {KNOWN}"
+        )
+    return True
 
 
 def _save(tensors: dict[str, Tensor], folder: Path) -> None:
-    """Tensors may share memory, which the format refuses."""
-    own = {name: values.clone(memory_format=torch.contiguous_format) for name, values in tensors.items()}
+    """Tensors that share memory, which the format refuses, get their own."""
+    own, taken = {}, set[int]()
+    for name, values in tensors.items():
+        memory = values.untyped_storage()
+        alone = values.is_contiguous() and memory.nbytes() == values.nbytes and memory.data_ptr() not in taken
+        own[name] = values if alone else values.clone(memory_format=torch.contiguous_format)
+        taken.add(memory.data_ptr())
     save_file(own, folder / "model.safetensors", {"format": "pt"})
 
 
@@ -161,6 +175,7 @@ def _told(record: dict[str, Any]) -> list[str]:
         lines.append(f"left out: {len(record['left_out'])} tensors behind the features ({some})")
     proof = record["proof"]
     lines += [*(f"note: {note}" for note in record["notes"]), f"proof: {proof['how']}"]
-    if "mean" in proof:
-        lines.append(f"features of {proof['image']}: mean {proof['mean']:.6g}, sd {proof['sd']:.6g}")
+    if "first" in proof:
+        first = ", ".join(f"{value:.5g}" for value in proof["first"])
+        lines.append(f"features of {proof['image']}: {first}, …; mean {proof['mean']:.5g}, sd {proof['sd']:.5g}")
     return lines

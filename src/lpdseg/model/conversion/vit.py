@@ -171,9 +171,13 @@ def _block(
     more = wanted - hidden
     into = parts.take(f"{theirs}.mlp.fc1.weight", first, width)
     bias = parts.maybe(f"{theirs}.mlp.fc1.bias", weight.new_zeros(first))
-    # The gate comes first in timm's SwiGLUPacked, as here.
-    halves = 2 if packed else 1
-    out[f"{ours}.mlp.{names[0]}.weight"] = torch.cat([pad(part, (0, 0, 0, more)) for part in into.chunk(halves)])
-    out[f"{ours}.mlp.{names[0]}.bias"] = torch.cat([pad(part, (0, more)) for part in bias.chunk(halves)])
-    out[f"{ours}.mlp.{names[1]}.weight"] = pad(parts.take(f"{theirs}.mlp.fc2.weight", width, hidden), (0, more))
+    back = parts.take(f"{theirs}.mlp.fc2.weight", width, hidden)
+    if more:
+        # The gate comes first in timm's SwiGLUPacked, as here.
+        halves = 2 if packed else 1
+        into = torch.cat([pad(part, (0, 0, 0, more)) for part in into.chunk(halves)])
+        bias = torch.cat([pad(part, (0, more)) for part in bias.chunk(halves)])
+        back = pad(back, (0, more))
+    out[f"{ours}.mlp.{names[0]}.weight"], out[f"{ours}.mlp.{names[0]}.bias"] = into, bias
+    out[f"{ours}.mlp.{names[1]}.weight"] = back
     out[f"{ours}.mlp.{names[1]}.bias"] = parts.maybe(f"{theirs}.mlp.fc2.bias", weight.new_zeros(width))

@@ -22,7 +22,7 @@ from lpdseg.data.composites import Composites, TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, TrainingPatches
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.data.variants import Variants
-from lpdseg.errors import OutputError
+from lpdseg.errors import CheckpointError, OutputError
 from lpdseg.maps.background import glass_share
 from lpdseg.model.encoded import features_of
 from lpdseg.model.encoder import Encoder
@@ -315,6 +315,13 @@ def test_a_run_that_goes_on_ends_at_the_same_parameters(data: Manifest, settings
     assert not train(chosen, data, tmp_path / "part", resume=True).interrupted
     assert same(tmp_path / "whole", tmp_path / "part")
     assert read_metrics(tmp_path / "whole") == read_metrics(tmp_path / "part")
+
+
+def test_a_run_may_go_on_with_less_room_but_not_without_any(data: Manifest, settings: Any, tmp_path: Path) -> None:
+    train(settings(), data, tmp_path / "run", reporter=StopAfter(7))
+    with pytest.raises(CheckpointError, match=r"another model\.feature_cache \(then 20\.0, now 0\.0\)"):
+        train(settings("model.feature_cache=0"), data, tmp_path / "run", resume=True)
+    assert not train(settings("model.feature_cache=1e-6"), data, tmp_path / "run", resume=True).interrupted
 
 
 def test_less_room_changes_rounding_alone_and_is_told(data: Manifest, settings: Any, tmp_path: Path) -> None:

@@ -180,10 +180,13 @@ def read_resumable(run: Path, settings: Settings, classes: TissueClasses, finger
         )
     if (trained.indices, trained.background) != (classes.indices, classes.background):
         raise CheckpointError(f"the mask values of the classes have changed since {run} was started; put them back")
+    free = set(_FREE)
+    if settings.model.feature_cache > 0 and state["settings"]["model"].get("feature_cache", 0) > 0:
+        free.add("model.feature_cache")  # less room changes rounding at most, none at all what is seen
     changed = [
         change
         for change in _differences(state["settings"], plain_values(settings.model_dump(mode="json")))
-        if change.split(" ")[0] not in _FREE
+        if change.split(" ")[0] not in free
     ]
     if changed:
         raise CheckpointError(f"{run} was started with another {changed[0]}; resume with the same settings")

@@ -88,7 +88,7 @@ def train(
     - `preset`: the name of a preset, a YAML file, or settings; by default the plain settings, or those of the run
       where it is resumed.
     - `encoder`: its architecture; by default that of the settings.
-    - `weights`: folder or hub id of the encoder's pretrained weights.
+    - `weights`: folder or hub id of the encoder's pretrained weights, or `imagenet`, see `model.weights`.
     - `classes`: a class preset or names separated by commas; by default those of the data's `classes.yaml`, else of
       the settings, else what the data tell.
     - `mask_values`: what values of masks stand for, such as `["255=gland"]`; see `declare_values`.

@@ -52,7 +52,10 @@ class ModelSettings(Section):
     """Encoder and prototypes (method §1)."""
 
     encoder: EncoderName = Field("pvt_v2_b1", description="architecture of the encoder; auto: that of the weights")
-    weights: str | None = Field(None, description="folder or hub id of encoder weights; none: random")
+    weights: str | None = Field(
+        "auto",
+        description="of the encoder: folder or hub id; imagenet: by pip; auto: that where installed; none: random",
+    )
     last_stride: Literal[1, 2] | None = Field(
         None, description="of the last stage; none: 1 for PVTv2 and MiT, else 2"
     )

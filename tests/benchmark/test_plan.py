@@ -8,7 +8,7 @@ import pytest
 
 from lpdseg.benchmark.config import Config, DataSet
 from lpdseg.benchmark.plan import Run, all_settings, chosen, content_key, plan
-from lpdseg.benchmark.sources import Loaded, available, expand, load
+from lpdseg.benchmark.sources import Loaded, available, expand, load, possible
 from lpdseg.data.importers import load_data
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.sections import DataSettings
@@ -151,3 +151,20 @@ def test_generated_data_is_kept_by_what_it_is(tmp_path: Path) -> None:
     assert first.manifest.source == again.manifest.source != other.manifest.source
     assert [one.manifest.split("train")[0].mask is None for one in (first, again)] == [True, False]
     assert len(list((tmp_path / "data").iterdir())) == 2
+
+
+def test_an_optional_variant_is_left_out_where_what_it_names_is_missing(config: Make, tmp_path: Path) -> None:
+    bench = config(
+        variants={
+            "LPD": {},
+            "own weights": {"set": ["model.weights=${NOT_SET}/net"], "optional": True},
+            "hub": {"data": {"tiles": ["model.weights=owner/model"]}, "optional": True},
+        }
+    )
+    left, skipped = possible(bench, {})
+    assert list(left.variants) == ["LPD", "hub"]
+    assert skipped == ["The variant 'own weights' is left out: the environment variable NOT_SET is not set."]
+    left, skipped = possible(bench, {"NOT_SET": str(tmp_path)})
+    assert "own weights" not in left.variants and "do not exist" in skipped[0]
+    (tmp_path / "net").mkdir()
+    assert possible(bench, {"NOT_SET": str(tmp_path)}) == (bench, [])

@@ -16,7 +16,17 @@ from lpdseg.settings import Settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "benchmarks" / "configs"
 RECORDED = json.loads((Path(__file__).parent / "recorded_settings.json").read_text(encoding="utf-8"))
-ON_PURPOSE: dict[str, dict[str, Any]] = {"demo": {"train.epochs": 9.0}}  # three quarters of the time
+_BY_PIP = {"model.weights": "auto"}
+ON_PURPOSE: dict[str, dict[str, Any]] = {
+    "demo": {
+        **_BY_PIP,
+        "model.encoder": "efficientnet_lite0",
+        "model.freeze_norm": True,
+        "model.last_stride": None,
+        "train.epochs": 6.0,
+    },
+    **{name: dict(_BY_PIP) for name in ("bcss", "luad", "wsss4luad", "glas")},
+}
 """By preset: settings that are others now."""
 
 

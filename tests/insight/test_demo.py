@@ -8,6 +8,7 @@ from PIL import Image
 from rich.console import Console
 
 from lpdseg.insight import demo
+from lpdseg.model.pip_weights import has_pip_weights
 
 pytestmark = pytest.mark.e2e
 
@@ -77,3 +78,19 @@ def test_interrupted_training_goes_on(
     assert "goes on after an interruption" in run(tmp_path)
     finished = json.loads((made[0] / "run" / "run.json").read_text())["status"]
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == finished == "finished"
+
+
+def test_without_imagenet_weights_it_says_so_and_starts_from_random_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "has_pip_weights", lambda _: False)
+    told = " ".join(run(tmp_path / "demo").split())
+    assert "ImageNet weights are not installed, so the encoder is resnet18 from random weights" in told
+    assert json.loads((tmp_path / "demo" / "run" / "run.json").read_text())["weights"] == {"weights": "random"}
+
+
+@pytest.mark.skipif(not has_pip_weights("efficientnet_lite0"), reason="the extra imagenet is not installed")
+def test_with_them_the_run_records_what_they_are(made: tuple[Path, str]) -> None:
+    out, told = made
+    assert "encoder efficientnet_lite0, ImageNet weights" in " ".join(told.split())
+    assert json.loads((out / "run" / "run.json").read_text())["weights"]["licence"] == "Apache-2.0"

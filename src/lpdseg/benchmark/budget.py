@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lpdseg.data.dataset import steps_per_epoch
+from lpdseg.model.pip_weights import chosen_weights
 from lpdseg.settings import Settings
 
 Budget = dict[str, str]
@@ -15,7 +16,7 @@ def budget(settings: Settings, patches: int) -> Budget:
     steps = max(1, round(train.epochs * steps_per_epoch(patches, train.batch)))
     return {
         "encoder": settings.model.encoder,
-        "weights": _weights(settings.model.weights),
+        "weights": _weights(chosen_weights(settings.model.encoder, settings.model.weights)),
         "steps": f"{steps:,}",
         "batch": str(train.batch),
         "views": " + ".join(predict.views),

@@ -72,7 +72,8 @@ class DataSet(_Part):
 class Variant(_Part):
     """What is compared: a method, a preset in place of the data set's, overrides, and more of them per data set.
 
-    `only` names the data sets on which it can be run; none: all.
+    `only` names the data sets on which it can be run; none: all. An `optional` one is left out where a variable or
+    weights folder that it names is not there.
     """
 
     method: str | None = None
@@ -80,6 +81,7 @@ class Variant(_Part):
     overrides: Overrides = Field((), alias="set")
     data: dict[str, Overrides] = {}
     only: tuple[str, ...] = ()
+    optional: bool = False
 
     def runs_on(self, data: str) -> bool:
         """Whether it is compared on that data set."""
@@ -119,8 +121,10 @@ class Config(_Part):
             for data in (*variant.data, *variant.only):
                 if data not in self.data:
                     raise ValueError(f"the variant {name!r} names {data!r}, which is no data set")
-        if self.variants[self.reference].only:
-            raise ValueError(f"the reference {self.reference!r} must run on every data set; leave out its 'only'")
+        if self.variants[self.reference].only or self.variants[self.reference].optional:
+            raise ValueError(
+                f"the reference {self.reference!r} must run on every data set; leave out its 'only' or 'optional'"
+            )
         both = set(self.variants) & set(self.data)
         if both:
             raise ValueError(

@@ -13,6 +13,7 @@ from lpdseg.errors import SettingsError
 from lpdseg.methods.table import METHODS
 from lpdseg.sections import DataSettings
 from lpdseg.settings import Settings, load_settings, parse_settings
+from lpdseg.training.fallback import settle_weights
 from lpdseg.version import __version__
 
 Place = tuple[str, str, int]
@@ -88,7 +89,7 @@ def _settings(
     values["train"]["seed"] = seed
     if data.weights is not None and not any(override.startswith("model.weights=") for override in own):
         values["model"]["weights"] = data.weights
-    return parse_settings(values, source="the benchmark")
+    return settle_weights(parse_settings(values, source="the benchmark"))[0]
 
 
 def plan(config: Config, settings: Mapping[Place, Settings], loaded: Mapping[str, Loaded]) -> list[Run]:

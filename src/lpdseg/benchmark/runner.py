@@ -13,7 +13,7 @@ from lpdseg.benchmark.outcome import Outcome, is_done, read_outcome
 from lpdseg.benchmark.page import make_page
 from lpdseg.benchmark.plan import Run, all_settings, chosen, data_settings, plan
 from lpdseg.benchmark.pool import run_here, run_in_processes
-from lpdseg.benchmark.sources import Loaded, available, load
+from lpdseg.benchmark.sources import Loaded, available, load, possible
 from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
 from lpdseg.benchmark.write import write_csv, write_page, write_results
 from lpdseg.durations import duration
@@ -66,8 +66,9 @@ def run_benchmark(
     **Raises:** `SettingsError`, `DataError`, `OutputError`; `KeyboardInterrupt` where it was stopped.
     """
     out = Path(out)
-    config = read_config(Path(path))
+    config, left_out = possible(read_config(Path(path)), environment)
     data, skipped = available(config, environment)
+    skipped += left_out
     settings = all_settings(config, data, environment)
     for sentence in skipped:
         say(sentence)

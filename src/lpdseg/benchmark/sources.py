@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lpdseg.benchmark.config import Config, DataSet
+from lpdseg.benchmark.config import Config, DataSet, Variant
 from lpdseg.data.opening import open_data
 from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import VERSION, generate
@@ -75,14 +75,36 @@ def available(config: Config, environment: Mapping[str, str]) -> tuple[dict[str,
     return found, skipped
 
 
+def possible(config: Config, environment: Mapping[str, str]) -> tuple[Config, list[str]]:
+    """The benchmark without optional variants that name what is not there, and a sentence for each of these."""
+    variants: dict[str, Variant] = {}
+    skipped: list[str] = []
+    for name, variant in config.variants.items():
+        try:
+            if variant.optional:
+                for override in (*variant.overrides, *(one for own in variant.data.values() for one in own)):
+                    setting, _, value = expand(override, environment).partition("=")
+                    if setting == "model.weights":
+                        _look_for_weights(value)
+            variants[name] = variant
+        except Missing as error:
+            skipped.append(f"The variant {name!r} is left out: {error}.")
+    return config.model_copy(update={"variants": variants}), skipped
+
+
+def _look_for_weights(weights: str) -> None:
+    """A name such as `owner/model` may be a hub id; only what is a path beyond doubt can be missed here."""
+    if weights.startswith(("/", ".", "~")) and not Path(weights).expanduser().exists():
+        raise Missing(f"the weights {weights} do not exist")
+
+
 def _expanded(data: DataSet, environment: Mapping[str, str]) -> DataSet:
     path = None if data.path is None else expand(data.path, environment)
     weights = None if data.weights is None else expand(data.weights, environment)
     if path is not None and not Path(path).exists():
         raise Missing(f"{path} does not exist")
-    # A name such as `owner/model` may be a hub id; only what is a path beyond doubt can be missed here.
-    if weights is not None and weights.startswith(("/", ".", "~")) and not Path(weights).exists():
-        raise Missing(f"the weights {weights} do not exist")
+    if weights is not None:
+        _look_for_weights(weights)
     overrides = tuple(expand(override, environment) for override in data.overrides)
     return data.model_copy(update={"path": path, "weights": weights, "overrides": overrides})
 

@@ -39,7 +39,7 @@ def train(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER_OR_ID", help="Pretrained weights of the encoder: a folder or a hub id."),
+        typer.Option(metavar="FOLDER_OR_ID", help="Pretrained weights of the encoder: folder, hub id or imagenet."),
     ] = None,
     classes: Annotated[
         str | None,

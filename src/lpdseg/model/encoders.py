@@ -10,7 +10,7 @@ from lpdseg.model import efficientnet_lite
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
-from lpdseg.model.pip_weights import PIP, load_pip_weights
+from lpdseg.model.pip_weights import PIP, chosen_weights, load_pip_weights
 from lpdseg.model.pretrained import load_backbone, read_configuration, read_normalisation, weights_source
 
 AUTO = "auto"
@@ -127,7 +127,7 @@ def build_encoder(
     tune: Tuning = "auto",
 ) -> Encoder:
     """An encoder of the table, with weights from a local folder or a hub id, or random ones; `imagenet` stands for
-    those of a pip package, see `lpdseg.model.pip_weights`.
+    those of a pip package, see `lpdseg.model.pip_weights`, and `auto` for them where it is installed.
 
     Weights say themselves what size they are, which `source` tells. The name `auto` leaves the family to them too.
 
@@ -143,6 +143,7 @@ def build_encoder(
     """
     if name != AUTO and name not in ENCODERS:
         raise SettingsError(f"unknown encoder {name!r}; the table has {', '.join(ENCODERS)}")
+    weights = chosen_weights(name, weights)
     entry, folder = ENCODERS.get(name), None if weights == PIP else weights
     if folder is not None:
         folder = str(Path(folder).expanduser()) if folder.startswith("~") else folder

@@ -20,6 +20,9 @@ from lpdseg.model.efficientnet_lite import from_published
 PIP = "imagenet"
 """What `model.weights` says for these."""
 
+AUTO = "auto"
+"""What it says for these where they are installed, and random ones where not."""
+
 
 @dataclass(frozen=True)
 class PipWeights:
@@ -65,6 +68,13 @@ def has_pip_weights(encoder: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def chosen_weights(encoder: str, weights: str | None) -> str | None:
+    """What `auto` is for an encoder on this machine; anything else is what it says."""
+    if weights != AUTO:
+        return weights
+    return PIP if has_pip_weights(encoder) else None
 
 
 def load_pip_weights(encoder: str, backbone: nn.Module) -> dict[str, str]:

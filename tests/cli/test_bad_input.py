@@ -158,12 +158,23 @@ def test_settings_that_do_not_exist_name_the_nearest(fails: Fails, train: Any, s
 def test_weights_of_another_architecture(
     fails: Fails, train: Any, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = transformers.ResNetConfig(layer_type="bottleneck", hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1])
-    transformers.ResNetBackbone(config).save_pretrained(tmp_path / "weights")
+    config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1])
+    transformers.ConvNextBackbone(config).save_pretrained(tmp_path / "weights")
     capsys.readouterr()  # saving shows a bar
     line = fails(*train(small_data, "--weights", tmp_path / "weights"))
     assert str(tmp_path / "weights") in line and "resnet18" in line
     assert "no config.json" in fails(*train(small_data, "--weights", small_data))
+
+
+def test_weights_that_cannot_be_converted(fails: Fails, tmp_path: Path) -> None:
+    out, damaged = tmp_path / "out", tmp_path / "a.pth"
+    damaged.write_bytes(b"x" * 99)
+    assert "a.pth cannot be read as weights" in fails("weights", "convert", damaged, out)
+    assert "does not exist" in fails("weights", "convert", tmp_path / "none", out)
+    damaged.unlink()
+    assert "holds no weights" in fails("weights", "convert", tmp_path, out)
+    assert "'--heads'" in fails("weights", "convert", tmp_path, out, "--heads", 0, code=2)
+    assert not out.exists()
 
 
 def test_a_run_of_other_classes(fails: Fails, small_run: Path, small_data: Path) -> None:

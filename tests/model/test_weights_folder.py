@@ -71,7 +71,7 @@ def test_other_folders(tmp_path: Path, config: Any, files: list[str], sentence: 
 
 
 def test_a_file_in_place_of_its_folder(weights: Path) -> None:
-    with pytest.raises(WeightsError, match=r"model\.safetensors is a file; name the folder"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors is a file; name the folder .* weights convert /"):
         check_weights_folder(str(weights / "model.safetensors"), "lab/net")
     check_weights_folder("lab/net", "lab/net")  # the hub's affair
 
@@ -87,6 +87,37 @@ def test_the_conversion_that_is_told_works(weights: Path, tmp_path: Path) -> Non
     again = build_encoder("resnet18", str(tmp_path / "out"))
     for name, value in build.backbone.state_dict().items():
         assert torch.equal(again.backbone.state_dict()[name], value)
+
+
+def test_weights_without_a_configuration(tmp_path: Path) -> None:
+    assert told(tmp_path).endswith("name the folder that has one")
+    (tmp_path / "a.pth").write_bytes(b"x")
+    assert told(tmp_path).endswith(f"or make one with lpdseg weights convert {tmp_path} OUT")
+
+
+def test_shards_that_are_missing(weights: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((weights / name).read_bytes())
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "lacks 1 of the 2 files that model.safetensors.index.json names" in told(tmp_path)
+
+
+def test_weights_of_the_hub_that_have_to_be_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    config: dict[str, Any] = {"architecture": "vit_large_patch16_224", "pretrained_cfg": {}}
+    monkeypatch.setattr("transformers.PreTrainedConfig.get_config_dict", lambda _: (config, {}))
+    with pytest.raises(
+        WeightsError, match=r"lab/net holds weights of the library timm .*weights convert lab/net OUT"
+    ):
+        build_encoder("auto", "lab/net")
+
+    def without(*_: Any, **__: Any) -> None:
+        raise OSError("lab/net … and thus cannot be loaded with `safetensors`. Please do not set it")
+
+    config |= {"model_type": "resnet"}
+    monkeypatch.setattr("transformers.ResNetBackbone.from_pretrained", without)
+    with pytest.raises(WeightsError, match=r"lab/net has no safetensors on the hub.*weights convert lab/net OUT"):
+        build_encoder("auto", "lab/net")
 
 
 @pytest.mark.parametrize(

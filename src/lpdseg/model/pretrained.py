@@ -15,7 +15,13 @@ from torch import nn
 from lpdseg.errors import WeightsError
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
-from lpdseg.model.weights_folder import check_normalisation, check_weights_folder, read_record
+from lpdseg.model.weights_folder import (
+    check_normalisation,
+    check_says_its_type,
+    check_weights_folder,
+    convert_command,
+    read_record,
+)
 from lpdseg.quiet import library
 
 _PROCESSOR = "preprocessor_config.json"
@@ -32,9 +38,12 @@ def read_configuration(weights: str, label: str, hub_id: str) -> Any:
     try:
         # Not through AutoConfig, which may offer to run code that comes with the weights.
         values, _ = transformers.PreTrainedConfig.get_config_dict(weights)
-        model_type = values.get("model_type")
-        kind_of(model_type)
-        return transformers.CONFIG_MAPPING[model_type].from_dict(values)
+    except (OSError, ValueError, ImportError, TypeError) as error:
+        raise WeightsError(_unread(error, weights, label)) from error
+    check_says_its_type(values, weights, hub_id)
+    try:
+        kind_of(values["model_type"])
+        return transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
     except WeightsError as error:
         raise WeightsError(f"{weights} cannot be used: {error}") from error
     except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
@@ -141,6 +150,11 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
                 dtype=torch.float32,  # whatever the file holds: autocast decides where halves are used
             )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        if not Path(weights).exists() and "cannot be loaded with `safetensors`" in str(error):
+            raise WeightsError(
+                f"{weights} has no safetensors on the hub, and its pickle may run code when opened; "
+                f"{convert_command(weights)} makes a folder of its tensors without running any"
+            ) from error
         raise WeightsError(f"cannot load weights from {weights!r}: {first_line(error)}") from error
     return backbone, info
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from lpdseg.errors import WeightsError
 
-_PICKLES = (".bin", ".pth", ".pt", ".ckpt")
+PICKLES = (".bin", ".pth", ".pt", ".ckpt")
+"""How files of `torch.save` end."""
+
 _OTHERS = (".h5", ".msgpack", ".onnx", ".npz")
 
 RECORD = "conversion.json"
@@ -39,38 +41,74 @@ def check_weights_folder(weights: str, instead: str) -> None:
     """
     folder = Path(weights).expanduser()
     if folder.is_file():
-        raise WeightsError(f"{weights} is a file; name the folder that holds it and its config.json")
+        raise WeightsError(
+            f"{weights} is a file; name the folder that holds it and its config.json, or make one with "
+            f"{convert_command(weights)}"
+        )
     config_path = folder / "config.json"
     if not config_path.is_file():
         if folder.exists() or weights.startswith((".", "/", "~")):
+            files = folder.iterdir() if folder.is_dir() else ()
+            some = any(path.name.endswith((*PICKLES, ".safetensors")) for path in files)
+            make = f", or make one with {convert_command(weights)}" if some else ""
             raise WeightsError(
-                f"{weights} is no weights folder: it has no config.json; name the folder that has one"
+                f"{weights} is no weights folder: it has no config.json; name the folder that has one{make}"
             )
         return
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))
-        found = config.get("model_type")
-    except (ValueError, AttributeError, OSError) as error:
+        if not isinstance(config, dict):
+            raise ValueError("it holds no names")
+    except (ValueError, OSError) as error:
         raise WeightsError(f"{config_path} is not the JSON of a network: {error}; get the folder again") from error
-    if found is None and ("pretrained_cfg" in config or "architecture" in config):
+    check_says_its_type(config, weights, instead)
+    for index in folder.glob("*.safetensors.index.json"):
+        shards(index)
+    if not any(folder.glob("*.safetensors")):
+        raise WeightsError(_without_safetensors(weights, folder))
+
+
+def check_says_its_type(config: dict[str, Any], weights: str, instead: str) -> None:
+    """Refuses the configuration of weights that `transformers` cannot read, which has no type.
+
+    **Raises:** `WeightsError` that says what to do.
+    """
+    if config.get("model_type") is not None:
+        return
+    if "pretrained_cfg" in config or "architecture" in config:
         raise WeightsError(
             f"{weights} holds weights of the library timm ({config.get('architecture', 'unnamed')}), whose "
             "parameters have other names than those of transformers, which are read here; "
             f"{convert_command(weights)} makes a folder that can be, or take the network's weights for "
             f"transformers, such as {instead}"
         )
-    if found is None:
+    raise WeightsError(
+        f"the config.json of {weights} does not say what network it is (no model_type); take weights for "
+        f"transformers, such as {instead}"
+    )
+
+
+def shards(index: Path) -> list[Path]:
+    """The files that an index of a set names, all of which are there.
+
+    **Raises:** `WeightsError` where some are missing, or the index is none.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise WeightsError(f"{index} is not the index of a set of files; get it again") from error
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
         raise WeightsError(
-            f"{config_path} does not say what network it is (no model_type); take weights for transformers, such "
-            f"as {instead}"
+            f"{index.parent} lacks {len(missing)} of the {len(names)} files that {index.name} names (the first is "
+            f"{missing[0]}); get them"
         )
-    if not any(folder.glob("*.safetensors")):
-        raise WeightsError(_without_safetensors(weights, folder))
+    return [index.parent / name for name in names]
 
 
 def _without_safetensors(weights: str, folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    pickles = [name for name in names if name.endswith(_PICKLES)]
+    pickles = [name for name in names if name.endswith(PICKLES)]
     if pickles:
         return (
             f"{weights} holds {', '.join(pickles)} and no safetensors; such files may run code when opened, so "

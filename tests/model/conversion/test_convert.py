@@ -2,6 +2,7 @@
 
 import json
 import re
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,12 @@ def test_prefixes_and_nesting(prefix: str, nested: tuple[str, ...], tmp_path: Pa
         "other.weight": torch.ones(2)
     }
     if nested:
-        checkpoint = {nested[-1]: checkpoint, "epoch": 7, "student": {"conv1.weight": torch.zeros(1)}}
+        checkpoint = {
+            nested[-1]: checkpoint,
+            "epoch": 7,
+            "args": Namespace(lr=0.1),
+            "student": {"conv1.weight": torch.zeros(1)},
+        }
     torch.save(checkpoint, tmp_path / "a.pth")
     done = convert(str(tmp_path / "a.pth"), tmp_path / "out")
     assert done.record["left_out"] == ["fc.bias", "fc.weight", "other.weight"]

@@ -43,17 +43,24 @@ class _Code:
 
 
 def test_files_that_run_code(refused: Refused, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for number, save in enumerate((torch.save, lambda value, path: path.write_bytes(pickle.dumps(value)))):
-        path = tmp_path / f"{number}.pth"
-        save({"a": torch.ones(1), "b": _Code()}, path)
-        assert "would run code that it brings, which is not done" in refused(path)
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.ones(1), "b": _Code()}, path)
+    assert "would run code, of print, which is not done" in refused(path)
+    torch.save(torch.nn.Linear(2, 2), path)
+    assert "would run code, of torch.nn.modules.linear.Linear" in refused(path)
+    for protocol in (2, 4):
+        path.write_bytes(pickle.dumps({"a": _Code()}, protocol=protocol))
+        assert "a.pth" in refused(path)
     assert capsys.readouterr().out == ""
 
 
 def test_files_that_are_none(refused: Refused, tmp_path: Path) -> None:
     for name, content in (("a.bin", b""), ("b.bin", b"x" * 99), ("c.safetensors", b"x" * 99)):
         (tmp_path / name).write_bytes(content)
-        assert name in refused(tmp_path / name)
+        assert f"{name} cannot be read as weights" in refused(tmp_path / name)
+    for name in ("d.bin", "e.safetensors"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+        assert f"{name} only points to the file" in refused(tmp_path / name)
     torch.save([torch.ones(2)], tmp_path / "d.pt")
     assert "holds no tensors by name" in refused(tmp_path / "d.pt")
     torch.save({"epoch": 3, "model": {"a": 1}}, tmp_path / "e.pt")

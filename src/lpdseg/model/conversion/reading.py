@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import warnings
+from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lpdseg.errors import WeightsError
-
-PICKLES = (".bin", ".pth", ".pt", ".ckpt")
-"""How files of `torch.save` end."""
+from lpdseg.model.weights_folder import PICKLES, shards
 
 _NESTED = ("teacher", "state_dict", "model", "model_state_dict", "backbone", "encoder", "student")
 """Where checkpoints keep a network's tensors, the best first."""
@@ -91,7 +90,7 @@ def _files(folder: Path) -> list[Path]:
         found = sorted(path for path in folder.iterdir() if path.name.endswith(kinds))
         index = sorted(path for kind in kinds for path in folder.glob(f"*{kind}.index.json"))
         if index:
-            return _shards(index[0])
+            return shards(index[0])
         if len(found) > 1:
             standard = [path for path in found if path.name in ("model.safetensors", "pytorch_model.bin")]
             if len(standard) != 1:
@@ -104,20 +103,6 @@ def _files(folder: Path) -> list[Path]:
     raise WeightsError(
         f"{folder} holds no weights: no .safetensors, {', '.join(PICKLES)}; name the folder that does"
     )
-
-
-def _shards(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise WeightsError(f"{index} is not the index of a set of files; get it again") from error
-    missing = [name for name in names if not (index.parent / name).is_file()]
-    if missing:
-        raise WeightsError(
-            f"{index.parent} lacks {len(missing)} of the {len(names)} files that {index.name} names (the first is "
-            f"{missing[0]}); get them"
-        )
-    return [index.parent / name for name in names]
 
 
 def _refuse_lone_shard(path: Path) -> None:
@@ -133,20 +118,37 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with warnings.catch_warnings():
+        # The settings of a training, which many checkpoints hold as well, are data.
+        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused below
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than tensors: opening it would run code that it brings, which is not done; get the "
-            "same weights as safetensors, or as a plain state dict from whom you have them"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
-        raise WeightsError(f"{path} cannot be read as weights: it is damaged or of another kind") from error
+    except (
+        SafetensorError,
+        UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        raise WeightsError(_unreadable(path, str(error))) from error
     tensors = _tensors(found)
     if not tensors:
         raise WeightsError(f"{path} holds no tensors by name; name a file of weights")
     return tensors
+
+
+def _unreadable(path: Path, reason: str) -> str:
+    with path.open("rb") as file:
+        if file.read(99).startswith(b"version https://git-lfs"):
+            return f"{path} only points to the file of weights; get that with 'git lfs pull'"
+    needed = re.search(r"GLOBAL (\S+) was not an allowed global", reason)
+    if needed:
+        return (
+            f"{path} holds more than tensors: opening it would run code, of {needed[1]}, which is not done; get "
+            "the same weights as safetensors, or as a plain state dict from whom you have them"
+        )
+    return f"{path} cannot be read as weights: it is damaged, or was not written by safetensors or torch.save"
 
 
 def _tensors(found: Any) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ _HEADS = [1, 1, 2, 2]
 _WINDOWS: dict[str, Any] = {"embed_dim": 8, "depths": _DEPTHS, "num_heads": _HEADS, "window_size": 4}
 
 _VIT: dict[str, Any] = {
-    "hidden_size": 16, "num_hidden_layers": 5, "num_attention_heads": 2, "image_size": 64, "patch_size": 16,
+    "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 64, "patch_size": 16,
 }  # fmt: skip
 
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
@@ -49,9 +49,11 @@ SMALL: dict[str, tuple[str, dict[str, Any]]] = {
 """The class in `transformers` and the options of its configuration, by family."""
 
 
-def save_small(family: str, folder: Path) -> str:
-    """Saves a network of random weights that are always the same, and names its folder."""
+def save_small(family: str, folder: Path, blocks: int | None = None) -> str:
+    """Saves a network of random weights that are always the same, and names its folder; `blocks` of ViTs."""
     name, options = SMALL[family]
+    if blocks is not None and "num_hidden_layers" in options:
+        options = options | {"num_hidden_layers": blocks}
     network = getattr(transformers, name)
     torch.manual_seed(0)
     network(network.config_class(**options)).save_pretrained(folder)

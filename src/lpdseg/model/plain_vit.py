@@ -111,8 +111,8 @@ class Vit(PlainVit):
         ]
 
 
-def _interpolated(embeddings: Any, tokens: Tensor, height: int, width: int) -> Float[Tensor, "1 T D"]:
-    """What the library makes of the positions for an image of that size, from sizes that need not be numbers."""
+def _interpolated(embeddings: Any, tokens: Tensor, height: Any, width: Any) -> Float[Tensor, "1 T D"]:
+    """What the library makes of the positions for an image of that size, which need not be numbers."""
     known, size = embeddings.position_embeddings, (height // _side(embeddings), width // _side(embeddings))
     side = math.isqrt(known.shape[1] - 1)
     square = known[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)

@@ -18,6 +18,7 @@ from torch import Tensor
 from lpdseg.choices import ImageMerge, Merge
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.extras import needed
+from lpdseg.maps.pad import STRIDE
 from lpdseg.model.graph import KEY, GraphFacts
 from lpdseg.model.network import Network, Reading, Wanted
 
@@ -162,7 +163,7 @@ class OpenvinoNetwork(RuntimeNetwork):
 @torch.inference_mode()
 def difference(network: Network, runtime: RuntimeNetwork) -> float:
     """The largest difference between two networks' outputs for noise, over all outputs."""
-    side = 2 * network.stride
+    side = network.stride * -(-2 * STRIDE // network.stride)
     images = torch.rand(3, 3, side, 2 * side, generator=torch.Generator().manual_seed(0))
     question = astuple(runtime.facts.wanted)
     ours, theirs = (_values(one.read(images, *question)) for one in (network, runtime))

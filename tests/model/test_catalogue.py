@@ -8,6 +8,7 @@ import pytest
 
 from lpdseg.model.catalogue import LISTED, _count, costs, known, native_mpp
 from lpdseg.model.encoders import ENCODERS
+from lpdseg.model.pretrained import read_normalisation
 from lpdseg.model.weights_folder import RECORD
 
 PUBLISHED = {
@@ -62,3 +63,13 @@ def test_what_is_known_of_weights(tmp_path: Path) -> None:
     for broken in ("[", "[1]"):
         record.write_text(broken)
         assert known(folder) is None and native_mpp(folder) is None
+
+
+def test_a_folder_of_the_hubs_cache_is_known(tmp_path: Path) -> None:
+    folder = tmp_path / "models--kaiko-ai--midnight/snapshots/0ab1"
+    folder.mkdir(parents=True)
+    assert known(str(folder)) is LISTED["kaiko-ai/midnight"]
+    given = (0.1,) * 3, (0.2,) * 3
+    assert read_normalisation(str(folder), *given) == ((0.5,) * 3, (0.5,) * 3), "as its card says"
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": given[0], "image_std": given[1]}))
+    assert read_normalisation(str(folder), (0.3,) * 3, (0.3,) * 3) == given

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lpdseg.model.encoders import ENCODERS, EncoderEntry
 from lpdseg.model.families import kind_of
 from lpdseg.model.pip_weights import PIP
-from lpdseg.model.weights_folder import read_record
+from lpdseg.model.weights_folder import hub_id_of, read_record
 
 _SIDE = 224
 
@@ -148,8 +148,8 @@ LISTED = {
 
 
 def known(weights: str) -> Listed | None:
-    """What is known of a hub id, or of a local folder that `lpdseg weights convert` has made from one."""
-    return LISTED.get(read_record(weights).get("hub", {}).get("id", weights))
+    """What is known of a hub id, or of a folder in its cache or made from it by `lpdseg weights convert`."""
+    return LISTED.get(hub_id_of(weights))
 
 
 def native_mpp(weights: str) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from lpdseg.errors import WeightsError
+from lpdseg.model.cards import CARDS
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
 from lpdseg.model.weights_folder import (
@@ -20,7 +21,7 @@ from lpdseg.model.weights_folder import (
     check_says_its_type,
     check_weights_folder,
     convert_command,
-    read_record,
+    hub_id_of,
 )
 from lpdseg.quiet import library
 
@@ -72,13 +73,16 @@ def load_backbone(kind: Kind, weights: str, config: Any, label: str) -> nn.Modul
 def read_normalisation(
     weights: str, mean: tuple[float, ...], std: tuple[float, ...], published: bool = False
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and sd that weights expect of RGB in [0, 1]: of their `preprocessor_config.json`, else those given.
+    """Mean and sd that weights expect of RGB in [0, 1]: of their `preprocessor_config.json`, else of their card
+    where that is known here, else those given.
 
     `published` says that those given are known to be the weights' own, so that the file need not be had.
 
     **Raises:** `WeightsError` for a file that cannot be fetched, cannot be read or holds other than three numbers
     each that can be of RGB in [0, 1].
     """
+    if (card := CARDS.get(hub_id_of(weights))) is not None:
+        (mean, std), published = card, True
     path: Path | None = Path(weights) / _PROCESSOR
     if not Path(weights).exists():
         try:
@@ -188,8 +192,8 @@ def weights_source(weights: str) -> dict[str, str]:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    hub_id = read_record(weights).get("hub", {}).get("id")
-    return {"weights": weights, "sha256": digest.hexdigest()} | ({"of": hub_id} if hub_id else {})
+    hub_id = hub_id_of(weights)
+    return {"weights": weights, "sha256": digest.hexdigest()} | ({"of": hub_id} if hub_id != weights else {})
 
 
 def first_line(error: Exception) -> str:

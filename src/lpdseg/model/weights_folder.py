@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,13 @@ def read_record(weights: str) -> dict[str, Any]:
         values = json.loads((Path(weights).expanduser() / RECORD).read_text(encoding="utf-8"))
         return values if isinstance(values, dict) else {}
     return {}
+
+
+def hub_id_of(weights: str) -> str:
+    """The hub id that a folder was converted from, or in whose cache it is; else what was given."""
+    told = read_record(weights).get("hub", {}).get("id")
+    cached = re.search(r"[/\\]models--([^/\\]+)--([^/\\]+)[/\\]snapshots[/\\]", weights)
+    return str(told) if told else f"{cached[1]}/{cached[2]}" if cached else weights
 
 
 def convert_command(folder: str) -> str:

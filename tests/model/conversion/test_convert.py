@@ -239,3 +239,13 @@ def test_medclip_keeps_its_names(tmp_path: Path) -> None:
     assert done.record["model_type"] == "medclip" and all(
         torch.equal(again[name], tensors[name]) for name in tensors
     )
+
+
+def test_what_the_card_says_where_no_file_does(tmp_path: Path) -> None:
+    cache = tmp_path / "models--bioptimus--H-optimus-0" / "snapshots" / "abc"
+    source = timm_folder(cache)
+    (cache / "config.json").unlink()
+    done = convert(source, tmp_path / "out", heads=4)
+    assert done.record["hub"] == {"id": "bioptimus/H-optimus-0"}
+    assert "mean and sd are those of the card of bioptimus/H-optimus-0" in done.record["notes"]
+    assert build_encoder("auto", str(tmp_path / "out")).mean[0, 0] == pytest.approx(0.707223)

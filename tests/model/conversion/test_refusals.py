@@ -181,6 +181,7 @@ def test_two_networks(refused: Refused) -> None:
         ({"model_args": {"act_layer": "quick_gelu"}}, "sets act_layer = quick_gelu, which is not understood"),
         ({"model_args": {"output_stride": 8}}, "sets output_stride = 8"),
         ({"pretrained_cfg": 3}, "its config.json is none of timm"),
+        ({"pretrained_cfg": {"mean": ["a"], "std": 3}}, "mean and std of its config.json are no numbers"),
         ({"pretrained_cfg": {"mean": [123.0] * 3, "std": [58.0] * 3}}, "divide them by 255"),
         ({"model_type": "resnet", "num_channels": 3}, "with safetensors already; use it as it is"),
         ({"model_type": "nonesuch"}, "of the type 'nonesuch', which needs code of its own that is not run"),

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from lpdseg.errors import OutputError, WeightsError
 from lpdseg.files import replacing_folder, write_json
+from lpdseg.model.cards import CARDS, Normalisation
 from lpdseg.model.conversion import resnet, vit
 from lpdseg.model.conversion.parts import KNOWN, Converted, has
 from lpdseg.model.conversion.proof import prove
 from lpdseg.model.conversion.reading import Source, read_source
-from lpdseg.model.weights_folder import RECORD, check_normalisation
+from lpdseg.model.weights_folder import RECORD, check_normalisation, hub_id_of
 from lpdseg.quiet import library
 from lpdseg.version import __version__
 
@@ -52,18 +53,19 @@ def convert(
     if out.exists():
         raise OutputError(f"{out} exists; name a new folder")
     found = read_source(source)
-    hub = found.hub or ({"id": of} if of else {})
+    of = of or hub_id_of(str(found.folder))
+    hub = found.hub or ({"id": of} if of != str(found.folder) else {})
     record: dict[str, Any] = {"source": source, "hub": hub, "mpp": mpp, "sha256": found.sha256()}
     with replacing_folder(out) as folder:
         if _is_whole(found, source):
             record |= _as_it_is(found, folder, source)
         else:
-            record |= _as_transformers(found, folder, source, heads)
+            record |= _as_transformers(found, folder, source, heads, hub.get("id", ""))
         write_json(folder / RECORD, record | {"by": f"lpdseg {__version__}"})
     return Conversion(out, _told(record), record)
 
 
-def _as_transformers(found: Source, folder: Path, source: str, heads: int | None) -> dict[str, Any]:
+def _as_transformers(found: Source, folder: Path, source: str, heads: int | None, hub_id: str) -> dict[str, Any]:
     architecture, options, facts = _of_timm(found.config, source)
     converted = _converted(found.tensors, source, options | facts | ({"num_heads": heads} if heads else {}))
     config = library("transformers").AutoConfig.for_model(converted.model_type, **converted.options)
@@ -71,17 +73,17 @@ def _as_transformers(found: Source, folder: Path, source: str, heads: int | None
     config.architectures = [network.__name__]
     config.save_pretrained(folder)
     _save(converted.tensors, folder)
-    normalisation = {
-        ours: facts[theirs] for ours, theirs in (("image_mean", "mean"), ("image_std", "std")) if theirs in facts
-    }
     notes = list(converted.notes)
-    if len(normalisation) == 2:
-        check_normalisation(
-            found.folder / "config.json", normalisation["image_mean"], normalisation["image_std"], None
-        )
-        write_json(folder / "preprocessor_config.json", normalisation | {"rescale_factor": 1 / 255})
-    else:
+    told: Normalisation | None = facts.get("normalisation")
+    if told is None and hub_id in CARDS:
+        told = CARDS[hub_id]
+        notes.append(f"mean and sd are those of the card of {hub_id}")
+    if told is None:
         notes.append("the source does not say its mean and sd: ImageNet's are taken")
+    else:
+        check_normalisation(found.folder / "config.json", *told, None)
+        values = {"image_mean": told[0], "image_std": told[1], "rescale_factor": 1 / 255}
+        write_json(folder / "preprocessor_config.json", values)
     return {
         "model_type": converted.model_type,
         "left_out": converted.left_out,
@@ -114,9 +116,14 @@ def _of_timm(config: dict[str, Any], source: str) -> tuple[str | None, dict[str,
             f"{source}: its config.json sets {odd[0]} = {options[odd[0]]}, which is not understood; what can be "
             f"converted: {KNOWN}"
         )
-    known = {key: facts[key] for key in ("mean", "std") if key in facts}
-    size = options.get("img_size") or (facts.get("input_size") or [None])[-1]
-    return config.get("architecture"), options, known | {"img_size": size[0] if isinstance(size, list) else size}
+    size = options.get("img_size", facts.get("input_size"))
+    known: dict[str, Any] = {"img_size": size[-1] if isinstance(size, list) and size else size}
+    if "mean" in facts and "std" in facts:
+        try:
+            known["normalisation"] = tuple(tuple(map(float, facts[key])) for key in ("mean", "std"))
+        except (TypeError, ValueError) as error:
+            raise WeightsError(f"{source}: mean and std of its config.json are no numbers; correct them") from error
+    return config.get("architecture"), options, known
 
 
 def _as_it_is(found: Source, folder: Path, source: str) -> dict[str, Any]:

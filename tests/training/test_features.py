@@ -35,6 +35,7 @@ from lpdseg.training.kept_batches import KeptBatches, Layout, parts_of
 from lpdseg.training.loop import train
 from lpdseg.training.metrics import read_metrics
 from lpdseg.training.progress import Silent
+from small_families import save_small
 
 CLASSES = TissueClasses(("pink", "blue"))
 COUNT = 36  # more than one block
@@ -143,6 +144,7 @@ METHODS = {
     "supervised": ("method=supervised",),
     "pbip": ("method=pbip", "loss.contrast.encoder=none"),
     "lpd-released": ("method=lpd-released", "model.prototype_dim=256"),
+    "plain ViT": ("model.encoder=auto",),
 }
 
 
@@ -150,16 +152,19 @@ METHODS = {
 def test_the_backbone_works_before_the_first_step_and_never_in_one(
     method: str, data: Manifest, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    overrides = METHODS[method]
+    if method == "plain ViT":
+        overrides = (*overrides, f"model.weights={save_small('dinov2', tmp_path / 'vit', blocks=3)}")
     in_steps: list[int] = []
     for name in ("first", "second"):
         with backbone_calls(monkeypatch) as calls:
             reporter = Notes()
             reporter.start = lambda done, total, calls=calls: calls.clear()  # type: ignore[method-assign,misc]
-            train(settings(*METHODS[method]), data, tmp_path / name, reporter=reporter)
+            train(settings(*overrides), data, tmp_path / name, reporter=reporter)
             in_steps += calls
     assert in_steps == []
     first, second = record(tmp_path / "first")["features"], record(tmp_path / "second")["features"]
-    composites = COUNT if METHODS[method] == () or method == "pseudo masks" else 0
+    composites = COUNT if method in ("lpd", "pseudo masks", "plain ViT") else 0
     assert (first["versions"], first["composites"], first["hit_share"], first["share"]) == (2, composites, 1.0, 1.0)
     assert first["items"] == first["computed"] == 2 * COUNT + composites
     assert second["computed"] == 0 and second["bytes"] == first["bytes"] > 0

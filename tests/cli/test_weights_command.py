@@ -29,7 +29,7 @@ def test_the_list_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["weights", "list", "--pathology"]) == 0
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split() == ["id", "family", "µm/px", "million", "G", "mult-add", "before", "licence"]
-    assert [line.split()[0] for line in lines] == [name for name, listed in LISTED.items() if listed.mpp]
+    assert [line.split()[0] for line in lines] == [name for name, listed in LISTED.items() if listed.tissue]
     (uni,) = [line for line in lines if line.startswith("MahmoodLab/UNI ")]
     assert uni.split("  ") and uni.split()[1:5] == ["dinov2", "0.5", "303.4", "61.6"]
     assert uni.endswith("ask for access, convert  CC-BY-NC-ND-4.0 (non-commercial)")

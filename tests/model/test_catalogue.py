@@ -46,7 +46,7 @@ def test_every_encoder_of_the_table_is_listed_with_its_licence() -> None:
 def test_facts_are_whole() -> None:
     for name, listed in LISTED.items():
         assert listed.entry.licence and listed.name
-        assert listed.mpp is None or 0 < listed.mpp[0] <= listed.mpp[1] <= 2, name
+        assert listed.mpp is None or (listed.tissue and 0 < listed.mpp[0] <= listed.mpp[1] <= 2), name
         assert ("-NC-" in listed.entry.licence) <= listed.non_commercial, name
 
 

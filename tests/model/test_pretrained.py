@@ -1,7 +1,9 @@
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 
 from lpdseg.errors import WeightsError
@@ -93,3 +95,29 @@ def test_a_local_folder_is_known_by_the_digest_of_its_files(tmp_path: Path) -> N
 
 def test_hub_weights_that_the_cache_has_not_have_no_revision(cache: Path) -> None:
     assert weights_source("lab/net") == {"weights": "lab/net"}
+
+
+@torch.no_grad()
+def test_registers_under_the_older_name_are_not_lost(tmp_path: Path) -> None:
+    """DINOv2 with registers was published as `dinov2` with code of its own, before the library had it."""
+    config = transformers.Dinov2WithRegistersConfig(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+        num_register_tokens=3,
+    )
+    network = transformers.Dinov2WithRegistersBackbone(config).eval()
+    network.embeddings.register_tokens.normal_()
+    network.save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    values |= {"model_type": "dinov2", "auto_map": {"AutoModel": "modeling_dinov2.Dinov2ModelWithRegisters"}}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    encoder = build_encoder("auto", str(tmp_path)).eval()
+    assert encoder.source["network"].startswith("dinov2_with_registers")
+    images = torch.rand(1, 3, 28, 28)
+    expected = network((images - encoder.mean) / encoder.std).feature_maps[-1]
+    assert torch.allclose(
+        encoder.kind.features(encoder.backbone, (images - encoder.mean) / encoder.std)[-1], expected
+    )

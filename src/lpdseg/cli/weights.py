@@ -57,13 +57,13 @@ def list_weights(
     from lpdseg.cli.progress import stages
     from lpdseg.model.catalogue import LISTED, costs
 
-    chosen = [listed for listed in LISTED.values() if listed.mpp or not pathology]
+    chosen = [listed for listed in LISTED.values() if listed.tissue or not pathology]
     rows = [("id", "family", "µm/px", "million", "G mult-add", "before", "licence")]
     with stages() as progress:
         for number, (listed, cost) in enumerate(zip(chosen, costs(chosen), strict=True)):
             progress("counting", number + 1, len(chosen))
             entry = listed.entry
-            mpp = "" if listed.mpp is None else "-".join(f"{value:g}" for value in dict.fromkeys(listed.mpp))
+            mpp = "-".join(f"{value:g}" for value in dict.fromkeys(listed.mpp or ())) or "?" * listed.tissue
             size = f"{cost.parameters:.1f}", f"{cost.multiply_adds:.1f}"
             before = ["ask for access"] * listed.gated + ["convert"] * listed.converted
             rows.append((listed.name, entry.model_type, mpp, *size, ", ".join(before), entry.licence))

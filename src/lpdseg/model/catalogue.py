@@ -25,13 +25,15 @@ class Listed:
     **Arguments:**
 
     - `entry`: its architecture, where it is published, and its licence.
-    - `mpp`: the finest and coarsest microns per pixel that it has learned from; None for natural images.
+    - `tissue`: whether it has learned from tissue, and `mpp` at which microns per pixel, the finest and coarsest;
+      None where that is not known.
     - `gated`: whether its owner has to grant access.
     - `converted`: whether `lpdseg weights convert` has to come first.
     """
 
     entry: EncoderEntry
     mpp: tuple[float, float] | None = None
+    tissue: bool = False
     gated: bool = False
     converted: bool = False
 
@@ -83,7 +85,8 @@ def _vit(
     if registers or kind == "dinov3_vit":
         options["num_register_tokens"] = registers or 4
     model_type = "dinov2_with_registers" if registers and kind == "dinov2" else kind
-    return Listed(EncoderEntry(model_type, options, hub_id, licence), mpp, gated, converted)
+    entry = EncoderEntry(model_type, options, hub_id, licence)
+    return Listed(entry, mpp, gated=gated, converted=converted)
 
 
 def _resnet(hub_id: str, layers: int, licence: str, mpp: tuple[float, float]) -> Listed:
@@ -113,6 +116,8 @@ _PATHOLOGY = [
     _vit("bioptimus/H-optimus-0", "g", 14, _APACHE, mpp=_20X, registers=4, swiglu=True, converted=True),
     _vit("bioptimus/H-optimus-1", "g", 14, _CC_NC, gated=True, mpp=_20X, registers=4, swiglu=True, converted=True),
     _vit("bioptimus/H0-mini", "B", 14, _CC_NC, gated=True, mpp=_20X, registers=4, swiglu=True, converted=True),
+    _vit("histai/hibou-b", "B", 14, _APACHE, registers=4, swiglu=True),
+    _vit("histai/hibou-L", "L", 14, _APACHE, gated=True, registers=4, swiglu=True),
     _vit("kaiko-ai/midnight", "g", 14, "MIT", mpp=_MIXED, swiglu=True),
     _vit("MahmoodLab/UNI", "L", 16, _CC_NC, gated=True, mpp=_20X, converted=True),
     _vit("MahmoodLab/UNI2-h", "UNI2-h", 14, _CC_NC, gated=True, mpp=_20X, registers=8, swiglu=True, converted=True),
@@ -140,7 +145,7 @@ _NATURAL = [
 ]
 
 LISTED = {
-    listed.entry.hub_id: listed
+    listed.entry.hub_id: replace(listed, tissue=group is _PATHOLOGY)
     for group in (_NATURAL, _PATHOLOGY)
     for listed in sorted(group, key=lambda listed: listed.entry.hub_id.casefold())
 }

@@ -42,6 +42,10 @@ def read_configuration(weights: str, label: str, hub_id: str) -> Any:
     except (OSError, ValueError, ImportError, TypeError) as error:
         raise WeightsError(_unread(error, weights, label)) from error
     check_says_its_type(values, weights, hub_id)
+    if values["model_type"] == "dinov2" and values.get("num_register_tokens"):
+        values["model_type"] = (
+            "dinov2_with_registers"  # published before the library had it; the names are the same
+        )
     try:
         kind_of(values["model_type"])
         return transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)

@@ -18,7 +18,7 @@ from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoder_kinds import IMAGENET_MEAN, IMAGENET_STD
 from lpdseg.model.pretrained import first_line, read_normalisation, weights_source
-from lpdseg.model.weights_folder import check_weights_folder, convert_command
+from lpdseg.model.weights_folder import check_weights_folder, convert_command, gated
 from lpdseg.quiet import library
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -165,7 +165,8 @@ def _hugging_face(source: str) -> FrozenTower:
             dtype=torch.float32,
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, WeightsError) as error:
-        raise WeightsError(f"cannot load the image encoder hf:{source}: {first_line(error)}") from error
+        reason = gated(source, error) or first_line(error)
+        raise WeightsError(f"cannot load the image encoder hf:{source}: {reason}") from error
     if info["missing_keys"]:
         raise WeightsError(
             f"the image encoder hf:{source} lacks {len(info['missing_keys'])} parameters "

@@ -21,6 +21,7 @@ from lpdseg.model.weights_folder import (
     check_says_its_type,
     check_weights_folder,
     convert_command,
+    gated,
     hub_id_of,
 )
 from lpdseg.quiet import library
@@ -130,19 +131,9 @@ def _fetch_processor(weights: str) -> Path | None:
 
 def _unread(error: Exception, weights: str, label: str) -> str:
     """Why a configuration could not be had."""
-    from huggingface_hub.errors import GatedRepoError
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, GatedRepoError):
-            return (
-                f"{weights} is gated: its owner gives it to people whom they know; ask for access on "
-                f"https://huggingface.co/{weights}, then log in with `hf auth login` or set HF_TOKEN"
-            )
-        cause = cause.__cause__ or cause.__context__
-    return (
-        f"cannot get weights {weights!r} for {label}: neither a local folder with a config.json "
-        f"nor a model that the hub gave us ({first_line(error)})"
+    return gated(weights, error) or (
+        f"cannot get weights {weights!r} for {label}: neither a local folder with a config.json nor a model that "
+        f"the hub gave us ({first_line(error)}); go online once, or name a folder that has them"
     )
 
 

@@ -96,6 +96,21 @@ def check_says_its_type(config: dict[str, Any], weights: str, instead: str) -> N
     )
 
 
+def gated(weights: str, error: BaseException) -> str | None:
+    """What to do about a hub id whose owner grants access; None where an error has another reason."""
+    from huggingface_hub.errors import GatedRepoError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, GatedRepoError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    return (
+        f"{weights} is gated: ask for access on its page at huggingface.co, then log in with 'hf auth login' or "
+        "set HF_TOKEN"
+    )
+
+
 def shards(index: Path) -> list[Path]:
     """The files that an index of a set names, all of which are there.
 

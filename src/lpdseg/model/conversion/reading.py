@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lpdseg.errors import WeightsError
-from lpdseg.model.weights_folder import PICKLES, shards
+from lpdseg.model.weights_folder import PICKLES, gated, shards
 
 _NESTED = ("teacher", "state_dict", "model", "model_state_dict", "backbone", "encoder", "student")
 """Where checkpoints keep a network's tensors, the best first."""
@@ -166,7 +166,7 @@ def _fetch(source: str) -> tuple[Path, dict[str, str]]:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith("."):
         raise WeightsError(f"{source} does not exist; name a folder, a file or a hub id of weights")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError
 
     def fetch(patterns: Iterable[str]) -> Path:
         return Path(snapshot_download(source, allow_patterns=[*_WANTED, *patterns]))
@@ -175,13 +175,10 @@ def _fetch(source: str) -> tuple[Path, dict[str, str]]:
         folder = fetch(["*.safetensors"])
         if not any(folder.glob("*.safetensors")):
             folder = fetch(["pytorch_model*.bin"])
-    except GatedRepoError as error:
-        raise WeightsError(
-            f"{source} is gated: ask for access on its page at huggingface.co, and log in with 'hf auth login'"
-        ) from error
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise WeightsError(
-            f"{source} is no folder or file here, and the hub did not give it "
+            gated(source, error)
+            or f"{source} is no folder or file here, and the hub did not give it "
             f"({(str(error).splitlines() or ['no reason told'])[0].rstrip('.')}); go online, or get it another way "
             "and name the folder"
         ) from error

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,8 @@ def opened(
     store = store_of.__enter__()
     batches = KeptBatches(variants, layout, store, pixels=False, adapter=adapter, glass=glass)
     for block in store.todo():
-        images, masks = batches.made(block)
+        with ThreadPoolExecutor(2) as pool:
+            images, masks = batches.made(block, pool)
         rows = layout.pack(encoder.encode(images.float() / 255))
         store.write(block, rows if masks is None else np.hstack([rows, masks.flatten(1).numpy()]))
     return batches, encoder, store_of

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lpdseg.ahead import ahead
+from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.reading import Looked
 from lpdseg.data.variants import Variants
@@ -142,8 +144,11 @@ def _fill(batches: KeptBatches, encode: Encode, first: list[Tensor], reporter: R
             reporter.note(f"{store.folder} holds what another version of the encoder gave: computed again")
             todo = store.blocks()
         total, done = sum(len(block.items) for block in todo), 0
-        # One thread makes images while the encoder works on those before.
-        with closing(ahead(((block, *batches.made(block)) for block in todo), 2)) as images:
+        # Images are made while the encoder works on those before, each on one core.
+        with (
+            ThreadPoolExecutor(allowed_cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+            closing(ahead(((block, *batches.made(block, pool)) for block in todo), 2)) as images,
+        ):
             for block, pixels, masks in images:
                 rows = batches.layout.pack(encode(pixels))
                 store.write(block, rows if masks is None else np.hstack([rows, masks.flatten(1).numpy()]))

@@ -5,6 +5,7 @@ n images; scale l of what is kept has C_l channels on h x w pixels.
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,13 +97,14 @@ class KeptBatches(Dataset[dict[str, Tensor]]):
         """How many patches there are."""
         return len(self.patches)
 
-    def made(self, block: Block) -> tuple[Tensor, Tensor | None]:
+    def made(self, block: Block, pool: Executor) -> tuple[Tensor, Tensor | None]:
         """The images of a block that is to be filled, uint8, n x 3 x H x W; and masks where they are composites."""
         if block.part == _COMPOSITES:
-            images, masks = zip(*map(self._composite, block.items), strict=True)
+            images, masks = zip(*pool.map(self._composite, block.items), strict=True)
             return torch.stack(images), torch.stack(masks)
         version = int(block.part.removeprefix(_PATCHES))
-        return torch.stack([self.variants.patch(item, version)["image"] for item in block.items]), None
+        patches = pool.map(lambda item: self.variants.patch(item, version)["image"], block.items)
+        return torch.stack(list(patches)), None
 
     def __getitem__(self, draws: list[Draw]) -> dict[str, Tensor]:
         """Hangs on the training's seed and the draws as `TrainingBatches` does."""

@@ -26,7 +26,8 @@ def convert(
         int | None, typer.Option(min=1, help="Attention heads of a ViT, where the source does not tell.")
     ] = None,
     mpp: Annotated[
-        float | None, typer.Option(min=0, help="Microns per pixel that the network learned from, for the record.")
+        float | None,
+        typer.Option(min=0.01, help="Microns per pixel that the network learned from, for the record."),
     ] = None,
     of: Annotated[
         str | None,

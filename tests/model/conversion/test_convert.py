@@ -128,6 +128,27 @@ def test_prefixes_and_nesting(prefix: str, nested: tuple[str, ...], tmp_path: Pa
     assert torch.equal(found["encoder.stages.1.layers.0.shortcut.normalization.running_var"], expected)
 
 
+def test_the_network_to_use_of_moco_and_the_encoder_of_mae(tmp_path: Path) -> None:
+    tensors = resnet_tensors((1, 1, 1))
+    both = {
+        f"module.{name}.{key}": values + 0 for name in ("encoder_k", "encoder_q") for key, values in tensors.items()
+    }
+    both["module.encoder_q.conv1.weight"] += 1
+    convert(saved(both, tmp_path / "moco.pth"), tmp_path / "moco")
+    found = load_file(tmp_path / "moco/model.safetensors")["embedder.embedder.convolution.weight"]
+    assert torch.equal(found, tensors["conv1.weight"] + 1)
+    decoder = {"decoder_embed.weight": torch.ones(8, 32), "decoder_pos_embed": torch.ones(1, 10, 8)}
+    mae = vit_tensors() | decoder | {"mask_token": torch.ones(1, 1, 8)}
+    done = convert(saved(mae, tmp_path / "mae.pth"), tmp_path / "mae", heads=4)
+    assert done.record["left_out"] == [
+        "decoder_embed.weight",
+        "decoder_pos_embed",
+        "head.bias",
+        "head.weight",
+        "mask_token",
+    ]
+
+
 @torch.no_grad()
 def test_the_teacher_of_two_networks_and_names_of_dinov2(tmp_path: Path) -> None:
     tensors = vit_tensors(swiglu=True, hidden=88, registers=2, class_position=False)

@@ -121,4 +121,11 @@ def test_what_timm_does_not_build_is_said(timm: Timm, tmp_path: Path) -> None:
     timm(fail, 0)
     sys.modules["timm"].create_model = lambda *_, **__: (_ for _ in ()).throw(TypeError())  # type: ignore[attr-defined]
     done = convert(source(tmp_path / "in", resnet_tensors((1, 1, 1))), tmp_path / "out")
-    assert "timm does not build this network" in done.record["proof"]["how"]
+    assert "timm did not build the network" in done.record["proof"]["how"]
+
+
+def test_a_timm_that_does_not_start(timm: Timm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timm(tokens(1), 1)
+    monkeypatch.setitem(sys.modules, "timm", None)  # importing it fails
+    done = convert(source(tmp_path / "in", vit_tensors()), tmp_path / "out", heads=4)
+    assert "timm did not build the network" in done.record["proof"]["how"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from plain_networks import resnet_tensors, vit_tensors
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -194,3 +195,14 @@ def test_configurations(config: Any, sentence: str, refused: Refused, tmp_path: 
     save_file({"embedder.weight": torch.ones(2)} if of_transformers else RESNET, folder / "model.safetensors")
     (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
     assert sentence in refused(folder)
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    save_file(RESNET, tmp_path / "a.safetensors")
+    monkeypatch.setattr("lpdseg.model.conversion.convert.save_file", full)
+    with pytest.raises(OutputError, match=r"cannot write the weights into .*No space left.*choose another folder"):
+        convert(str(tmp_path / "a.safetensors"), tmp_path / "new" / "out")
+    assert not list((tmp_path / "new").glob("*"))

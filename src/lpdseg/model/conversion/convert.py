@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -172,7 +173,12 @@ def _save(tensors: dict[str, Tensor], folder: Path) -> None:
         alone = values.is_contiguous() and memory.nbytes() == values.nbytes and memory.data_ptr() not in taken
         own[name] = values if alone else values.clone(memory_format=torch.contiguous_format)
         taken.add(memory.data_ptr())
-    save_file(own, folder / "model.safetensors", {"format": "pt"})
+    try:
+        save_file(own, folder / "model.safetensors", {"format": "pt"})
+    except SafetensorError as error:  # the system's own words, such as that no space is left
+        raise OutputError(
+            f"cannot write the weights into {folder.parent}: {error}; choose another folder"
+        ) from error
 
 
 def _told(record: dict[str, Any]) -> list[str]:

@@ -14,9 +14,12 @@ KNOWN = (
 )
 """What can be converted, for messages."""
 
+_CHOSEN = ("teacher", "encoder_q", "base_encoder")
+"""Which of the two networks of self-supervision is the one to use: of DINO and DINOv2, and of both MoCos."""
+
 _HEADS = re.compile(
-    r"(head|head_drop|fc|classifier|last_linear|fc_norm|projection_head|projector|prototypes|dino_head|ibot_head"
-    r"|decoder\w*)\."
+    r"(head|head_drop|fc|classifier|last_linear|fc_norm|projection_head|projector|prototypes|dino_head|ibot_head)\."
+    r"|decoder|mask_token"
 )
 """What stands behind the features of a network: classifiers, and what self-supervision needed."""
 
@@ -55,10 +58,10 @@ class Parts:
     def __init__(self, tensors: dict[str, Tensor], anchor: str, source: str) -> None:
         """`anchor` is the name of a tensor that only such networks have; what stands before it is taken off.
 
-        **Raises:** `WeightsError` where several networks have it and none is the teacher.
+        **Raises:** `WeightsError` where several networks have it and it is not known which to use.
         """
         before = sorted({name.removesuffix(anchor) for name in tensors if f".{name}".endswith(f".{anchor}")})
-        chosen = before if len(before) == 1 else [prefix for prefix in before if "teacher" in prefix]
+        chosen = before if len(before) == 1 else [one for one in before if any(name in one for name in _CHOSEN)]
         if len(chosen) != 1:
             names = ", ".join(prefix or "one without a name" for prefix in before)
             raise WeightsError(

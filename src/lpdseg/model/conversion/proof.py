@@ -37,7 +37,7 @@ def prove(
         theirs = _features_of_timm(converted, named, image)
         if theirs is None:
             proof["how"] = (
-                "every tensor has its place; timm does not build this network, so features were not compared"
+                "every tensor has its place; timm did not build the network, so features were not compared"
             )
         else:
             difference = _compare(found, theirs, source)
@@ -86,9 +86,11 @@ def _features(network: Any, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "
 def _features_of_timm(
     converted: Converted, named: tuple[str, dict[str, Any]] | None, images: Float[Tensor, "B 3 H W"]
 ) -> Float[Tensor, "B D h w"] | None:
-    """The same by timm; None where it does not know such a network."""
-    import timm
-
+    """The same by timm; None where it does not start or does not know such a network."""
+    try:
+        import timm
+    except (ImportError, RuntimeError):  # of its torchvision, which may be for another torch
+        return None
     name, sizes = converted.timm
     candidates = [(name, sizes)]
     if named is not None:
@@ -99,7 +101,7 @@ def _features_of_timm(
         try:
             network = timm.create_model(architecture, pretrained=False, **options | more | {"num_classes": 0})
             network.load_state_dict(converted.used)
-        except (RuntimeError, TypeError, KeyError, ValueError):
+        except (RuntimeError, TypeError, KeyError, ValueError, AssertionError):
             continue
         found: Tensor = network.eval().float().forward_features(images)
         if found.dim() == 3:

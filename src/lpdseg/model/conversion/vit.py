@@ -59,8 +59,10 @@ def convert_vit(tensors: dict[str, Tensor], source: str, told: dict[str, Any]) -
         "embeddings.patch_embeddings.projection.bias": parts.maybe(
             "patch_embed.proj.bias", projection.new_zeros(width)
         ),
-        "embeddings.mask_token": parts.left.pop("mask_token", projection.new_zeros(width)).reshape(1, width),
+        "embeddings.mask_token": projection.new_zeros(1, width),
     }
+    if "mask_token" in parts.left and parts.left["mask_token"].numel() == width:  # else it is that of a decoder
+        out["embeddings.mask_token"] = parts.left.pop("mask_token").reshape(1, width)
     registers = parts.left.pop("reg_token", projection.new_zeros(1, 0, width))
     positions = parts.take("pos_embed", 1, None, width)
     of_prefix = _prefix(source, positions.shape[1], registers.shape[1], patch, told.get("img_size"))

@@ -109,7 +109,7 @@ def test_run_leaves_checkpoints_metrics_and_record(data: Manifest, tmp_path: Pat
     assert record["data"]["patches"] == {"train": 12, "valid": 4}
     assert len(record["data"]["fingerprint"]) == 64
     assert {"torch", "lpdseg", "python"} <= record["versions"].keys()
-    assert load_settings(run / "settings.yaml") == small_settings()
+    assert load_settings(run / "settings.yaml") == small_settings("model.weights=null"), "auto is settled"
     rows = read_metrics(run)
     assert [row["step"] for row in rows if row["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert [row["step"] for row in rows if row["kind"] == "valid"] == [3, 6]

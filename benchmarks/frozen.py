@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+import transformers
 from lightning_fabric import Fabric
 
 from lpdseg.ahead import ahead
@@ -41,8 +42,12 @@ DONE = 0.9
 ENCODERS = {
     "resnet18": ("demo", 112, ("data.stain_jitter=0.1",)),
     "pvt_v2_b1": (None, 224, ("data.classes=bcss",)),
+    "vit_small": (None, 224, ("data.classes=bcss",)),
 }
-"""Preset, side of the patches in pixels, and what is set beside it."""
+"""Preset, side of the patches in pixels, and what is set beside it; all of random weights."""
+
+VIT = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "patch_size": 14}
+"""ViT-S/14, as DINOv2 has it: its adapter and image stem learn at every step, whatever is kept."""
 
 CASES = {
     "tuned": ("model.tune=all",),
@@ -57,6 +62,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="steps in a turn")
     parser.add_argument("--threads", type=int, help="threads of PyTorch; by default all cores")
     parser.add_argument("--precision", default="auto", help="as train.precision")
+    parser.add_argument("--only", choices=list(ENCODERS), help="one encoder alone")
     parser.add_argument("--out", type=Path, help="also write the table there, as Markdown")
     options = parser.parse_args()
     if options.threads:
@@ -64,7 +70,7 @@ def main() -> None:
     lines, found = list[str](), {}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LPDSEG_CACHE"] = folder
-        for name in ENCODERS:
+        for name in [options.only] if options.only else ENCODERS:
             found[name] = _measure(lines, name, Path(folder), options)
     if options.out is not None:
         title = f"# Steps with a frozen encoder, {datetime.now(UTC).date().isoformat()}"
@@ -76,10 +82,15 @@ def _measure(lines: list[str], name: str, folder: Path, options: argparse.Namesp
     preset, side, changes = ENCODERS[name]
     counts = {"train": PATCHES}
     data = generate(folder / name, size=side, mpp=112 / side, patches=counts, patients={"train": 8})
+    encoder = [f"model.encoder={name}"]
+    if name == "vit_small":
+        torch.manual_seed(0)
+        transformers.Dinov2Model(transformers.Dinov2Config(**VIT)).save_pretrained(folder / "weights")
+        encoder = ["model.encoder=auto", f"model.weights={folder / 'weights'}"]
     with ExitStack() as stack:
         calls = {}
         for case, own in CASES.items():
-            shared = (f"model.encoder={name}", f"train.precision={options.precision}", "train.epochs=2")
+            shared = (*encoder, f"train.precision={options.precision}", "train.epochs=2")
             chosen = load_settings(preset, [*changes, *shared, *own])
             calls[case] = _stepper(stack, chosen, data, options.steps)
         times = take_turns(calls, options.rounds, list(calls))

@@ -181,7 +181,10 @@ def test_a_full_disk_tells_before_anything_is_computed(tmp_path: Path, monkeypat
         pass
     monkeypatch.undo()
     monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(OutputError, match="free space"), open_store(tmp_path, KEY, PARTS, 10**6):
+    with (
+        pytest.raises(OutputError, match=r"\(No space left\); free space"),
+        open_store(tmp_path, KEY, PARTS, 10**6),
+    ):
         pass
     assert (tmp_path / KEY / "patches-0.bin").stat().st_size == 690
     monkeypatch.undo()
@@ -210,5 +213,9 @@ def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert store_folder() == tmp_path / "a" / "features"
     monkeypatch.delenv("LPDSEG_CACHE")
     assert store_folder() == Path("/x/lpdseg/features")
+    monkeypatch.setenv("LPDSEG_CACHE", "~nobody-has-this-name/a")
+    with pytest.raises(OutputError, match="name a folder in LPDSEG_CACHE"):
+        store_folder()
+    monkeypatch.delenv("LPDSEG_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert store_folder() == tmp_path / ".cache" / "lpdseg" / "features"

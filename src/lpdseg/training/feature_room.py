@@ -27,9 +27,9 @@ def store_folder() -> Path:
     try:
         named, shared = os.environ.get("LPDSEG_CACHE"), os.environ.get("XDG_CACHE_HOME")
         folder = Path(named) if named else (Path(shared) if shared else Path.home() / ".cache") / "lpdseg"
+        return folder.expanduser().absolute() / "features"
     except RuntimeError as error:
         raise OutputError("there is no home folder to keep features in; name a folder in LPDSEG_CACHE") from error
-    return folder.expanduser().absolute() / "features"
 
 
 @contextmanager
@@ -127,13 +127,14 @@ def _allocate(root: Path, folder: Path, parts: Iterable[Part], held: dict[str, i
         for path, (there, _) in missing.items():
             if path.exists():
                 os.truncate(path, there)
-        raise _no_room(root, needed, free) from error
+        raise _no_room(root, needed, free, f" ({error.strerror or error})") from error
 
 
-def _no_room(root: Path, needed: int, free: int) -> OutputError:
+def _no_room(root: Path, needed: int, free: int, reason: str = "") -> OutputError:
     return OutputError(
-        f"what the frozen encoder gives needs {needed / 1e9:.1f} GB in {root}, where {free / 1e9:.1f} GB are free; "
-        "free space, name a folder of another disk in LPDSEG_CACHE, or lower model.feature_cache (in GB; 0: none)"
+        f"what the frozen encoder gives needs {needed / 1e9:.1f} GB in {root}, where {free / 1e9:.1f} GB are free"
+        f"{reason}; free space, name a folder of another disk in LPDSEG_CACHE, or lower model.feature_cache "
+        "(in GB; 0: none)"
     )
 
 

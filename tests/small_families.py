@@ -8,7 +8,7 @@ import transformers
 
 _DEPTHS, _WIDTHS = [1, 1, 1, 1], [8, 12, 16, 24]
 _HEADS = [1, 1, 2, 2]
-_WINDOWS: dict[str, Any] = {"embed_dim": 8, "depths": _DEPTHS, "num_heads": _HEADS, "window_size": 4}
+_WINDOWS: dict[str, Any] = {"embed_dim": 8, "depths": _DEPTHS, "num_heads": _HEADS, "window_size": 3}
 
 _VIT: dict[str, Any] = {
     "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 64, "patch_size": 16,

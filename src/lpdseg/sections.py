@@ -151,7 +151,7 @@ class TrainSettings(Section):
     epochs: Positive = Field(8, description="passes over the training split; may be a fraction")
     batch: Count = Field(10, description="patches per step over all processes")
     lr: Positive = Field(5e-5, description="learning rate at its highest")
-    prototype_lr: Positive = Field(1.0, description="learning rate of prototypes and projections, times lr")
+    prototype_lr: Positive = Field(1.0, description="learning rate of all that stands on the backbone, times lr")
     weight_decay: NonNegative = Field(1e-3, description="not on biases, norms, scales and prototypes")
     betas: tuple[Momentum, Momentum] = Field((0.9, 0.999), description="of AdamW")
     lr_warmup: Fraction = Field(0.1, description="share of the steps with rising learning rate")

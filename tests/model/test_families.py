@@ -176,3 +176,17 @@ def test_weights_of_fewer_blocks_than_scales(tmp_path: Path) -> None:
     assert build_encoder("auto", str(tmp_path)).widths == (64, 128, 16)
     with pytest.raises(WeightsError, match=r"has 3 stages, but model\.stages asks for 4"):
         build_encoder("auto", str(tmp_path), stages=4)
+
+
+@pytest.mark.parametrize("window", [3, 4, 7, 8, 12, 16, 24])
+@pytest.mark.parametrize("stages", [3, 4])
+def test_graphs_of_windows_are_made_from_many_and_ragged_ones(window: int, stages: int) -> None:
+    """What a graph is made from decides which branches it has: whether windows are filled up, and whether many."""
+    config = transformers.SwinConfig(window_size=window)
+    stride = 4 * 2 ** (stages - 1)
+    sides = FAMILIES["swin"].example(config, stride)
+    for level in range(stages):
+        tokens = [side // (4 * 2**level) for side in sides]
+        assert all(count > window for count in tokens)
+        ragged = any(count % window for count in tokens)
+        assert ragged or all(times * stride // (4 * 2**level) % window == 0 for times in range(1, 50))

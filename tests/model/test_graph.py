@@ -58,7 +58,7 @@ def test_the_difference_sees_other_weights(tmp_path: Path) -> None:
 
 def test_an_encoder_that_cannot_be_traced_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise torch.onnx.OnnxExporterError("a guard on a size")  # as Swin-T with its windows of 7 gets
+        raise torch.onnx.OnnxExporterError("a guard on a size")
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
     network = DenseNetwork(pvt(), 3, 8).eval()

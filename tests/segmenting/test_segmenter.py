@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lpdseg.choices import View
 from lpdseg.errors import DataError, SettingsError
+from lpdseg.model.encoders import build_encoder
 from lpdseg.model.head import SegmentationHead
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
@@ -158,6 +159,15 @@ def test_refinement_does_not_forbid_an_open_class_of_tiny_probability(
     assert (plain.probabilities == 0).any()
     segmenter.with_settings(refine="crf").segment(picture(24, 24))
     assert bool(unaries[0].isfinite().all())
+
+
+def test_an_image_below_the_least_side_is_mirrored_as_in_training(build: Build) -> None:
+    segmenter = build()
+    encoder = build_encoder("pvt_v2_b0", stages=3)  # stride 8; keys of the finest scale need 32 px
+    segmenter.model = LPD(encoder, (2, 3), width=8, hidden=7, temperature=0.07).eval()
+    image = picture(20, 24)
+    whole = segmenter.segment(np.pad(image, [(0, 12), (0, 8), (0, 0)], mode="symmetric"))
+    np.testing.assert_array_equal(segmenter.segment(image).scores, whole.scores[:, :20, :24])
 
 
 @pytest.mark.parametrize("size", [(37, 53), (20, 20), (64, 33)])

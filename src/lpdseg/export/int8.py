@@ -17,7 +17,7 @@ from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import SettingsError
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
-from lpdseg.maps.pad import pad_to_stride
+from lpdseg.maps.pad import as_pixels, pad_to_stride
 from lpdseg.model.quantise import add_metadata, write_int8_graph
 from lpdseg.model.runtime import INT8_KEY, OnnxNetwork, difference
 from lpdseg.segmenting.backends import float_graph
@@ -87,7 +87,7 @@ def quantise(
 
 def _batches(records: list[PatchRecord], segmenter: Segmenter) -> Iterator[Float[np.ndarray, "B 3 H W"]]:
     for record in records:  # one by one, since sizes may differ
-        pixels = torch.from_numpy(read_image(record.path).transpose(2, 0, 1)[None].copy()).float() / 255
+        pixels = as_pixels(torch.from_numpy(read_image(record.path).transpose(2, 0, 1)[None].copy()))
         yield pad_to_stride(pixels, segmenter.model.stride).numpy()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError
-from lpdseg.maps.pad import pad_to_stride
+from lpdseg.maps.pad import as_pixels, pad_to_stride
 from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.segmenter import Segmenter
 
@@ -69,7 +69,7 @@ class PrototypeMaps:
 def prototype_maps(segmenter: Segmenter, images: UInt8[Tensor, "B 3 H W"]) -> PrototypeMaps:
     """One pass of one view, in float32 whatever prediction uses: these cosines are measured and compared."""
     model = prototypes_of(segmenter)
-    pixels = pad_to_stride(images.to(segmenter.device).float() / 255, model.stride)
+    pixels = pad_to_stride(as_pixels(images.to(segmenter.device)), model.stride)
     level = model.scales - 1
     return PrototypeMaps(model(pixels, {level})[level].cosine, (pixels.shape[-2], pixels.shape[-1]))
 

@@ -147,6 +147,11 @@ class Encoder(nn.Module):
         return self.kind.stride(self.backbone.config, len(self.widths), self.last_stride)
 
     @property
+    def example(self) -> tuple[int, int]:
+        """Sides of an image from which a graph for images of any size can be made."""
+        return self.kind.example(self.backbone.config, self.stride)
+
+    @property
     def config(self) -> dict[str, Any]:
         """The architecture as plain JSON values."""
         backbone_config: Any = self.backbone.config

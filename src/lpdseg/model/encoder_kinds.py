@@ -67,6 +67,12 @@ class Kind:
         coarsest: int = 4 * 2 ** (scales - 1)
         return coarsest // 2 if last == 1 else coarsest
 
+    def example(self, config: Any, stride: int) -> tuple[int, int]:
+        """Sides of an image from which a graph for images of any size can be made: not alike, so that none is taken
+        for the other.
+        """
+        return 96 + -96 % stride, 128 + -128 % stride
+
     def keep_resolution(self, backbone: Any) -> None:
         """Sets the stride of the last stage to 1, in a network whose configuration cannot say so."""
         raise NotImplementedError
@@ -129,6 +135,12 @@ class ResNet(Kind):
 
     halts = True
 
+    def example(self, config: Any, stride: int) -> tuple[int, int]:
+        """Sides of an image from which a graph for images of any size can be made: not alike, so that none is taken
+        for the other.
+        """
+        return 96 + -96 % stride, 128 + -128 % stride
+
     def keep_resolution(self, backbone: Any) -> None:
         """See `Kind`."""
         for module in backbone.encoder.stages[-1].layers[0].modules():
@@ -136,7 +148,15 @@ class ResNet(Kind):
                 module.stride = (1, 1)
 
 
-class Swin(Kind):
+class Windowed(Kind):
+    """Swin transformers of the second version."""
+
+    def example(self, config: Any, stride: int) -> tuple[int, int]:
+        """More than one window in every stage, and windows to fill up wherever there can be such."""
+        return stride * (config.window_size + 1), stride * (config.window_size + 2)
+
+
+class Swin(Windowed):
     """The norm behind the last stage of the published network is as wide as that stage, kept or not."""
 
     spare = (*Kind.spare, "swin.layernorm")

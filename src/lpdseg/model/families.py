@@ -18,7 +18,7 @@ FAMILIES: dict[str, kinds.Kind] = {
     "resnet": kinds.ResNet(),
     "segformer": kinds.Segformer(),
     "swin": kinds.Swin(),
-    "swinv2": kinds.Kind(),
+    "swinv2": kinds.Windowed(),
     "vit": Vit(),
 }
 

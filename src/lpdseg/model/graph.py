@@ -24,8 +24,7 @@ from lpdseg.model.network import Network, Wanted
 KEY = "lpdseg"
 """Of the graph's metadata: a JSON object with what `GraphFacts` holds."""
 
-# No two alike, so that no size is taken for another, nor their tokens for a square that a network knows.
-_EXAMPLE = (2, 96, 128)
+_IMAGES = 2  # of the example: one would be taken for a number that never changes
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,7 @@ def write_graph(
     from lpdseg.model.graph_cleaning import clean_graph
 
     graph = _Graph(network, wanted).eval()
-    count, height, width = (_EXAMPLE[0], *(side + -side % network.stride for side in _EXAMPLE[1:]))
-    example = torch.rand(count, 3, height, width, device=network.device)
+    example = torch.rand(_IMAGES, 3, *network.encoder.example, device=network.device)
     any_size = torch.export.Dim.DYNAMIC
     try:
         with _no_chatter(), torch.no_grad():

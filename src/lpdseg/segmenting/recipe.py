@@ -32,7 +32,7 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
     - `about`: what the model was trained on and what its masks are for; `mpp`, `patch`: of its patches, as far as
       known.
     - `input`: pixels are RGB / 255; the graph itself subtracts the mean and divides by the deviation. Both sides
-      are filled up to multiples of `multiple_of`, mirrored at the right and below.
+      are filled up to multiples of `multiple_of` (images below 32 px first to 32), mirrored at the right and below.
     - `views`: predicted and averaged, `flip` left to right, with `brightness` times that.
     - `source`: `head`, softmax of `dense`; or `maps`, each made non-negative and shifted and scaled to [0, 1].
     - `fusion`: weights of the scales, enlarged bilinearly to the size of the input; of the head alone 1.

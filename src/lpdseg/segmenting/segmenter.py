@@ -21,7 +21,7 @@ from lpdseg.maps.crf import dense_crf
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
 from lpdseg.maps.labelling import gated_logits, likeliest
-from lpdseg.maps.pad import pad_to_stride
+from lpdseg.maps.pad import as_pixels, pad_to_stride
 from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
 from lpdseg.sections import PredictSettings
@@ -215,7 +215,7 @@ class Segmenter:
     def observe(self, images: UInt8[Tensor, "B 3 H W"]) -> Evidence:
         """Runs the network on all views of a batch."""
         size = (images.shape[-2], images.shape[-1])
-        pixels = pad_to_stride(_to_unit(images, self.device), self.model.stride)
+        pixels = pad_to_stride(as_pixels(images.to(self.device)), self.model.stride)
         views, by_head = self.settings.views, self.by_head
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             reading = self.model.read(make_views(pixels, views), *astuple(self.wanted))

@@ -3,14 +3,17 @@
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lpdseg import api
 from lpdseg.checkpoint import read_state, read_tensors
+from lpdseg.model.runtime import OnnxNetwork
 from lpdseg.training.progress import Silent
 from small_families import SMALL, save_small
 
@@ -67,6 +70,14 @@ def test_from_a_folder_of_weights_to_a_slide(
     assert result.mask.shape == (SIDE, SIDE)
     facts, difference = api.export_graph(runs["part"], tmp_path / "model.onnx")
     assert facts.scales == 3 and difference < 1e-3
+    model, graph = api.load(runs["part"], device="cpu").model, OnnxNetwork(tmp_path / "model.onnx")
+    least = facts.stride * -(-SIDE // facts.stride)
+    for height, width in ((least, least), (3 * least, 2 * least)):
+        images, question = torch.rand(1, 3, height, width), astuple(facts.wanted)
+        with torch.no_grad():
+            mine, theirs = (network.read(images, *question).maps for network in (model, graph))
+        for level, values in mine.items():
+            torch.testing.assert_close(values, theirs[level], rtol=1e-3, atol=1e-3)
     slide = draw_slide("s.tiff")
     [done] = api.segment_slides(
         runs["part"], [slide], tmp_path / "out", to="geojson,csv", model_mpp=0.5, workers=0, device="cpu"

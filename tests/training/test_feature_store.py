@@ -121,6 +121,15 @@ def test_a_lower_bound_takes_away_what_is_beyond_it(tmp_path: Path) -> None:
         assert store.damaged == 0
 
 
+def test_what_an_earlier_run_kept_beside_goes_where_this_one_needs_the_room(tmp_path: Path) -> None:
+    kept(tmp_path, parts=[*PARTS, Part("patches-1", BLOCK, 10)])
+    more = (PARTS[0], Part("composites", 30, 3))
+    assert kept(tmp_path, parts=more, bound=ALL + 69 + 320) == {"patches-0": 69, "composites": 30}
+    assert (tmp_path / KEY / "patches-1.bin").stat().st_size == 320
+    assert kept(tmp_path, parts=more, bound=ALL + 69 + 319) == {"patches-0": 69, "composites": 30}
+    assert (tmp_path / KEY / "patches-1.bin").stat().st_size == 0
+
+
 def test_the_store_opened_longest_ago_goes_first_and_one_in_use_never(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.bin").write_bytes(b"0" * 5000)

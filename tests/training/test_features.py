@@ -183,7 +183,7 @@ def opened(
     encoder = build_encoder("resnet18", stages=3, tune="none").eval()
     shapes = encoder.encode(torch.zeros(1, 3, 32, 32))
     layout = Layout(tuple(tuple(one.shape[1:]) for one in shapes))
-    store_of = open_store(folder, KEY, parts_of(variants, layout), bound)
+    store_of = open_store(folder, KEY, parts_of(variants, layout, glass), bound)
     store = store_of.__enter__()
     batches = KeptBatches(variants, layout, store, pixels=False, adapter=adapter, glass=glass)
     for block in store.todo():
@@ -225,7 +225,7 @@ def test_what_is_not_kept_is_encoded_and_rounded_alike(data: Manifest, tmp_path:
     item = whole.layout.nbytes
     part, _, second = opened(data, tmp_path / "part", bound=(COUNT + 32) * (item + 1024))
     none, _, third = opened(data, tmp_path / "none", bound=1)
-    assert part.store.held == {"patches-0": 36, "composites": 32, "patches-1": 0, "patches-2": 0}
+    assert part.store.held == {"patches-0": 36, "composites-2-glass": 32, "patches-1": 0, "patches-2": 0}
     mixed = 0
     for own in draws(whole):
         batches = [one[own] for one in (whole, part, none)]
@@ -292,15 +292,19 @@ def test_runs_that_differ_in_the_seed_alone_share_it(data: Manifest, settings: A
     )  # with a block that was short
 
 
+def test_methods_share_patches_and_other_composites_are_others(
+    data: Manifest, settings: Any, tmp_path: Path
+) -> None:
+    computed = {"method=lpd": COUNT + 18, "method=cam": 0, "predict.background=power": 18, "method=supervised": 0}
+    for number, (override, wanted) in enumerate(computed.items()):
+        run = tmp_path / str(number)
+        train(settings("train.epochs=1", override), data, run)
+        assert record(run)["features"]["computed"] == wanted, override
+        assert record(run)["features"]["folder"] == record(tmp_path / "0")["features"]["folder"]
+
+
 @pytest.mark.parametrize(
-    "other",
-    [
-        "data.stain_jitter=0.2",
-        "data.flips=false",
-        "model.last_stride=1",
-        "predict.background=power",
-        "model.weights",
-    ],
+    "other", ["data.stain_jitter=0.2", "data.flips=false", "model.last_stride=1", "model.weights"]
 )
 def test_whatever_changes_what_is_kept_has_a_store_of_its_own(
     other: str, data: Manifest, settings: Any, tmp_path: Path, cache: Path
@@ -379,12 +383,12 @@ def test_damage_and_what_another_encoder_gave_are_computed_again(
     chosen = settings("train.epochs=1")
     train(chosen, data, tmp_path / "whole")
     folder = Path(record(tmp_path / "whole")["features"]["folder"])
-    content = bytearray((folder / "composites.bin").read_bytes())
+    content = bytearray((folder / "composites-2-glass.bin").read_bytes())
     content[7] ^= 255
-    (folder / "composites.bin").write_bytes(content)
+    (folder / "composites-2-glass.bin").write_bytes(content)
     reporter = Notes()
     train(chosen, data, tmp_path / "damaged", reporter=reporter)
-    assert any("1 blocks in" in note and "damaged" in note for note in reporter.notes)
+    assert any("is damaged, 1 blocks of it" in note for note in reporter.notes)
     assert record(tmp_path / "damaged")["features"]["computed"] == COUNT // 2
     assert same(tmp_path / "whole", tmp_path / "damaged")
 
@@ -400,7 +404,7 @@ def test_damage_and_what_another_encoder_gave_are_computed_again(
 def _as_it_is(folder: Path) -> "tuple[list[Any], dict[str, int]]":
     from lpdseg.training.feature_store import Part
 
-    items = {"patches-0": COUNT, "composites": COUNT // 2}
+    items = {"patches-0": COUNT, "composites-2-glass": COUNT // 2}
     parts = [Part(name, n, (folder / f"{name}.bin").stat().st_size // n) for name, n in items.items()]
     return parts, items
 

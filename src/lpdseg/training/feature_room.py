@@ -7,7 +7,7 @@ which may be removed.
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def open_store(root: Path, key: str, parts: Sequence[Part], bound: int) -> "Iter
             others = _make_room(root, folder, sum(part.items * part.nbytes for part in parts), bound)
             held = _plan(parts, bound - others)
             with locked(folder / _IN_USE, wait=False) as alone:
-                if alone and others + _size(folder) > bound:
+                if alone and others + _size(folder, parts, held) > bound:
                     _cut(folder, parts, held)
             _allocate(root, folder, parts, held)
             used = lock(folder / _IN_USE, shared=True)
@@ -138,5 +138,9 @@ def _no_room(root: Path, needed: int, free: int, reason: str = "") -> OutputErro
     )
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.bin"))
+def _size(folder: Path, parts: Iterable[Part] = (), held: Mapping[str, int] | None = None) -> int:
+    """Bytes of a store, once it has what is planned."""
+    sizes = {path.stem: path.stat().st_size for path in folder.glob("*.bin")}
+    for part in parts:
+        sizes[part.name] = max(sizes.get(part.name, 0), (held or {}).get(part.name, 0) * part.nbytes)
+    return sum(sizes.values())

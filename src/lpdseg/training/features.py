@@ -16,6 +16,7 @@ from torch import Tensor
 from lpdseg.ahead import ahead
 from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import TrainingBatches
+from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.reading import Looked
 from lpdseg.data.variants import Variants
 from lpdseg.durations import duration
@@ -25,9 +26,9 @@ from lpdseg.model.encoder import Encoder
 from lpdseg.settings import Settings
 from lpdseg.training.engine import chosen_precision, in_first_process
 from lpdseg.training.feature_room import open_store, store_folder
-from lpdseg.training.feature_store import FeatureStore
+from lpdseg.training.feature_store import Block, FeatureStore
 from lpdseg.training.kept_batches import KeptBatches, Layout, parts_of
-from lpdseg.training.progress import Reporter
+from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.setup import Pace
 from lpdseg.version import __version__
 
@@ -109,8 +110,8 @@ def _opened(
 
     first = encode(variants.patch(0, 0)["image"][None])
     layout = Layout(tuple(tuple(one.shape[1:]) for one in first))
-    parts = parts_of(variants, layout)
-    key = _key(encoder, variants, looked, glass, chosen_precision(settings.train, fabric.device), fabric.device)
+    parts = parts_of(variants, layout, glass)
+    key = _key(encoder, training.patches, looked, chosen_precision(settings.train, fabric.device), fabric.device)
     with open_store(store_folder(), key, parts, int(settings.model.feature_cache * 1e9)) as store:
         batches = KeptBatches(
             variants, layout, store, pixels=task.reads_pixels, adapter=encoder.needs_images, glass=glass
@@ -136,13 +137,10 @@ def _opened(
 def _fill(batches: KeptBatches, encode: Encode, first: list[Tensor], reporter: Reporter) -> int:
     """Computes what is not there, tells how many images; `first` is what the encoder gives for the first one."""
     store, pace = batches.store, Pace(reporter, "computing the frozen encoder", "images")
+    if not _todo(batches, first, Silent()):
+        return 0
     with store.filling(lambda: reporter.note("another run computes the same frozen encoder: waiting for it")):
-        todo = store.todo()
-        if store.damaged:
-            reporter.note(f"{store.damaged} blocks in {store.folder} were damaged: computed again")
-        if store.blocks()[:1] != todo[:1] and not _alike(batches.layout, store, first):
-            reporter.note(f"{store.folder} holds what another version of the encoder gave: computed again")
-            todo = store.blocks()
+        todo = _todo(batches, first, reporter)  # another may have filled it meanwhile
         total, done = sum(len(block.items) for block in todo), 0
         # Images are made while the encoder works on those before, each on one core.
         with (
@@ -157,6 +155,17 @@ def _fill(batches: KeptBatches, encode: Encode, first: list[Tensor], reporter: R
     return total
 
 
+def _todo(batches: KeptBatches, first: list[Tensor], reporter: Reporter) -> list[Block]:
+    store = batches.store
+    todo = store.todo()
+    if store.damaged:
+        reporter.note(f"{store.folder} is damaged, {store.damaged} blocks of it: computed again")
+    if store.blocks()[:1] != todo[:1] and not _alike(batches.layout, store, first):
+        reporter.note(f"{store.folder} holds what another version of the encoder gave: computed again")
+        return store.blocks()
+    return todo
+
+
 def _alike(layout: Layout, store: FeatureStore, first: list[Tensor]) -> bool:
     """Whether the first item is what the encoder gives now, but for rounding: its code may have changed."""
     (part, *_) = store.parts
@@ -167,11 +176,8 @@ def _alike(layout: Layout, store: FeatureStore, first: list[Tensor]) -> bool:
     )
 
 
-def _key(
-    encoder: Encoder, variants: Variants, looked: Looked, glass: bool, precision: str, device: torch.device
-) -> str:
+def _key(encoder: Encoder, patches: TrainingPatches, looked: Looked, precision: str, device: torch.device) -> str:
     """32 hex digits of all that decides what is kept: images, their variation, the encoder and its weights."""
-    patches, composites = variants.patches, variants.composites
     told = {
         "format": _FORMAT,
         "lpdseg": __version__,
@@ -179,7 +185,6 @@ def _key(
         "size": patches.shape,
         "flips": patches.flips,
         "jitter": patches.jitter,
-        "composites": None if composites is None else (composites.most, glass),
         "precision": precision,
         "device": device.type,
         "encoder": {name: value for name, value in encoder.config.items() if name not in ("tune", "freeze_norm")},

@@ -20,7 +20,7 @@ from lpdseg.maps.pad import as_pixels
 from lpdseg.tissue import IGNORE
 from lpdseg.training.feature_store import Block, FeatureStore, Part
 
-_PATCHES, _COMPOSITES = "patches-", "composites"
+_PATCHES = "patches-"
 
 Place = tuple[str, int]
 """A part of the store, and an item of it."""
@@ -63,12 +63,18 @@ class Layout:
         return found
 
 
-def parts_of(variants: Variants, layout: Layout) -> list[Part]:
+def parts_of(variants: Variants, layout: Layout, glass: bool) -> list[Part]:
     """What is kept of them, what matters most first: one version of every patch, composites, other versions."""
     height, width = variants.patches.shape
     patches = [Part(f"{_PATCHES}{v}", len(variants.patches), layout.nbytes) for v in range(variants.versions)]
-    composites = Part(_COMPOSITES, variants.number, layout.nbytes + height * width)  # with their masks
+    composites = Part(_pool(variants, glass), variants.number, layout.nbytes + height * width)  # with their masks
     return [patches[0], *([composites] if variants.number else []), *patches[1:]]
+
+
+def _pool(variants: Variants, glass: bool) -> str:
+    """The part of composites, by what sets them apart: methods and settings share the parts of patches."""
+    most = 0 if variants.composites is None else variants.composites.most
+    return f"composites-{most}{'-glass' if glass else ''}"
 
 
 class KeptBatches(Dataset[dict[str, Tensor]]):
@@ -87,6 +93,7 @@ class KeptBatches(Dataset[dict[str, Tensor]]):
     ) -> None:
         self.variants, self.layout, self.store = variants, layout, store
         self.pixels, self.adapter, self.glass = pixels or adapter, adapter, glass
+        self._pool = _pool(variants, glass)
 
     @property
     def patches(self) -> TrainingPatches:
@@ -99,7 +106,7 @@ class KeptBatches(Dataset[dict[str, Tensor]]):
 
     def made(self, block: Block, pool: Executor) -> tuple[Tensor, Tensor | None]:
         """The images of a block that is to be filled, uint8, n x 3 x H x W; and masks where they are composites."""
-        if block.part == _COMPOSITES:
+        if block.part == self._pool:
             images, masks = zip(*pool.map(self._composite, block.items), strict=True)
             return torch.stack(images), torch.stack(masks)
         version = int(block.part.removeprefix(_PATCHES))
@@ -119,7 +126,7 @@ class KeptBatches(Dataset[dict[str, Tensor]]):
         if self.variants.number == 0:
             return batch
         beside = [draw for draw in draws if draw.place % self.variants.every == 0]
-        places = [(_COMPOSITES, self.variants.choice(draw)) for draw in beside]
+        places = [(self._pool, self.variants.choice(draw)) for draw in beside]
         composites = [self._composite_at(place) for place in places]
         batch |= self._images("composite", places, [image for image, _ in composites], self.adapter)
         masks = [mask for _, mask in composites]

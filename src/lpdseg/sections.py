@@ -51,7 +51,7 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """Encoder and prototypes (method §1)."""
 
-    encoder: EncoderName = Field("pvt_v2_b1", description="architecture of the encoder; auto: that of the weights")
+    encoder: EncoderName = Field("efficientnet_lite0", description="architecture; auto: that of the weights")
     weights: str | None = Field(
         "auto",
         description="of the encoder: folder or hub id; imagenet: by pip; auto: that where installed; none: random",
@@ -59,7 +59,7 @@ class ModelSettings(Section):
     last_stride: Literal[1, 2] | None = Field(
         None, description="of the last stage; none: 1 for PVTv2 and MiT, else 2"
     )
-    stages: Literal[3, 4] | None = Field(None, description="scales of the encoder; none: all it has")
+    stages: Literal[3, 4] | None = Field(3, description="scales of the encoder; none: all it has")
     tune: Tuning = Field("auto", description="what of the encoder learns; auto: all, but nothing of plain ViTs")
     feature_cache: NonNegative = Field(
         20.0, description="GB on disk, of all runs, for what frozen encoders give; 0: encode in each step"
@@ -132,7 +132,7 @@ class CompositeSettings(Section):
 class LossSettings(Section):
     """What is minimised."""
 
-    scale_weights: tuple[NonNegative, ...] = Field((0.0, 0.1, 1.0, 1.0), description="w_l, coarsest scale last")
+    scale_weights: tuple[NonNegative, ...] = Field((0.0, 0.1, 1.0), description="w_l, coarsest scale last")
     warmup: Fraction = Field(0.16, description="share of the steps without contrast and diversity")
     contrast: ContrastSettings = ContrastSettings()
     diversity: DiversitySettings = DiversitySettings()
@@ -149,8 +149,8 @@ class TrainSettings(Section):
     """Optimiser and loop."""
 
     epochs: Positive = Field(8, description="passes over the training split; may be a fraction")
-    batch: Count = Field(10, description="patches per step over all processes")
-    lr: Positive = Field(5e-5, description="learning rate at its highest")
+    batch: Count = Field(16, description="patches per step over all processes")
+    lr: Positive = Field(2e-3, description="learning rate at its highest")
     prototype_lr: Positive = Field(1.0, description="learning rate of all that stands on the backbone, times lr")
     weight_decay: NonNegative = Field(1e-3, description="not on biases, norms, scales and prototypes")
     betas: tuple[Momentum, Momentum] = Field((0.9, 0.999), description="of AdamW")
@@ -188,7 +188,7 @@ class PredictSettings(Section):
     )
     merge: Merge = Field("softmax", description="prototypes → class")
     gate: Gate = Field("predicted", description="predicted | none; a run itself cannot have oracle")
-    fusion: tuple[NonNegative, ...] = Field((0.0, 0.3, 0.3, 0.4), description="weight of each scale, coarsest last")
+    fusion: tuple[NonNegative, ...] = Field((0.0, 0.4, 0.6), description="weight of each scale, coarsest last")
     background: BackgroundRule = Field("glass", description="how background is found; glass: pixels without tissue")
     background_power: Positive = Field(10.0, description="exponent of the rule power")
     temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")

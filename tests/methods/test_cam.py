@@ -60,4 +60,4 @@ def test_scales_that_are_trained_or_shown_have_a_classifier(tiny_lpd: Callable[.
     settings = load_settings(None, ["loss.scale_weights=[0,0,1]", "predict.fusion=[0,0.4,0.6]"])
     assert set(cam.network(encoder, settings, 2).classifiers) == {"1", "2"}
     with pytest.raises(SettingsError, match="has 4 numbers, the encoder 3 scales"):
-        cam.network(encoder, load_settings(), 2)
+        cam.network(encoder, load_settings(None, ["loss.scale_weights=[0,0,1,1]", "predict.fusion=[0,0,1,1]"]), 2)

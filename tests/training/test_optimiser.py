@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lpdseg.choices import Tuning
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.encoders import build_encoder
 from lpdseg.model.image_encoders import FrozenTower
@@ -13,6 +14,7 @@ from lpdseg.sections import ContrastSettings, LossSettings, TrainSettings
 from lpdseg.training.optimiser import (
     build_optimiser,
     learning_rate,
+    rate_note,
     set_learning_rate,
     stage_starts,
     staged_learning_rate,
@@ -102,3 +104,24 @@ def test_every_stage_has_the_schedule_of_a_training_of_its_own(steps: int, share
     rates = [staged_learning_rate(step, steps, (0.0, share), settings) for step in range(steps)]
     assert rates[:second] == [learning_rate(step, second, settings) for step in range(second)]
     assert rates[second:] == [learning_rate(step, steps - second, settings) for step in range(steps - second)]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "tune", "rate", "told"),
+    [
+        ("pvt_v2_b0", "all", 2e-3, True),
+        ("pvt_v2_b0", "last_blocks", 1e-3, True),
+        ("pvt_v2_b0", "none", 2e-3, False),
+        ("pvt_v2_b0", "all", 5e-5, False),
+        ("dinov2_small", "auto", 2e-3, False),
+        ("resnet18", "all", 2e-3, False),
+    ],
+)
+def test_a_transformer_tuned_at_the_rate_of_convolutions_is_told_of(
+    encoder: str, tune: Tuning, rate: float, told: bool
+) -> None:
+    with torch.device("meta"):
+        built = build_encoder(encoder, None, tune=tune)
+    note = rate_note(built, TrainSettings(lr=rate))
+    assert (note is not None) is told
+    assert note is None or "transformers are usually tuned at 5e-5" in note

@@ -48,6 +48,7 @@ _FROM_RANDOM = (
     "model.last_stride=1",
     "model.freeze_norm=false",
     "train.epochs=9",
+    "train.lr=1e-3",
 )
 """What learns most from random weights in the time of a demo, where those of ImageNet are not installed."""
 

@@ -25,6 +25,9 @@ class Kind:
     whole = False
     """Whether sides must be multiples of the stride."""
 
+    gentle = False
+    """Whether it is usually tuned at a far lower learning rate than convolutions, as transformers are."""
+
     tuning: Tuning = "all"
     """What of the encoder learns where nothing else is asked for."""
 
@@ -107,7 +110,7 @@ class Adapter(nn.Module):
 class Strided(Kind):
     """PVTv2, and others whose configurations hold strides."""
 
-    strided = halts = True
+    strided = halts = gentle = True
 
     def stride(self, config: Any, scales: int, last: int | None) -> int:
         """See `Kind`."""
@@ -151,6 +154,8 @@ class ResNet(Kind):
 class Windowed(Kind):
     """Swin transformers of the second version."""
 
+    gentle = True
+
     def example(self, config: Any, stride: int) -> tuple[int, int]:
         """More than one window in every stage, and windows to fill up wherever there can be such."""
         return stride * (config.window_size + 1), stride * (config.window_size + 2)
@@ -179,7 +184,7 @@ class HGNetV2(Kind):
 class FocalNet(Kind):
     """The backbone in `transformers` gives what is behind each stage's downsampling: strides 8, 16, 32, 32."""
 
-    whole = True
+    whole = gentle = True
     spare = (*Kind.spare, "layernorm")
 
     def network(self, config: Any) -> Any:

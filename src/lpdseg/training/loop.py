@@ -30,7 +30,13 @@ from lpdseg.training.features import FeatureUse, keep_features
 from lpdseg.training.loading import loader, on_one_thread
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
-from lpdseg.training.optimiser import build_optimiser, set_learning_rate, stage_starts, staged_learning_rate
+from lpdseg.training.optimiser import (
+    build_optimiser,
+    rate_note,
+    set_learning_rate,
+    stage_starts,
+    staged_learning_rate,
+)
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import RunRecord, best_of, describe_data
 from lpdseg.training.result import TrainResult
@@ -93,6 +99,7 @@ def train(
         fallback,
         size_note(looked.sizes),
         scale,
+        rate_note(trainer.task.model.encoder, settings.train),
         *trainer.dropped,
     ):
         if note is not None:

@@ -11,6 +11,9 @@ from lpdseg.model.encoder import Encoder
 from lpdseg.model.prototypes import CosineMap, PrototypeBank
 from lpdseg.sections import TrainSettings
 
+_GENTLE = 3e-4
+"""Learning rate up to which nothing is said of a transformer."""
+
 
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW in four groups: backbones or what stands on them, each with and without weight decay.
@@ -46,6 +49,16 @@ def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
             for (of_backbone, decayed), parameters in groups.items()
         ],
         betas=settings.betas,
+    )
+
+
+def rate_note(encoder: Encoder, settings: TrainSettings) -> str | None:
+    """What to say where a transformer is tuned at a rate that suits convolutions; None where nothing need be."""
+    if not encoder.kind.gentle or encoder.tune not in {"last_blocks", "all"} or settings.lr <= _GENTLE:
+        return None
+    return (
+        f"train.lr = {settings.lr:g} suits convolutional encoders; transformers are usually tuned at 5e-5, and may "
+        "forget what they know at more"
     )
 
 

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 STRIDE = 32
-"""The coarsest stride of any encoder in the table."""
+"""The least side of an image, which is the coarsest stride of encoders whose scales halve."""
 
 
 def as_pixels(images: Tensor) -> Float[Tensor, "B _n h w"]:
-    """uint8 RGB → [0, 1]; images below the largest stride are mirrored up to it.
+    """uint8 RGB → [0, 1]; images below the least side are mirrored up to it.
 
     Larger ones stay as they are: a mirrored edge would be pooled into the image-level logits too.
     """

@@ -176,6 +176,8 @@ def test_weights_of_fewer_blocks_than_scales(tmp_path: Path) -> None:
     assert build_encoder("auto", str(tmp_path)).widths == (64, 128, 16)
     with pytest.raises(WeightsError, match=r"has 3 stages, but model\.stages asks for 4"):
         build_encoder("auto", str(tmp_path), stages=4)
+    with pytest.raises(WeightsError, match="of 2 blocks is too small; take one of three or more"):
+        build_encoder("auto", save_small("dinov2", tmp_path / "two", blocks=2))
 
 
 @pytest.mark.parametrize("window", [3, 4, 7, 8, 12, 16, 24])

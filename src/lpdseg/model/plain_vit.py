@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpdseg.choices import Tuning
-from lpdseg.errors import SettingsError
+from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoder_kinds import Adapter, Kind
 from lpdseg.model.pyramid import FINE, Pyramid
 from lpdseg.quiet import library
@@ -33,7 +33,10 @@ class PlainVit(Kind):
 
     def scales(self, config: Any) -> int:
         """See `Kind`."""
-        return min(4, int(config.num_hidden_layers))
+        blocks = int(config.num_hidden_layers)
+        if blocks <= len(FINE):
+            raise WeightsError(f"a vision transformer of {blocks} blocks is too small; take one of three or more")
+        return min(4, blocks)
 
     def cut(self, config: Any, stages: int | None, last_stride: int | None) -> Any:
         """See `Kind`."""

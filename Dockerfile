@@ -9,7 +9,7 @@ ARG PYTHON=3.11
 FROM python:${PYTHON}-slim
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=slides,onnx
+ARG EXTRAS=slides,onnx,imagenet
 
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \

@@ -30,3 +30,8 @@ def test_examples_call_what_is_there(page: str, block: str) -> None:
 
 def test_there_are_examples() -> None:
     assert {"README.md", "slides.md"} <= {page for page, _ in BLOCKS}
+
+
+@pytest.mark.parametrize("page", (*PAGES, ROOT / "CHANGELOG.md"), ids=lambda page: page.name)
+def test_no_marks_of_a_merge_are_left(page: Path) -> None:
+    assert not re.findall(r"^(?:<{7} |={7}$|>{7} ).*", page.read_text(), re.M)

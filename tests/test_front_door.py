@@ -45,7 +45,7 @@ def many_patches() -> Manifest:
         (segmented, "Segmentation(60 x 40 px: tumour 75%, stroma 25%)"),
         (many_patches, "Manifest(train 20,000; tumour, stroma, background; patches)"),
         (lambda: PRESETS["luad"], "TissueClasses(TE, NEC, LYM, TAS, background)"),
-        (lambda: Settings(), "Settings(custom: lpd, encoder pvt_v2_b1, seed 0)"),
+        (lambda: Settings(), "Settings(custom: lpd, encoder efficientnet_lite0, seed 0)"),
         (lambda: Exported(3, ("a",) * 900, {"tumour": 0.25}), "Exported(3 masks, 900 skipped: tumour 25%)"),
         (
             lambda: SlideResult(Path("a/b.svs"), "segmented", areas=(ClassArea("tumour", 1, 1.0, 25.0),)),

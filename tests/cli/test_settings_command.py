@@ -30,7 +30,7 @@ def test_what_is_printed_can_be_trained_with(
 def test_what_differs_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, "--set", "train.lr=0.25", "--set", "predict.views=[plain]").splitlines()
     rate = next(line for line in lines if line.strip().startswith("lr:"))
-    assert "lr: 0.25" in rate and "default: 5.0e-05" in rate
+    assert "lr: 0.25" in rate and "default: 0.002" in rate
     views = next(line for line in lines if line.strip().startswith("views:"))
     assert "views: [plain]" in views and "one of plain, flip, dark" in views and "default: [plain, flip]" in views
     short = shown(capsys, "--changed", "--set", "train.lr=0.25", "--set", "loss.contrast.chunk=2")

@@ -58,6 +58,9 @@ def test_numbers_as_people_write_them(text: str, value: float) -> None:
         ("model.weights=/some/folder", "weights", "/some/folder"),
         ("model.freeze_norm=yes", "freeze_norm", True),
         ("model.merge=softmax", "merge", "softmax"),
+        ("model.weights=none", "weights", None),
+        ("model.stages=none", "stages", None),
+        ("model.tune=none", "tune", "none"),
     ],
 )
 def test_values_of_other_kinds(override: str, path: str, value: object) -> None:

@@ -1,8 +1,9 @@
 """The sections of a run's settings: what there is to set, with bounds, defaults and a description of each."""
 
-from typing import Annotated, Literal, TypeVar
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lpdseg.choices import (
     AnySource,
@@ -32,6 +33,15 @@ class Section(BaseModel):
     """Settings that belong together: no other names, nothing changes once read, no NaN and no infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_as_people_write_it(cls, values: Any) -> Any:
+        """`none` is null where that can be, as the descriptions say."""
+        if not isinstance(values, dict):
+            return values
+        optional = {name for name, field in cls.model_fields.items() if NoneType in get_args(field.annotation)}
+        return {name: None if name in optional and value == "none" else value for name, value in values.items()}
 
 
 AnySection = TypeVar("AnySection", bound=Section)

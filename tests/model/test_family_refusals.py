@@ -55,6 +55,21 @@ def test_a_token_for_hidden_patches_may_be_missing(family: str, tmp_path: Path) 
         assert torch.isfinite(build_encoder("auto", folder).eval()(torch.rand(1, 3, 64, 64))[-1]).all()
 
 
+@pytest.mark.parametrize(
+    "family, name, value",
+    [
+        ("resnet", "layer_type", "x"), ("resnet", "depths", "x"), ("resnet", "hidden_sizes", [8, 12]),
+        ("dinov2", "num_hidden_layers", "12"), ("dinov2", "patch_size", 0), ("vit", "num_attention_heads", 0),
+        ("swin", "depths", None),
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_network(family: str, name: str, value: Any, tmp_path: Path) -> None:
+    folder = save_small(family, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {name: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert f"no network can be built from the config.json of {folder} (" in refused("auto", folder)
+
+
 def close(monkeypatch: pytest.MonkeyPatch, cause: BaseException) -> None:
     """The hub answers every request with an error."""
 

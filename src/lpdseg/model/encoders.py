@@ -1,5 +1,6 @@
 """The table of architectures, built through `transformers` where it has them."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
 from lpdseg.model.pip_weights import PIP, chosen_weights, load_pip_weights
-from lpdseg.model.pretrained import load_backbone, read_configuration, read_normalisation, weights_source
+from lpdseg.model.pretrained import (
+    load_backbone,
+    read_configuration,
+    read_normalisation,
+    understood,
+    weights_source,
+)
 
 AUTO = "auto"
 """What `model.encoder` says for the family and size of the weights."""
@@ -158,19 +165,22 @@ def build_encoder(
     kind = kind_of(config.model_type)
     if last_stride is not None and not kind.halts:
         raise SettingsError(
-            f"model.last_stride cannot be set for {name!r}; it can for PVTv2, MiT, ResNet, EfficientNet-Lite"
+            f"model.last_stride cannot be set for a {config.model_type!r} network; it can for PVTv2, MiT, ResNet, "
+            "EfficientNet-Lite"
         )
-    config = kind.cut(config, stages, last_stride)
-    if folder is None:
-        backbone = kind.network(config)(config)
-    else:
-        backbone = load_backbone(kind, folder, config, _label(name))
+    with nullcontext() if folder is None else understood(folder):
+        config = kind.cut(config, stages, last_stride)
+        if folder is None:
+            backbone = kind.network(config)(config)
+        else:
+            backbone = load_backbone(kind, folder, config, _label(name))
+        widths = kind.widths(backbone)
     normalisation = kind.mean, kind.std
     if folder is not None:
         published = entry is not None and folder == entry.hub_id
         normalisation = read_normalisation(folder, *normalisation, published=published)
     halted = None if kind.strided else last_stride
-    encoder = Encoder(backbone, kind.widths(backbone), *normalisation, freeze_norm, halted, tune)
+    encoder = Encoder(backbone, widths, *normalisation, freeze_norm, halted, tune)
     if folder is not None:
         millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
         network_of = f"{config.model_type}, {millions:.1f} million parameters"
@@ -183,13 +193,14 @@ def build_encoder(
 def _configuration_of(weights: str, name: str, entry: EncoderEntry | None, stages: int | None) -> Any:
     """Of weights that are for the encoder of that name."""
     instead = entry.hub_id if entry is not None else "OpenGVLab/pvt_v2_b1"
-    config = read_configuration(weights, _label(name), instead)
+    with understood(weights):
+        config = read_configuration(weights, _label(name), instead)
+        most = kind_of(config.model_type).scales(config)
     if entry is not None and config.model_type != entry.model_type:
         raise WeightsError(
             f"{weights} holds weights of a {config.model_type!r} network, but the encoder {name!r} is a "
             f"{entry.model_type!r}; take them with --encoder auto, or choose the encoder that fits them"
         )
-    most = kind_of(config.model_type).scales(config)
     if stages is not None and most < stages:
         raise WeightsError(f"{weights} has {most} stages, but model.stages asks for {stages}")
     return config

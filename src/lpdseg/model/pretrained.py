@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from lpdseg.errors import WeightsError
+from lpdseg.errors import LpdsegError, WeightsError
 from lpdseg.model.cards import CARDS
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
@@ -27,6 +27,23 @@ from lpdseg.model.weights_folder import (
 from lpdseg.quiet import library
 
 _PROCESSOR = "preprocessor_config.json"
+
+
+@contextmanager
+def understood(weights: str) -> Iterator[None]:
+    """Where the configuration of weights is read, and a network built from it, what fails becomes a sentence.
+
+    **Raises:** `WeightsError`; any `LpdsegError` that is raised inside is left as it is.
+    """
+    try:
+        yield
+    except LpdsegError:
+        raise
+    except Exception as error:  # numbers that make no network raise almost anything
+        raise WeightsError(
+            f"no network can be built from the config.json of {weights} ({first_line(error.__cause__ or error)}); "
+            "get it again"
+        ) from error
 
 
 def read_configuration(weights: str, label: str, hub_id: str) -> Any:
@@ -191,6 +208,6 @@ def weights_source(weights: str) -> dict[str, str]:
     return {"weights": weights, "sha256": digest.hexdigest()} | ({"of": hub_id} if hub_id != weights else {})
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, without its full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

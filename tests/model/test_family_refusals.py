@@ -1,6 +1,7 @@
 """Weights of the families that cannot be used: one sentence each, and never code of theirs."""
 
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -96,6 +97,20 @@ def test_an_id_while_offline(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert "go online once, or name a folder that has them" in refused(name, "lab/net")
+
+
+def test_a_hub_that_does_not_answer_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(*_: Any, **__: Any) -> None:
+        logger.warning("thrown while requesting HEAD")
+        raise OSError("no answer")
+
+    logger = logging.getLogger("huggingface_hub.utils._http")
+    monkeypatch.setattr("transformers.utils.hub.hf_hub_download", answer)
+    before = logger.getEffectiveLevel()
+    assert "cannot get weights 'lab/net'" in refused("auto", "lab/net")
+    assert not caplog.records and logger.getEffectiveLevel() == before
 
 
 CODE = """

@@ -138,12 +138,6 @@ class ResNet(Kind):
 
     halts = True
 
-    def example(self, config: Any, stride: int) -> tuple[int, int]:
-        """Sides of an image from which a graph for images of any size can be made: not alike, so that none is taken
-        for the other.
-        """
-        return 96 + -96 % stride, 128 + -128 % stride
-
     def keep_resolution(self, backbone: Any) -> None:
         """See `Kind`."""
         for module in backbone.encoder.stages[-1].layers[0].modules():

@@ -56,7 +56,8 @@ def read_configuration(weights: str, label: str, hub_id: str) -> Any:
     transformers = library("transformers")
     try:
         # Not through AutoConfig, which may offer to run code that comes with the weights.
-        values, _ = transformers.PreTrainedConfig.get_config_dict(weights)
+        with quiet_loading():
+            values, _ = transformers.PreTrainedConfig.get_config_dict(weights)
     except (OSError, ValueError, ImportError, TypeError) as error:
         raise WeightsError(_unread(error, weights, label)) from error
     check_says_its_type(values, weights, hub_id)
@@ -177,16 +178,19 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """The library would warn of parameters that do not fit, which its callers say in one sentence instead."""
+    """The libraries would warn of parameters that do not fit, or of a hub that does not answer, which callers say
+    in one sentence.
+    """
     transformers = library("transformers")
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "huggingface_hub"))}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def weights_source(weights: str) -> dict[str, str]:

@@ -99,7 +99,9 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(monkeypatch: py
 
 def test_a_package_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pretend(monkeypatch, tmp_path, {"efficientnet-lite0-aaaaaaaa.pth": b"other"}, version="0.2.0")
-    assert "0.2.0 is of another version than 0.1.0" in refused()
+    assert "0.2.0 is of another version than 0.1.0: it has no efficientnet-lite0" in refused()
+    pretend(monkeypatch, tmp_path, {})
+    assert "0.1.0 is incomplete: it has no efficientnet-lite0" in refused()
 
 
 def test_a_file_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -113,9 +113,9 @@ def _read(known: PipWeights) -> tuple[bytes, str]:
         ) from error
     path = next((Path(str(file.locate())) for file in package.files or () if file.name == known.file), None)
     if path is None:
+        fault = "incomplete" if package.version == known.version else f"of another version than {known.version}"
         raise WeightsError(
-            f"{known.package} {package.version} is of another version than {known.version}, or incomplete: it has "
-            f"no {known.file}; install it with {again}"
+            f"{known.package} {package.version} is {fault}: it has no {known.file}; install it with {again}"
         )
     try:
         content = path.read_bytes()

@@ -413,7 +413,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
     data: Manifest, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(OutputError, match=r"needs 0\.0 GB in .*LPDSEG_CACHE, or lower model\.feature_cache"):
+    with pytest.raises(OutputError, match=r"needs .* GB in .*LPDSEG_CACHE, or lower model\.feature_cache"):
         train(settings(), data, tmp_path / "run")
     assert record(tmp_path / "run")["status"] == "failed" and "free space" in record(tmp_path / "run")["reason"]
 

@@ -132,7 +132,7 @@ def _allocate(root: Path, folder: Path, parts: Iterable[Part], held: dict[str, i
 
 def _no_room(root: Path, needed: int, free: int, reason: str = "") -> OutputError:
     return OutputError(
-        f"what the frozen encoder gives needs {needed / 1e9:.1f} GB in {root}, where {free / 1e9:.1f} GB are free"
+        f"what the frozen encoder gives needs {needed / 1e9:.3g} GB in {root}, where {free / 1e9:.3g} GB are free"
         f"{reason}; free space, name a folder of another disk in LPDSEG_CACHE, or lower model.feature_cache "
         "(in GB; 0: none)"
     )

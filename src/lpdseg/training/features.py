@@ -201,11 +201,11 @@ def _told(about: Mapping[str, Any], wanted: int, bound: float, patches: int) -> 
     computed = f"{about['computed']:,} images computed in {duration(about['seconds'])}"
     found = (
         f"frozen encoder: what it gives for {patches:,} patches in {about['versions']} versions{composites} is in "
-        f"{about['folder']}, {about['bytes'] / 1e9:.2f} GB, {computed if about['computed'] else 'all found there'}"
+        f"{about['folder']}, {about['bytes'] / 1e9:.3g} GB, {computed if about['computed'] else 'all found there'}"
     )
     if about["bytes"] == wanted:
         return found
     return (
-        f"{found}; that is {about['share']:.0%} of {wanted / 1e9:.1f} GB, since model.feature_cache = {bound:g}: "
+        f"{found}; that is {about['share']:.0%} of {wanted / 1e9:.3g} GB, since model.feature_cache = {bound:g}: "
         "the rest is encoded in each step"
     )

@@ -109,19 +109,22 @@ def test_every_stage_has_the_schedule_of_a_training_of_its_own(steps: int, share
 @pytest.mark.parametrize(
     ("encoder", "tune", "rate", "told"),
     [
-        ("pvt_v2_b0", "all", 2e-3, True),
-        ("pvt_v2_b0", "last_blocks", 1e-3, True),
-        ("pvt_v2_b0", "none", 2e-3, False),
-        ("pvt_v2_b0", "all", 5e-5, False),
-        ("dinov2_small", "auto", 2e-3, False),
-        ("resnet18", "all", 2e-3, False),
+        ("pvt_v2_b0", "all", 2e-3, "5e-05"),
+        ("convnext_tiny", "last_blocks", 1e-3, "5e-05"),
+        ("resnet18", "all", 2e-3, "0.0005"),
+        ("resnet18", "all", 5e-4, None),
+        ("pvt_v2_b0", "none", 2e-3, None),
+        ("pvt_v2_b0", "all", 5e-5, None),
+        ("dinov2_small", "auto", 2e-3, None),
+        ("efficientnet_lite0", "all", 2e-3, None),
     ],
 )
-def test_a_transformer_tuned_at_the_rate_of_convolutions_is_told_of(
-    encoder: str, tune: Tuning, rate: float, told: bool
+def test_pretrained_weights_tuned_at_a_rate_for_others_are_told_of(
+    encoder: str, tune: Tuning, rate: float, told: str | None
 ) -> None:
     with torch.device("meta"):
         built = build_encoder(encoder, None, tune=tune)
+    assert rate_note(built, TrainSettings(lr=rate)) is None  # random weights have nothing to forget
+    built.source = {"weights": "folder"}
     note = rate_note(built, TrainSettings(lr=rate))
-    assert (note is not None) is told
-    assert note is None or "transformers are usually tuned at 5e-5" in note
+    assert note is None if told is None else f"is above {told}, at which" in str(note)

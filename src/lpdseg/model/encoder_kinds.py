@@ -25,8 +25,8 @@ class Kind:
     whole = False
     """Whether sides must be multiples of the stride."""
 
-    gentle = False
-    """Whether it is usually tuned at a far lower learning rate than convolutions, as transformers are."""
+    rate = 5e-5
+    """A learning rate of AdamW at which pretrained weights are tuned without being forgotten."""
 
     tuning: Tuning = "all"
     """What of the encoder learns where nothing else is asked for."""
@@ -110,7 +110,7 @@ class Adapter(nn.Module):
 class Strided(Kind):
     """PVTv2, and others whose configurations hold strides."""
 
-    strided = halts = gentle = True
+    strided = halts = True
 
     def stride(self, config: Any, scales: int, last: int | None) -> int:
         """See `Kind`."""
@@ -137,6 +137,7 @@ class ResNet(Kind):
     """ResNets, whose last stage halves the resolution in its first block."""
 
     halts = True
+    rate = 5e-4
 
     def keep_resolution(self, backbone: Any) -> None:
         """See `Kind`."""
@@ -147,8 +148,6 @@ class ResNet(Kind):
 
 class Windowed(Kind):
     """Swin transformers of the second version."""
-
-    gentle = True
 
     def example(self, config: Any, stride: int) -> tuple[int, int]:
         """More than one window in every stage, and windows to fill up wherever there can be such."""
@@ -178,7 +177,7 @@ class HGNetV2(Kind):
 class FocalNet(Kind):
     """The backbone in `transformers` gives what is behind each stage's downsampling: strides 8, 16, 32, 32."""
 
-    whole = gentle = True
+    whole = True
     spare = (*Kind.spare, "layernorm")
 
     def network(self, config: Any) -> Any:
@@ -204,6 +203,7 @@ class EfficientNetLite(Kind):
     """A network of ours, for `transformers` has none; its configuration holds the last stride."""
 
     strided = halts = whole = True
+    rate = 2e-3
     mean, std = efficientnet_lite.MEAN, efficientnet_lite.STD
 
     def configuration(self, model_type: str, options: dict[str, Any]) -> Any:

@@ -28,7 +28,7 @@ class PlainVit(Kind):
     The outputs are as many evenly spaced blocks as there are scales, the last block among them.
     """
 
-    whole = gentle = True
+    whole = True
     tuning: Tuning = "none"
 
     def scales(self, config: Any) -> int:

@@ -11,8 +11,8 @@ from lpdseg.model.encoder import Encoder
 from lpdseg.model.prototypes import CosineMap, PrototypeBank
 from lpdseg.sections import TrainSettings
 
-_GENTLE = 3e-4
-"""Learning rate up to which nothing is said of a transformer."""
+_TOLERATED = 1.5
+"""How many times the usual learning rate nothing is said of."""
 
 
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
@@ -53,12 +53,14 @@ def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
 
 
 def rate_note(encoder: Encoder, settings: TrainSettings) -> str | None:
-    """What to say where a transformer is tuned at a rate that suits convolutions; None where nothing need be."""
-    if not encoder.kind.gentle or encoder.tune not in {"last_blocks", "all"} or settings.lr <= _GENTLE:
+    """What to say where pretrained weights are tuned at a rate that may destroy them; None where nothing."""
+    pretrained = encoder.source["weights"] not in {"random", "checkpoint"}
+    rate = encoder.kind.rate
+    if not pretrained or encoder.tune not in {"last_blocks", "all"} or settings.lr <= _TOLERATED * rate:
         return None
     return (
-        f"train.lr = {settings.lr:g} suits convolutional encoders; transformers are usually tuned at 5e-5, and may "
-        "forget what they know at more"
+        f"train.lr = {settings.lr:g} is above {rate:g}, at which pretrained weights of this family are tuned; "
+        "they may forget what they know"
     )
 
 

@@ -14,7 +14,7 @@ def randomly(*shape: int, scale: float = 0.3, about: float = 0.0) -> Tensor:
 
 def vit_tensors(
     width: int = 32,
-    depth: int = 2,
+    depth: int = 3,
     hidden: int = 128,
     patch: int = 8,
     grid: int = 3,

@@ -103,7 +103,7 @@ def test_a_converted_vit_is_an_encoder(tmp_path: Path) -> None:
     last = encoder.kind.features(encoder.backbone, (images - encoder.mean) / encoder.std)[-1]
     theirs = vit_features(vit_tensors(width=64), (images - encoder.mean) / encoder.std, heads=4)
     assert close(last[0].flatten(1).T, theirs)
-    assert len(encoder(torch.rand(1, 3, 48, 32))) == 2, "a scale for each of its two blocks, at another size"
+    assert len(encoder(torch.rand(1, 3, 48, 32))) == 3, "a scale for each of its three blocks, at another size"
 
 
 @pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.encoder."])

@@ -79,7 +79,7 @@ def test_equal_features_are_the_proof(timm: Timm, tmp_path: Path) -> None:
     ((name, options),) = built
     assert name == "vit_base_patch16_224" and options["num_classes"] == 0 and options["mlp_layer"] == "packed"
     assert {key: options[key] for key in ("img_size", "depth", "num_heads", "reg_tokens", "no_embed_class")} == {
-        "img_size": 24, "depth": 2, "num_heads": 4, "reg_tokens": 2, "no_embed_class": False,
+        "img_size": 24, "depth": 3, "num_heads": 4, "reg_tokens": 2, "no_embed_class": False,
     }  # fmt: skip
     assert int(32 * options["mlp_ratio"]) == 2 * 88
 

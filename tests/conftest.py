@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import pink_and_blue
+
 if TYPE_CHECKING:
     from drawn_slide import DrawnSource
     from lpdseg.model.lpd import LPD
@@ -132,14 +134,11 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pink and blue patches of 32 px in the layout of BCSS-WSSS: 12 to train on, 4 with masks; only to read."""
     folder = tmp_path_factory.mktemp("patches")
     rng = np.random.default_rng(0)
-    colours = np.array([[230, 120, 170], [80, 70, 160]])
     for name in ("train", "valid/img", "valid/mask"):
         (folder / name).mkdir(parents=True)
     for number in range(16):
-        mask = np.zeros((32, 32), np.uint8)
-        mask[:, (0, 32, 14)[number % 3] :] = 1
-        pixels = colours[mask] + rng.integers(-20, 20, (32, 32, 3))
-        image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        pixels, mask = pink_and_blue.draw(number, rng)
+        image = Image.fromarray(pixels)
         label = f"{int((mask == 0).any())}{int((mask == 1).any())}"
         if number < 12:
             image.save(folder / "train" / f"t{number % 3}_{number}[{label}].png")

@@ -1,8 +1,6 @@
 """Every method of the table, through the doors that a user has: train, resume, load, segment, evaluate."""
 
 import json
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from interrupted import StopAfter
 from lpdseg import api
 from lpdseg.choices import MethodName
 from lpdseg.cli.main import main
@@ -21,7 +20,6 @@ from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
 from lpdseg.methods.table import METHODS
 from lpdseg.tissue import TissueClasses
-from lpdseg.training.progress import Silent
 
 CLASSES = TissueClasses(("pink", "blue"))
 CHANGES: dict[str, tuple[str, ...]] = {"lpd-released": ("model.prototype_dim=256", "model.merge=mean")}
@@ -48,17 +46,6 @@ def data(small_data: Path, method: MethodName, tmp_path: Path) -> Manifest:
             record = replace(record, mask=mask)
         records.append(record)
     return Manifest(CLASSES, tuple(records), small_data)
-
-
-class StopAfter(Silent):
-    """Asks to stop after a step, as Ctrl-C does."""
-
-    def __init__(self, last: int) -> None:
-        self.last = last
-
-    def step(self, done: int, losses: dict[str, float] | None) -> None:
-        if done == self.last:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 def trained_tensors(run: Path) -> dict[str, torch.Tensor]:

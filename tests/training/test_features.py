@@ -1,10 +1,8 @@
 """Frozen encoders are computed once: the same training whatever is kept, and a backbone that rests during it."""
 
 import json
-import os
 import pickle
 import shutil
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+import pink_and_blue
+from interrupted import StopAfter
 from lpdseg.data.composites import Composites, TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, TrainingPatches
 from lpdseg.data.manifest import Manifest, PatchRecord
@@ -48,15 +48,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """Patches of 32 px, pink, blue or both, with masks; some to validate on. A corner of each is glass."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    colours = np.array([[230, 120, 170], [80, 70, 160]])
     records = []
     for number in range(COUNT + 2):
-        mask = np.zeros((32, 32), np.uint8)
-        mask[:, (0, 32, 14)[number % 3] :] = 1
-        pixels = colours[mask] + rng.integers(-20, 20, (32, 32, 3))
+        pixels, mask = pink_and_blue.draw(number, rng)
         pixels[:14, :14] = 255
         path, mask_path = folder / f"p{number}.png", folder / f"mask_{number}.png"
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        Image.fromarray(pixels).save(path)
         Image.fromarray(mask).save(mask_path)
         labels = (int((mask == 0).any()), int((mask == 1).any()))
         split = "train" if number < COUNT else "valid"
@@ -98,15 +95,6 @@ class Notes(Silent):
     @property
     def told(self) -> str:
         return next(note for note in self.notes if note.startswith("frozen encoder: what it gives"))
-
-
-class StopAfter(Silent):
-    def __init__(self, last: int) -> None:
-        self.last = last
-
-    def step(self, done: int, losses: dict[str, float] | None) -> None:
-        if done == self.last:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 def record(run: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import pink_and_blue
+from interrupted import StopAfter
 from lpdseg.ahead import ahead
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError, SettingsError, TrainingError
@@ -28,7 +30,6 @@ from lpdseg.training.engine import Engine
 from lpdseg.training.loading import on_one_thread
 from lpdseg.training.loop import train
 from lpdseg.training.metrics import read_metrics
-from lpdseg.training.progress import Silent
 from lpdseg.training.validation import Validated, Validation
 
 CLASSES = TissueClasses(("pink", "blue"))
@@ -50,14 +51,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """Twelve training patches of 32 px, pink, blue or both, and four with masks."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    colours = np.array([[230, 120, 170], [80, 70, 160]])
     records = []
     for number in range(16):
-        mask = np.zeros((32, 32), np.uint8)
-        mask[:, (0, 32, 14)[number % 3] :] = 1
-        pixels = colours[mask] + rng.integers(-20, 20, (32, 32, 3))
+        pixels, mask = pink_and_blue.draw(number, rng)
         path, mask_path = folder / f"p{number % 4}_{number}.png", folder / f"mask_{number}.png"
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        Image.fromarray(pixels).save(path)
         Image.fromarray(mask).save(mask_path)
         labels = (int((mask == 0).any()), int((mask == 1).any()))
         valid = number >= 12
@@ -73,17 +71,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
             )
         )
     return Manifest(CLASSES, tuple(records), folder)
-
-
-class StopAfter(Silent):
-    """Asks to stop after a step, as Ctrl-C does."""
-
-    def __init__(self, last: int) -> None:
-        self.last = last
-
-    def step(self, done: int, losses: dict[str, float] | None) -> None:
-        if done == self.last:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 def last_weights(run: Path) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """How kinds of network differ: what a type of `transformers` needs beyond what its backbones have in common."""
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class Kind:
         return None
 
 
-class Adapter(nn.Module):
+class Adapter(nn.Module, ABC):
     """What stands between a backbone and the scales that everything else sees; it always learns.
 
     **Attributes:**
@@ -102,9 +103,9 @@ class Adapter(nn.Module):
 
     widths: tuple[int, ...]
 
+    @abstractmethod
     def forward(self, features: list[Tensor], pixels: Tensor) -> list[Tensor]:
         """Features as the backbone gives them, and normalised pixels → features of every scale, finest first."""
-        raise NotImplementedError
 
 
 class Strided(Kind):

@@ -1,7 +1,5 @@
 """A folder of weights of every family trains, goes on, predicts, becomes a graph and segments a slide."""
 
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
@@ -11,21 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
+import pink_and_blue
+from interrupted import StopAfter
 from lpdseg import api
 from lpdseg.checkpoint import read_state, read_tensors
 from lpdseg.model.runtime import OnnxNetwork
-from lpdseg.training.progress import Silent
 from small_families import SMALL, save_small
 
 SIDE = 64
-
-
-class StopAfterOne(Silent):
-    """Asks to stop after the first step, as Ctrl-C does."""
-
-    def step(self, done: int, losses: dict[str, float] | None) -> None:
-        if done == 1:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +24,11 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four patches of one class each and half of both to train on, and one with its mask."""
     folder = tmp_path_factory.mktemp("patches")
     rng = np.random.default_rng(0)
-    colours = np.array([[230, 120, 170], [80, 70, 160]])
     for name in ("train", "valid/img", "valid/mask"):
         (folder / name).mkdir(parents=True)
     for number in range(7):
-        mask = np.zeros((SIDE, SIDE), np.uint8)
-        mask[:, (0, SIDE, 30)[number % 3] :] = 1
-        image = Image.fromarray((colours[mask] + rng.integers(-20, 20, (SIDE, SIDE, 3))).astype(np.uint8))
+        pixels, mask = pink_and_blue.draw(number, rng, SIDE, 30)
+        image = Image.fromarray(pixels)
         if number < 6:
             label = f"{int((mask == 0).any())}{int((mask == 1).any())}"
             image.save(folder / "train" / f"t{number}[{label}].png")
@@ -59,7 +48,7 @@ def test_from_a_folder_of_weights_to_a_slide(
     runs = {"whole": tmp_path / "whole", "part": tmp_path / "part"}
     chosen = {"encoder": "auto", "weights": weights, "classes": "pink,blue", "overrides": changes, "device": "cpu"}
     for name, run in runs.items():
-        stop = {"reporter": StopAfterOne()} if name == "part" else {}
+        stop = {"reporter": StopAfter(1)} if name == "part" else {}
         assert api.train(patches, run, **chosen, **stop).interrupted is (name == "part")
     assert api.train(patches, runs["part"], resume=True, device="cpu").total == 2
     states = {name: read_state(run, "last") for name, run in runs.items()}

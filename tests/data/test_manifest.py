@@ -23,16 +23,16 @@ def csv_file(folder: Path, text: str) -> Path:
 def test_every_column_is_read_and_records_are_sorted_by_path(tmp_path: Path) -> None:
     path = csv_file(
         tmp_path,
-        "path,B,A,split,patient,mask,mpp\n"
-        "train/b.png,0,1,training,p2,,0.5\n"
-        "train/a.png,1.0,0.0,train,p1,,\n\n"
-        "v.png,,,Val,p3,m.png,\n",
+        "path,B,A,split,patient,mask,mpp,Subtype\n"
+        "train/b.png,0,1,training,p2,,0.5,\n"
+        "train/a.png,1.0,0.0,train,p1,,,\n\n"
+        "v.png,,,Val,p3,m.png,,tubular\n",
     )
     manifest = read_manifest(path, CLASSES)
     assert manifest.records == (
         PatchRecord(tmp_path / "train/a.png", (0, 1), "train", "p1"),
         PatchRecord(tmp_path / "train/b.png", (1, 0), "train", "p2", mpp=0.5),
-        PatchRecord(tmp_path / "v.png", None, "valid", "p3", tmp_path / "m.png"),
+        PatchRecord(tmp_path / "v.png", None, "valid", "p3", tmp_path / "m.png", subtype="tubular"),
     )
     assert manifest.splits == ("train", "valid")
     assert [record.patient for record in manifest.split("train")] == ["p1", "p2"]
@@ -137,6 +137,7 @@ WORDS = NAMES.map(str.strip).filter(bool)
             WORDS,
             st.none() | WORDS,
             st.none() | st.floats(0.01, 100),
+            st.none() | WORDS,
         ),
         min_size=1,
         max_size=5,
@@ -145,8 +146,8 @@ WORDS = NAMES.map(str.strip).filter(bool)
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: dict[str, Any]) -> None:
     folder = tmp_path_factory.mktemp("data")
     records = [
-        PatchRecord(folder / name, labels, split, patient, mask and folder / "masks" / mask, mpp)
-        for name, (labels, split, patient, mask, mpp) in rows.items()
+        PatchRecord(folder / name, labels, split, patient, mask and folder / "masks" / mask, mpp, subtype=subtype)
+        for name, (labels, split, patient, mask, mpp, subtype) in rows.items()
     ]
     path = folder / MANIFEST_FILE
     written = Manifest(CLASSES, tuple(sorted(records, key=lambda record: record.path.as_posix())), path)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ def test_signal_saves_and_resume_ends_at_the_same_parameters(
     assert_same_run(tmp_path / "whole", tmp_path / "part")
     resumed = read_metrics(tmp_path / "part")
     assert resumed == read_metrics(tmp_path / "whole")
+
+
+def test_subtypes_of_patches_reach_no_training(data: Manifest, tmp_path: Path) -> None:
+    settings = small_settings("train.epochs=1", "loss.warmup=0", "loss.composite.weight=0.5")
+    named = [replace(one, subtype="odd" if place % 2 else "even") for place, one in enumerate(data.records)]
+    turned = [replace(one, subtype=other.subtype) for one, other in zip(named, reversed(named), strict=True)]
+    train(settings, data, tmp_path / "without")
+    train(settings, replace(data, records=tuple(named)), tmp_path / "with", reporter=StopAfter(2))
+    train(settings, replace(data, records=tuple(turned)), tmp_path / "with", resume=True)
+    assert_same_run(tmp_path / "without", tmp_path / "with")
 
 
 class Falling:

@@ -1,7 +1,8 @@
 """The manifest on disk: a CSV with one line per patch.
 
-Its columns are `path`, `split`, `patient`, `mask`, optionally `mpp`, and one 0/1 column per class with the
-class's name. Paths are relative to the CSV's folder. `classes.yaml` beside it holds colours and mask values.
+Its columns are `path`, `split`, `patient`, `mask`, optionally `mpp` and `subtype`, and one 0/1 column per class
+with the class's name. Paths are relative to the CSV's folder. `classes.yaml` beside it holds colours and mask
+values.
 """
 
 import csv
@@ -31,7 +32,8 @@ __all__ = [
 
 MANIFEST_FILE = "manifest.csv"
 
-_KNOWN_COLUMNS = ("path", "split", "patient", "mask", "mpp")
+_KNOWN_COLUMNS = ("path", "split", "patient", "mask", "mpp", "subtype")
+_OPTIONAL = ("mpp", "subtype")
 
 
 def write_manifest(manifest: Manifest, csv_path: Path) -> None:
@@ -40,17 +42,18 @@ def write_manifest(manifest: Manifest, csv_path: Path) -> None:
     **Raises:** `DataError` for a class whose name is one of the fixed columns.
     """
     check_names(manifest.classes, csv_path)
-    with_mpp = any(record.mpp is not None for record in manifest.records)
+    known = {name for record in manifest.records for name in _OPTIONAL if getattr(record, name) is not None}
+    optional = [name for name in _OPTIONAL if name in known]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", *manifest.classes.names, "split", "patient", "mask", *(["mpp"] if with_mpp else [])])
+    writer.writerow(["path", *manifest.classes.names, "split", "patient", "mask", *optional])
     folder = csv_path.parent
     for record in manifest.records:
         labels: Sequence[int | str] = [""] * len(manifest.classes) if record.labels is None else record.labels
         mask = "" if record.mask is None else path_below(record.mask, folder)
         patient = record.patient if record.patient_known else ""  # guessed again, and not told for sure
-        mpp = ["" if record.mpp is None else repr(record.mpp)] if with_mpp else []
-        writer.writerow([path_below(record.path, folder), *labels, record.split, patient, mask, *mpp])
+        cells = (getattr(record, name) or "" for name in optional)
+        writer.writerow([path_below(record.path, folder), *labels, record.split, patient, mask, *cells])
     write_classes(manifest.classes, folder)
     write_text(csv_path, text.getvalue())
 
@@ -149,6 +152,7 @@ def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: 
         mask=_path(cells["mask"], folder) if cells.get("mask") else None,
         mpp=_mpp(cells["mpp"], where) if cells.get("mpp") else mpp_from_name(path),
         patient_known=bool(cells.get("patient")) or known_patient(path) is not None,
+        subtype=cells.get("subtype") or None,
     )
     require_class(record, classes, where)
     return record

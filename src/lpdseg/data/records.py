@@ -34,6 +34,8 @@ class PatchRecord:
     - `mask`: the image with its true pixels, or None.
     - `mpp`: microns per pixel, or None where unknown.
     - `patient_known`: False where the patient is only the beginning of a file name that follows no convention.
+    - `subtype`: what no label tells of its tissue, such as a diagnosis, or None where unknown. Measures alone read
+      it: no training does, and so it is no part of the fingerprint.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class PatchRecord:
     mask: Path | None = None
     mpp: float | None = None
     patient_known: bool = True
+    subtype: str | None = None
 
 
 @dataclass(frozen=True, repr=False)

@@ -86,7 +86,13 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is incomplete: {missing[0]!r} is missing; use another checkpoint or train again"
         )
+    _as_before(state["settings"])
     return state
+
+
+def _as_before(settings: dict[str, Any]) -> None:
+    """Fills in what runs did before there was a setting for it, where that is not the setting's default now."""
+    settings.get("model", {}).setdefault("head", "linear")
 
 
 def read_tensors(run: Path, state: dict[str, Any], kind: str) -> dict[str, Tensor]:

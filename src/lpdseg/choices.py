@@ -29,6 +29,13 @@ Tuning = Literal["auto", "none", "norm", "last_blocks", "all"]
 ImageMerge = Literal["mean", "softmax", "pixel"]
 """How prototype maps become the image-level logits of the classes, see `lpdseg.maps.merge.image_logits`."""
 
+HeadName = Literal["prototypes", "free", "linear"]
+"""What decides a pixel's class in the segmentation head: projections of the shared prototypes, prototypes of its
+own, or a linear layer, which has none."""
+
+HeadMerge = Literal["softmax", "logsumexp"]
+"""How the dense scores of a class's prototypes become its logit, see `lpdseg.maps.merge.joint_logits`."""
+
 Negatives = Literal["other_classes", "published"]
 """Which prototypes the contrast of a pair pushes away."""
 

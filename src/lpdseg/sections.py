@@ -11,6 +11,8 @@ from lpdseg.choices import (
     EncoderName,
     Fill,
     Gate,
+    HeadMerge,
+    HeadName,
     ImageMerge,
     Merge,
     Negatives,
@@ -80,7 +82,9 @@ class ModelSettings(Section):
     hidden_dim: Count = Field(256, description="width inside the projection of prototypes to each scale")
     temperature: Positive = Field(0.07, description="start of 1/s, s the learnable scale of the cosine")
     merge: ImageMerge = Field("pixel", description="prototypes → class while training")
-    head_width: Count = Field(128, description="channels of the segmentation head, where there is one")
+    head: HeadName = Field("prototypes", description="what decides in the segmentation head, where there is one")
+    head_merge: HeadMerge = Field("softmax", description="its prototypes → class")
+    head_width: Count = Field(128, description="channels of the segmentation head")
 
 
 class ContrastSettings(Section):

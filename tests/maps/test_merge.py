@@ -5,7 +5,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpdseg.maps.merge import by_class, class_slots, image_logits, merge_prototypes
+from lpdseg.choices import HeadMerge
+from lpdseg.maps.merge import (
+    by_class,
+    class_logits,
+    class_slots,
+    image_logits,
+    joint_logits,
+    merge_prototypes,
+    sum_parts,
+)
 
 COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
@@ -75,3 +84,18 @@ def test_image_logits_equal_the_loop_of_each_merge(merge: str) -> None:
             assert float(found[b, c]) == pytest.approx(wanted[merge])
             if count > 1:
                 assert len({round(value, 6) for value in wanted.values()}) == 3
+
+
+@given(counts=st.lists(st.integers(1, 4), min_size=1, max_size=4), seed=st.integers(0, 2**31), soft=st.booleans())
+def test_a_class_has_the_probability_of_its_prototypes(counts: list[int], seed: int, soft: bool) -> None:
+    merge: HeadMerge = "softmax" if soft else "logsumexp"
+    slots, real = class_slots(tuple(counts))
+    scores = torch.randn(2, sum(counts), 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 5
+    joint = joint_logits(scores, slots, real, merge)
+    classes = class_logits(joint, slots, real)
+    parts = [c for c, count in enumerate(counts) for _ in range(count)]
+    torch.testing.assert_close(sum_parts(joint.softmax(1), parts, len(counts)), classes.softmax(1))
+    for c, own in enumerate(scores.split(counts, 1)):
+        expected = (own.softmax(1) * own).sum(1) if soft else own.logsumexp(1)
+        torch.testing.assert_close(classes[:, c], expected)
+        torch.testing.assert_close(joint.split(counts, 1)[c].softmax(1), own.softmax(1))

@@ -260,7 +260,7 @@ def test_the_head_learns_the_masks_of_composites_from_the_first_step(tiny_lpd: C
     assert set(parts) == {"loss", "classification", "composite"}
     torch.testing.assert_close(parts["loss"], parts["classification"] + 0.4 * parts["composite"])
     with torch.no_grad():
-        logits = lpd.head(lpd.encoder(made["composite"].float() / 255))
+        logits = lpd.dense(lpd.encoder(made["composite"].float() / 255)).classes
         full = nn.functional.interpolate(logits, size=(32, 32), mode="bilinear", align_corners=False)
         expected = nn.functional.cross_entropy(full, made["composite_mask"].long())
     torch.testing.assert_close(parts["composite"].detach(), expected)
@@ -285,7 +285,7 @@ def test_padding_of_small_composites_teaches_nothing(tiny_lpd: Callable[..., LPD
     padded = pad_to_stride(made["composite"].float() / 255)
     assert padded.shape[-2:] == (32, 32)
     with torch.no_grad():
-        logits = nn.functional.interpolate(lpd.head(lpd.encoder(padded)), size=(32, 32), mode="bilinear")
+        logits = nn.functional.interpolate(lpd.dense(lpd.encoder(padded)).classes, size=(32, 32), mode="bilinear")
         expected = nn.functional.cross_entropy(logits[..., :20, :20], made["composite_mask"].long())
     torch.testing.assert_close(found.detach(), expected)
 

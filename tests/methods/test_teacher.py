@@ -6,7 +6,7 @@ import torch
 from lpdseg.losses.pseudo import IGNORED
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.methods.teacher import Teacher
-from lpdseg.model.head import SegmentationHead
+from lpdseg.model.head import LinearHead
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import LossSettings, PredictSettings, PseudoSettings
 
@@ -16,7 +16,7 @@ LABELS = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 @pytest.fixture
 def model(tiny_lpd: Callable[..., LPD]) -> LPD:
     lpd = tiny_lpd()
-    lpd.head = SegmentationHead(lpd.encoder.widths, 2, 8)
+    lpd.head = LinearHead(lpd.encoder.widths, 2, 8)
     return lpd
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lpdseg.choices import View
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.model.encoders import build_encoder
-from lpdseg.model.head import SegmentationHead
+from lpdseg.model.head import LinearHead
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
@@ -285,7 +285,7 @@ def with_head(segmenter: Segmenter, **changes: Any) -> Segmenter:
     model = segmenter.model
     assert isinstance(model, LPD)
     torch.manual_seed(5)
-    model.head = SegmentationHead(model.encoder.widths, 2, 8).eval()
+    model.head = LinearHead(model.encoder.widths, 2, 8).eval()
     return segmenter.with_settings(**changes)
 
 

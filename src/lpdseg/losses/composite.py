@@ -36,17 +36,15 @@ class Composite(Single):
     def mean(self, seen: Seen) -> Float[Tensor, ""]:
         """See `Single`; `composite` and `composite_mask` of the batch are needed, the latter without glass where
         the former has no channels."""
-        assert self.model.head is not None
         composites, target = seen.batch["composite"], seen.batch["composite_mask"].long()
         if len(composites) == 0:
             # Those of this batch are all in other processes, which wait for this one's gradients: zeros.
-            nothing = torch.stack([one.sum() for one in self.model.head.parameters()]).sum() * 0.0
+            nothing = torch.stack([one.sum() for one in self.model.dense_parameters()]).sum() * 0.0
             return global_mean(Term(nothing, torch.zeros_like(nothing)))
         images = as_pixels(composites)
         height, width = target.shape[-2:]
-        dense = self.model.head.at_size(
-            features_of(self.model.encoder, seen.batch, "composite"), (images.shape[-2], images.shape[-1])
-        )
+        features = features_of(self.model.encoder, seen.batch, "composite")
+        dense = self.model.dense(features).at_size((images.shape[-2], images.shape[-1]))
         target = target.masked_fill(target >= dense.shape[1], IGNORED)
         if self.glass and images.shape[1] > 0:
             target = target.masked_fill(glass_share(images)[:, 0, :height, :width] > 0.5, IGNORED)

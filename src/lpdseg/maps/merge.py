@@ -3,11 +3,17 @@
 B images, C classes, k prototypes per class (at most), K prototypes in all, class-major; `...` pixels or nothing.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
-from lpdseg.choices import ImageMerge, Merge
+from lpdseg.choices import HeadMerge, ImageMerge, Merge
+
+_RETIRED = -1e4
+"""Logit of a prototype that takes no part: finite, so that no sum of products is NaN, and exp of it is 0."""
 
 
 def class_slots(counts: tuple[int, ...]) -> tuple[Int[Tensor, "C k"], Bool[Tensor, "C k"]]:
@@ -63,3 +69,48 @@ def image_logits(
     if merge == "pixel":
         return merge_prototypes(maps, slots, real, "softmax").mean((2, 3))
     return merge_prototypes(maps.mean((2, 3)), slots, real, merge)
+
+
+def joint_logits(
+    scores: Float[Tensor, "B K *pixels"],
+    slots: Int[Tensor, "C k"],
+    real: Bool[Tensor, "C k"],
+    merge: HeadMerge,
+) -> Float[Tensor, "B K *pixels"]:
+    """Scores → logits g of all prototypes at once, class-major: a softmax over the K is that of classes, divided.
+
+    With r_cj = softmax_j(z_cj), the share of a prototype in its class, g_cj = L_c + log r_cj. So Σ_j exp g_cj =
+    exp L_c, the probability of a class is the sum of its prototypes', and the winner among siblings is the largest
+    term of the class's own logit:
+
+    - `softmax`: L_c = Σ_j r_cj z_cj, the soft maximum.
+    - `logsumexp`: L_c = log Σ_j exp z_cj; then g = z.
+
+    Prototypes that are not `real` take no part; each class needs one that is.
+    """
+    grouped = by_class(scores, slots)
+    keep = real.view(1, *real.shape, *[1] * (grouped.ndim - 3))
+    grouped = grouped.masked_fill(~keep, _RETIRED)
+    if merge == "softmax":
+        log_share = grouped.log_softmax(2)
+        grouped = log_share + (log_share.exp() * grouped).sum(2, keepdim=True)
+    # Filled slots repeat the index of a prototype that comes before them, so the first place of each is its own.
+    own = slots - slots[:, :1] >= torch.arange(slots.shape[1], device=slots.device)
+    return grouped.flatten(1, 2)[:, own.flatten()]
+
+
+def class_logits(
+    joint: Float[Tensor, "B K *pixels"], slots: Int[Tensor, "C k"], real: Bool[Tensor, "C k"]
+) -> Float[Tensor, "B C *pixels"]:
+    """L_c = log Σ_j exp g_cj of `joint_logits`."""
+    grouped = by_class(joint, slots)
+    keep = real.view(1, *real.shape, *[1] * (grouped.ndim - 3))
+    return grouped.masked_fill(~keep, _RETIRED).logsumexp(2)
+
+
+def sum_parts(
+    values: Float[Tensor, "B P *pixels"], parts: Sequence[int], classes: int
+) -> Float[Tensor, "B C *pixels"]:
+    """Values of parts, each of which belongs to a class, added up by class; a class without parts gets 0."""
+    belongs = F.one_hot(torch.tensor(parts, device=values.device), classes).to(values.dtype)
+    return torch.einsum("bp...,pc->bc...", values, belongs)

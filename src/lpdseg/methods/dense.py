@@ -12,7 +12,7 @@ from lpdseg.choices import ImageMerge, Merge
 from lpdseg.maps.pad import as_pixels
 from lpdseg.model.encoded import features_of
 from lpdseg.model.encoder import Encoder
-from lpdseg.model.head import SegmentationHead
+from lpdseg.model.head import LinearHead
 from lpdseg.model.network import Network, Reading
 
 
@@ -27,7 +27,7 @@ class DenseNetwork(Network):
     def __init__(self, encoder: Encoder, classes: int, width: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = SegmentationHead(encoder.widths, classes, width)
+        self.head = LinearHead(encoder.widths, classes, width)
 
     @property
     def has_head(self) -> bool:
@@ -54,4 +54,5 @@ class DenseNetwork(Network):
     def label(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "B C H W"]:
         """Class logits of every pixel of a batch's images, in float32; see `lpdseg.model.encoded`."""
         images = as_pixels(batch["image"])
-        return self.head.at_size(features_of(self.encoder, batch, "image"), (images.shape[-2], images.shape[-1]))
+        features = features_of(self.encoder, batch, "image")
+        return self.head.dense(features).at_size((images.shape[-2], images.shape[-1]))

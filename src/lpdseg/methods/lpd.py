@@ -24,7 +24,16 @@ def prototype_network(encoder: Encoder, settings: Settings, classes: int, head: 
     """LPD with a head of the given width, or none for 0."""
     wanted = settings.model
     counts = prototype_counts(wanted, classes)
-    return LPD(encoder, counts, wanted.prototype_dim, wanted.hidden_dim, wanted.temperature, head)
+    return LPD(
+        encoder,
+        counts,
+        wanted.prototype_dim,
+        wanted.hidden_dim,
+        wanted.temperature,
+        head,
+        wanted.head,
+        wanted.head_merge,
+    )
 
 
 def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> LpdTask:

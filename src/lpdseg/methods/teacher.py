@@ -89,8 +89,7 @@ class Teacher(nn.Module):
         return class_probabilities(scores, labels > 0, None, self.settings.temperature)
 
     def _by_head(self, features: list[Tensor], labels: Tensor, size: tuple[int, int]) -> Tensor:
-        assert self.model.head is not None
-        dense = self.model.head.at_size(features, size)
+        dense = self.model.dense(features).at_size(size)
         absent = (labels == 0) & (labels > 0).any(1, keepdim=True)
         return dense.masked_fill(absent[:, :, None, None], -torch.inf).softmax(1)
 
@@ -117,14 +116,14 @@ class PseudoMasks(Objective):
 
     def __call__(self, seen: Seen) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective`."""
-        assert self.model.head is not None and self.teacher is not None
+        assert self.teacher is not None
         settings, images = self.settings, seen.images
         # Class maps are coarser than patches, so a finer mask would hold no more and cost memory.
         size = (images.shape[-2] // settings.stride, images.shape[-1] // settings.stride)
         with torch.no_grad():
             features = features_of(self.teacher.model.encoder, seen.batch, "image")
         mask = self.teacher.masks(features, images, seen.labels, seen.done, size)
-        dense = self.model.head.at_size(seen.features, size)
+        dense = self.model.dense(seen.features).at_size(size)
         loss = global_mean(pseudo_mask_loss(dense, mask, settings.balance))
         parts = {"pseudo": loss}
         if settings.candidates > 0:

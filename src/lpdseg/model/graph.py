@@ -33,12 +33,14 @@ class GraphFacts:
 
     - `outputs`: their names in order: `map_l` and `logits_l` of scale l, `dense`.
     - `scales`, `stride`: of the encoder.
+    - `parts`: see `Network.parts`.
     """
 
     wanted: Wanted
     outputs: tuple[str, ...]
     scales: int
     stride: int
+    parts: tuple[int, ...] | None = None
 
     def as_json(self) -> str:
         """As text for the graph's metadata."""
@@ -49,7 +51,14 @@ class GraphFacts:
         """What `as_json` wrote."""
         values: dict[str, Any] = json.loads(text)
         wanted = values["wanted"] | {"levels": tuple(values["wanted"]["levels"])}
-        return cls(Wanted(**wanted), tuple(values["outputs"]), values["scales"], values["stride"])
+        parts = values.get("parts")
+        return cls(
+            Wanted(**wanted),
+            tuple(values["outputs"]),
+            values["scales"],
+            values["stride"],
+            None if parts is None else tuple(parts),
+        )
 
 
 class _Graph(nn.Module):
@@ -104,7 +113,7 @@ def write_graph(
             "any size; use the backend torch for this run"
         ) from error
     assert program is not None
-    facts = GraphFacts(wanted, outputs, network.scales, network.stride)
+    facts = GraphFacts(wanted, outputs, network.scales, network.stride, network.parts if wanted.dense else None)
     with replacing(path) as temporary:
         program.save(temporary, external_data=False)
         clean_graph(temporary, {KEY: facts.as_json(), **(metadata or {})})

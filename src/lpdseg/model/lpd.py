@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lpdseg.choices import ImageMerge, Merge
+from lpdseg.choices import HeadMerge, HeadName, ImageMerge, Merge
 from lpdseg.maps.merge import image_logits, merge_prototypes
 from lpdseg.model.encoder import Encoder
-from lpdseg.model.head import SegmentationHead
+from lpdseg.model.head import DenseMap, LinearHead, PrototypeHead
 from lpdseg.model.network import Network, Reading
 from lpdseg.model.prototypes import CosineMap, Projection, PrototypeBank
 
@@ -40,6 +40,7 @@ class LPD(Network):
     - `width`, `hidden`: D and the hidden width of the projections.
     - `temperature`: start of 1/s_l.
     - `head`: width of the segmentation head; 0 for none.
+    - `head_kind`, `head_merge`: what decides in it, and how its prototypes become classes.
     """
 
     def __init__(
@@ -50,13 +51,25 @@ class LPD(Network):
         hidden: int,
         temperature: float,
         head: int = 0,
+        head_kind: HeadName = "prototypes",
+        head_merge: HeadMerge = "softmax",
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.bank = PrototypeBank(counts, width)
         self.projections = nn.ModuleList(Projection(width, hidden, channels) for channels in encoder.widths)
         self.cosines = nn.ModuleList(CosineMap(temperature) for _ in encoder.widths)
-        self.head = SegmentationHead(encoder.widths, len(counts), head) if head else None
+        self.head: LinearHead | PrototypeHead | None = None
+        self.dense_projection: Projection | None = None
+        self.free: PrototypeBank | None = None
+        if head and head_kind == "linear":
+            self.head = LinearHead(encoder.widths, len(counts), head)
+        elif head:
+            self.head = PrototypeHead(encoder.widths, counts, head, temperature, head_merge)
+            if head_kind == "free":
+                self.free = PrototypeBank(counts, head)
+            else:
+                self.dense_projection = Projection(width, hidden, head)
 
     @property
     def has_head(self) -> bool:
@@ -67,6 +80,33 @@ class LPD(Network):
     def has_maps(self) -> bool:
         """Always: maps are what prototypes give."""
         return True
+
+    @property
+    def parts(self) -> tuple[int, ...] | None:
+        """See `Network.parts`."""
+        if not isinstance(self.head, PrototypeHead):
+            return None
+        return tuple(c for c, count in enumerate(self.bank.counts) for _ in range(count))
+
+    def dense(self, features: Sequence[Float[Tensor, "B _C_l _H_l _W_l"]]) -> DenseMap:
+        """Features of every scale, finest first → the dense map; there must be a head."""
+        if isinstance(self.head, PrototypeHead):
+            return self.head.dense(features, self.dense_prototypes())
+        assert self.head is not None
+        return self.head.dense(features)
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """All that makes the dense map, but for encoder and bank."""
+        own = [one for one in (self.head, self.dense_projection, self.free) if one is not None]
+        return [parameter for module in own for parameter in module.parameters()]
+
+    def dense_prototypes(self) -> Float[Tensor, "K _head"]:
+        """A_dense(P): the prototypes in the space of the head that compares with them."""
+        if self.free is not None:
+            return self.free.weight
+        assert self.dense_projection is not None
+        projected: Tensor = self.dense_projection(self.bank.weight)
+        return projected
 
     def read(
         self,
@@ -82,7 +122,7 @@ class LPD(Network):
         return Reading(
             {level: self.merge(output.maps, merge) for level, output in outputs.items()},
             {level: self.image_logits(output.maps, image_merge) for level, output in outputs.items()},
-            self.head(features) if dense and self.head is not None else None,
+            self.dense(features).logits if dense and self.head is not None else None,
         )
 
     def forward(

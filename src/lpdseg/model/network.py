@@ -34,13 +34,13 @@ class Reading:
 
     - `maps`: class maps per scale, before activation.
     - `logits`: image-level logits per scale.
-    - `dense`: logits per pixel from a segmentation head, at the finest scale; None where there is no head, or it
-      was not asked for.
+    - `dense`: logits per pixel from a segmentation head, at the finest scale, of P parts: prototypes or classes,
+      see `Network.parts`; None where there is no head, or it was not asked for.
     """
 
     maps: dict[int, Float[Tensor, "B C H_l W_l"]] = field(default_factory=dict)
     logits: dict[int, Float[Tensor, "B C"]] = field(default_factory=dict)
-    dense: Float[Tensor, "B C H_0 W_0"] | None = None
+    dense: Float[Tensor, "B _P H_0 W_0"] | None = None
 
 
 class Network(nn.Module, ABC):
@@ -67,6 +67,14 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def has_head(self) -> bool:
         """Whether `read` can give dense logits."""
+
+    @property
+    def parts(self) -> tuple[int, ...] | None:
+        """The class of each channel of dense logits, where they are prototypes; None where they are classes.
+
+        A softmax over all of them gives each prototype's probability. The sum over a class is the class's.
+        """
+        return None
 
     @property
     @abstractmethod

@@ -58,6 +58,11 @@ class RuntimeNetwork(Network, ABC):
         return "dense" in self.facts.outputs
 
     @property
+    def parts(self) -> tuple[int, ...] | None:
+        """Those of the network that was exported."""
+        return self.facts.parts
+
+    @property
     def has_maps(self) -> bool:
         """Whether the graph gives class maps."""
         return any(name.startswith("map_") for name in self.facts.outputs)

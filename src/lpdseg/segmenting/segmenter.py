@@ -21,6 +21,7 @@ from lpdseg.maps.crf import dense_crf
 from lpdseg.maps.fuse import activation, fuse_scales
 from lpdseg.maps.gate import open_gate
 from lpdseg.maps.labelling import gated_logits, likeliest
+from lpdseg.maps.merge import sum_parts
 from lpdseg.maps.pad import as_pixels, pad_to_stride
 from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
@@ -44,12 +45,15 @@ class Evidence:
     - `activations`: per scale, B x C x H_l x W_l in [0, 1], mean over the views.
     - `probabilities`: image-level, B x C.
     - `size`, `padded`: (H, W) of the images, and of what the network saw.
+    - `parts`: of the prototypes that make the mask, P of them (see `Network.parts`); the activations are their sums
+      by class. None where they are not asked for, or there are none.
     """
 
     activations: dict[int, Float[Tensor, "B C H_l W_l"]]
     probabilities: Float[Tensor, "B C"]
     size: tuple[int, int]
     padded: tuple[int, int]
+    parts: Float[Tensor, "B P H_0 W_0"] | None = None
 
 
 @dataclass(frozen=True)
@@ -212,26 +216,33 @@ class Segmenter:
         return Wanted(tuple(sorted(levels)), self.settings.merge, self.train_merge, self.by_head)
 
     @torch.inference_mode()
-    def observe(self, images: UInt8[Tensor, "B 3 H W"]) -> Evidence:
-        """Runs the network on all views of a batch."""
+    def observe(self, images: UInt8[Tensor, "B 3 H W"], parts: bool = False) -> Evidence:
+        """Runs the network on all views of a batch; `parts` asks for the prototypes that make the mask."""
         size = (images.shape[-2], images.shape[-1])
         pixels = pad_to_stride(as_pixels(images.to(self.device)), self.model.stride)
         views, by_head = self.settings.views, self.by_head
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             reading = self.model.read(make_views(pixels, views), *astuple(self.wanted))
+        shown: Tensor | None = None
         if by_head:
             assert reading.dense is not None
-            activations = {0: mean_of_views(reading.dense.float().softmax(1), views)}
+            shown = mean_of_views(reading.dense.float().softmax(1), views)
+            activations = {0: self._by_class(shown)}
         else:
             activations = {level: mean_of_views(activation(reading.maps[level]), views) for level in self.fusion}
         probabilities = torch.stack(self._image_level(reading).chunk(len(views))).mean(0)
-        return Evidence(activations, probabilities, size, (pixels.shape[-2], pixels.shape[-1]))
+        kept = shown if parts and self.model.parts is not None else None
+        return Evidence(activations, probabilities, size, (pixels.shape[-2], pixels.shape[-1]), kept)
+
+    def _by_class(self, values: Float[Tensor, "B P H_0 W_0"]) -> Float[Tensor, "B C H_0 W_0"]:
+        parts = self.model.parts
+        return values if parts is None else sum_parts(values, parts, len(self.classes))
 
     def _image_level(self, reading: Reading) -> Float[Tensor, "VB C"]:
         """Weighted mean of the scales' logits; of dense logits alone, the highest mean of 3 x 3 pixels."""
         if not reading.logits:
             assert reading.dense is not None
-            return F.avg_pool2d(reading.dense.float().softmax(1), SPOT, stride=1).amax((2, 3))
+            return F.avg_pool2d(self._by_class(reading.dense.float().softmax(1)), SPOT, stride=1).amax((2, 3))
         weights = {level: self.level_weights[level] for level in reading.logits if self.level_weights[level] > 0}
         total = sum(weights.values())
         logits = torch.stack([reading.logits[level] * (weight / total) for level, weight in weights.items()]).sum(0)

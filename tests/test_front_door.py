@@ -16,7 +16,8 @@ from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.protocol import Protocol, record
 from lpdseg.export.areas import ClassArea
-from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+from lpdseg.segmenting.segmentation import Segmentation
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings
 from lpdseg.tissue import PRESETS, TissueClasses
 from lpdseg.training.result import TrainResult

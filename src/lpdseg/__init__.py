@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from lpdseg.data.records import Manifest
     from lpdseg.data.synthetic import generate
     from lpdseg.errors import LpdsegError
-    from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+    from lpdseg.segmenting.segmentation import Segmentation
+    from lpdseg.segmenting.segmenter import Segmenter
     from lpdseg.settings import Settings, load_settings
     from lpdseg.tissue import TissueClasses
     from lpdseg.workflows.slides.options import SlideOptions
@@ -22,7 +23,7 @@ else:  # a type checker sees the imports above, and a mistyped name as one
     _HOMES = {
         "LpdsegError": "lpdseg.errors",
         "Manifest": "lpdseg.data.records",
-        "Segmentation": "lpdseg.segmenting.segmenter",
+        "Segmentation": "lpdseg.segmenting.segmentation",
         "Segmenter": "lpdseg.segmenting.segmenter",
         "Settings": "lpdseg.settings",
         "SlideOptions": "lpdseg.workflows.slides.options",

@@ -25,7 +25,8 @@ from lpdseg.segmenting.backends import int8_place
 from lpdseg.segmenting.bundle import load_prototypes, load_segmenter, weights_digest
 from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.recipe import RECIPE, as_text
-from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+from lpdseg.segmenting.segmentation import Segmentation
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, load_settings, parse_settings
 from lpdseg.tissue import tissue_classes
 from lpdseg.training.engine import Engine

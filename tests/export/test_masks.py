@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lpdseg.export.masks import write_probabilities
-from lpdseg.segmenting.segmenter import Segmentation
+from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.tissue import TissueClasses
 
 CLASSES = TissueClasses(("tumour", "stroma"), colours=((255, 0, 0), (0, 200, 0)), indices=(3, 9), background=1)

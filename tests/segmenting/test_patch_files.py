@@ -15,7 +15,8 @@ from lpdseg.errors import DataError
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.patches import find_images, segment_files
-from lpdseg.segmenting.segmenter import Calibration, Segmentation, Segmenter
+from lpdseg.segmenting.segmentation import Segmentation
+from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.tissue import TissueClasses
 
 

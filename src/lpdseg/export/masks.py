@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from lpdseg.files import replacing
 from lpdseg.pictures.masks import overlay_picture
-from lpdseg.segmenting.segmenter import Segmentation
+from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.tissue import TissueClasses
 
 

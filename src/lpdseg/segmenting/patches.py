@@ -15,7 +15,8 @@ from lpdseg.data.patches import IMAGE_SUFFIXES, read_image
 from lpdseg.errors import DataError
 from lpdseg.folders import look_through, some, tell
 from lpdseg.segmenting.memory import if_it_fits
-from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+from lpdseg.segmenting.segmentation import Segmentation
+from lpdseg.segmenting.segmenter import Segmenter
 
 
 @dataclass(frozen=True)

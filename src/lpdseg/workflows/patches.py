@@ -15,7 +15,8 @@ from lpdseg.folders import RECORD
 from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.plain import plain_text
 from lpdseg.segmenting.patches import ImageFile, segment_files
-from lpdseg.segmenting.segmenter import Segmentation, Segmenter
+from lpdseg.segmenting.segmentation import Segmentation
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.workflows.tables import read_table, write_table
 
 

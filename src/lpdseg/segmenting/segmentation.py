@@ -1,0 +1,85 @@
+"""One segmented image: what a person gets.
+
+C classes, n = C or C + 1 channels (background last), H x W pixels.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from lpdseg.errors import DataError
+from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
+from lpdseg.tissue import TissueClasses
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Segmentation:
+    """One image, segmented, as numpy arrays.
+
+    - `mask`: values as on disk for these classes.
+    - `probabilities`: channel order is `channels`.
+    - `scores`: per class in [0, 1].
+    - `image_probabilities`: that each class is in the image.
+    - `classes`: whose names, colours and mask values these are.
+    """
+
+    mask: UInt8[np.ndarray, "H W"]
+    probabilities: Float[np.ndarray, "n H W"]
+    scores: Float[np.ndarray, "C H W"]
+    image_probabilities: Float[np.ndarray, " C"]
+    classes: TissueClasses
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of `probabilities`, see `Segmenter.channel_names`."""
+        return self.classes.channel_names[: len(self.probabilities)]  # background, where it is found, is the last
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the image's pixels that each class has, background included, in 0..1."""
+        return area_shares(self.mask, self.classes)
+
+    def overlay(
+        self, image: UInt8[np.ndarray, "H W 3"] | Image.Image, opacity: float = 0.3, mpp: float | None = None
+    ) -> Image.Image:
+        """The image under its mask, tinted and outlined, with a legend of area shares below: an RGB picture.
+
+        **Arguments:**
+
+        - `image`: what was segmented, as an 8-bit RGB array or a Pillow image.
+        - `opacity`: of the tint, in 0..1.
+        - `mpp`: microns per pixel of the image; where it is given there is a scale bar.
+
+        **Raises:** `DataError` for an image of another kind or size.
+        """
+        pixels = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else rgb_array(image, "overlay")
+        if pixels.shape[:2] != self.mask.shape:
+            shown, own = (f"{width} x {height}" for height, width in (pixels.shape[:2], self.mask.shape))
+            raise DataError(f"the image is {shown} pixels, but this mask {own}; give the image that was segmented")
+        return overlay_picture(pixels, self.mask, self.classes, opacity, mpp)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the mask as an 8-bit palette PNG, whole or not at all; pixel values are those of `mask`.
+
+        **Raises:** `OutputError` where the file cannot be written.
+        """
+        write_mask(Path(path), self.mask, self.classes)
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        found = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items() if share)
+        return f"Segmentation({width} x {height} px: {found})"
+
+
+def rgb_array(image: object, verb: str) -> UInt8[np.ndarray, "H W 3"]:
+    """The image, once it is sure that it is an 8-bit RGB array."""
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and 0 not in image.shape:
+            return image
+        got = f"{image.dtype} of shape {image.shape}"
+    else:
+        got = type(image).__name__
+    raise DataError(f"{verb} needs an 8-bit RGB array, H x W x 3; got {got}")

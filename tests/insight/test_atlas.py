@@ -15,7 +15,7 @@ from lpdseg.insight.atlas import Atlas, make_atlas
 from lpdseg.insight.atlas_page import measures, per_cent, write_atlas
 from lpdseg.insight.atlas_patches import choose_typical
 from lpdseg.insight.atlas_sheet import atlas_picture, save_atlas_picture
-from lpdseg.insight.evidence import prototype_cosines
+from lpdseg.insight.evidence import prototype_values
 from lpdseg.insight.pictures import heat_over, heat_palette, photo_uri, rgb_uri
 from lpdseg.insight.survey import PatchUse
 from lpdseg.model.lpd import LPD
@@ -59,8 +59,7 @@ def use(name: str, patient: str, won: int, strength: float) -> PatchUse:
         np.full(1, np.nan),
         np.ones((1, 1)),
         np.zeros((16, 1), np.int64),
-        *[np.zeros(16, np.int64)] * 3,
-        np.zeros((1, 2), np.int64),
+        np.zeros((16, 1), np.int64),
     )
 
 
@@ -124,11 +123,11 @@ def test_cards_agree_with_the_measures_and_the_network(make: Make) -> None:
             for patch in card.patches:
                 number = first[index] + card.number - 1
                 image = np.asarray(Image.open(data.source / patch.file))
-                cosine = prototype_cosines(segmenter, image)[number]
-                np.testing.assert_allclose(patch.cosine, cosine, atol=1e-5)  # 64 px: shown at full size
+                cosine = prototype_values(segmenter, image)[number]
+                np.testing.assert_allclose(patch.value, cosine, atol=1e-5)  # 64 px: shown at full size
                 assert patch.strength == pytest.approx(cosine[patch.won].mean(), abs=1e-5)
                 assert patch.share == pytest.approx(patch.won.mean())
-                assert plate.low <= patch.cosine.min() <= patch.cosine.max() <= plate.high
+                assert plate.low <= patch.value.min() <= patch.value.max() <= plate.high
 
 
 def test_siblings_are_ordered_by_how_alike_they_answer(make: Make) -> None:

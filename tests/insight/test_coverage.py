@@ -1,6 +1,8 @@
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,17 +10,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from sklearn.metrics import mutual_info_score
+from torch.nn import functional as F
 
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.data.synthetic import SUBTYPES, generate
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.insight.coverage import measure_coverage, pair_similarity
-from lpdseg.insight.evidence import prototype_angles, prototype_cosines
-from lpdseg.insight.subtypes import NO_SUBTYPE, read_subtypes
-from lpdseg.insight.survey import patch_use, sibling_similarity, survey_split
-from lpdseg.insight.usage import foregrounds, is_dead, mean_share, mutual_information, share_interval, usage
+from lpdseg.insight.coverage import coverage_record, measure_coverage, pair_similarity
+from lpdseg.insight.evidence import prototype_angles, prototype_maps, prototype_values
+from lpdseg.insight.subtypes import read_subtypes
+from lpdseg.insight.survey import PatchUse, Survey, patch_use, sibling_similarity, survey_split
+from lpdseg.insight.usage import is_dead, mean_share, share_interval, usage
 from lpdseg.losses.diversity import diversity_loss
+from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Network, Reading
 from lpdseg.model.prototypes import PrototypeBank
@@ -49,7 +52,7 @@ def test_usage_of_four_pixels() -> None:
             [0.5, 0.0, 0.1, 0.7],  # a rival: takes pixel 3
         ]
     )
-    found = usage(cosine, torch.tensor([True, True, False]))
+    found = usage(cosine, torch.tensor([0, 0, 1]), 0, dense=False)
     assert found.winner.tolist() == [0, 1, 1, 1]
     assert found.claimed.tolist() == [True, True, True, False]
     np.testing.assert_allclose(found.strength, [0.9, 0.8, 0.5, 0.3])
@@ -57,39 +60,43 @@ def test_usage_of_four_pixels() -> None:
     assert found.shrinkage == pytest.approx(1 / 3)
 
 
-def test_a_foreground_counts_from_the_prototypes_own_range_in_the_patch() -> None:
-    cosine = torch.tensor([[[-1.0, 0.0, 1.0, 0.9]], [[0.2, 0.3, 0.21, 0.26]], [[0.5, 0.5, 0.5, 0.5]]])
-    assert foregrounds(cosine)[:, 0].tolist() == [
-        [False, True, True, True],
-        [False, True, False, True],  # its range is narrow, and counts as much
-        [False] * 4,  # constant: nothing stands out
-    ]
+def test_probabilities_of_a_class_add_up_before_it_claims() -> None:
+    probability = torch.tensor([[0.3, 0.4, 0.2], [0.25, 0.1, 0.3], [0.45, 0.5, 0.5]])
+    found = usage(probability, torch.tensor([0, 0, 1]), 0, dense=True)
+    assert found.winner.tolist() == [0, 0, 1]
+    assert found.claimed.tolist() == [True, False, False]  # the third is a tie
+    assert found.shrinkage == 1.0  # 0.3 alone is less than 0.45
+    assert not usage(probability, torch.tensor([0, 0, 1]), 0, dense=False).claimed.any()
 
 
 def test_a_class_alone_claims_everything_and_a_tie_between_classes_nothing() -> None:
-    assert usage(torch.tensor([[-0.5, -1.0]]), torch.tensor([True])).claimed.all()
-    tie = usage(torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([True, False]))
+    assert usage(torch.tensor([[-0.5, -1.0]]), torch.tensor([0]), 0, dense=False).claimed.all()
+    tie = usage(torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([0, 1]), 0, dense=False)
     assert not tie.claimed.any()
     assert np.isnan(tie.shrinkage)
 
 
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 4), min_size=1, max_size=4))
-def test_one_patch_is_counted_as_a_loop_over_its_pixels_does(seed: int, counts: list[int]) -> None:
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 4), min_size=1, max_size=4), st.booleans())
+def test_one_patch_is_counted_as_a_loop_over_its_pixels_does(seed: int, counts: list[int], dense: bool) -> None:
     rng = np.random.default_rng(seed)
     classes, prototypes, height, width = len(counts), sum(counts), 5, 7
     cosine = rng.uniform(-1, 1, (prototypes, height, width)).astype(np.float32)
     truth = rng.choice([*range(classes + 1), IGNORE], (height, width)).astype(np.uint8)
-    faces = rng.choice([0, 3, 5, NO_SUBTYPE], (height, width)).astype(np.uint8)
-    bank = PrototypeBank(tuple(counts), 4)
-    found = patch_use(record(), torch.from_numpy(cosine), truth, faces, bank, 0.1)
+    faces = rng.choice([0, 3, 5, -1], (height, width))
+    bank, merge = PrototypeBank(tuple(counts), 4), sum if dense else max
+    alike = np.zeros((prototypes, prototypes))
+    found = patch_use(record(), torch.from_numpy(cosine), truth, faces, alike, bank, dense, 7)
 
     first = np.cumsum([0, *counts])
     won = np.zeros(prototypes, int)
     sums = np.zeros(prototypes)
     pixels, claimed = np.zeros(classes, int), np.zeros(classes, int)
-    face_won, face_claimed = np.zeros((len(SUBTYPES), prototypes), int), np.zeros(len(SUBTYPES), int)
-    face_covered, covered = np.zeros(len(SUBTYPES), int), np.zeros((classes, 2), int)
-    unit = [(one - one.min()) / (one.max() - one.min()) for one in cosine]
+    face_won, face_claimed = np.zeros((7, prototypes), int), np.zeros((7, classes), int)
+
+    def rivals(c: int, values: list[float]) -> float:
+        others = [merge(values[first[d] : first[d + 1]]) for d in range(classes) if d != c]
+        return max(others, default=-np.inf)
+
     for y in range(height):
         for x in range(width):
             c = int(truth[y, x])
@@ -98,24 +105,14 @@ def test_one_patch_is_counted_as_a_loop_over_its_pixels_does(seed: int, counts: 
             values = cosine[:, y, x].tolist()
             own = range(first[c], first[c + 1])
             best = max(own, key=lambda j, values=values: values[j])
-            mine = max(range(prototypes), key=lambda j, values=values: values[j]) in own
+            mine = merge(values[first[c] : first[c + 1]]) > rivals(c, values)
             pixels[c] += 1
             claimed[c] += mine
             won[best] += 1
             sums[best] += values[best]
-            if faces[y, x] != NO_SUBTYPE:
+            if faces[y, x] >= 0:
                 face_won[faces[y, x], best] += 1
-                face_claimed[faces[y, x]] += mine
-    for c in range(classes):
-        for y in range(height if pixels[c] else 0):
-            for x in range(width):
-                if max(unit[j][y, x] for j in range(first[c], first[c + 1])) >= 0.5:
-                    covered[c] += (truth[y, x] == c, 1)
-                    if truth[y, x] == c and faces[y, x] != NO_SUBTYPE:
-                        face_covered[faces[y, x]] += 1
-    np.testing.assert_array_equal(found.covered, covered)
-    np.testing.assert_array_equal(found.subtype_covered, face_covered)
-    assert bool((found.subtype_alone <= found.subtype_covered).all())
+                face_claimed[faces[y, x], c] += mine
     np.testing.assert_array_equal(found.won, won)
     np.testing.assert_array_equal(found.pixels, pixels)
     np.testing.assert_array_equal(found.claimed, claimed)
@@ -124,11 +121,9 @@ def test_one_patch_is_counted_as_a_loop_over_its_pixels_does(seed: int, counts: 
     np.testing.assert_array_equal(np.isnan(found.strength), won == 0)
     np.testing.assert_allclose(found.strength[won > 0], sums[won > 0] / won[won > 0], rtol=1e-6)
     for c in range(classes):
-        own = range(first[c], first[c + 1])
-        most = max(own, key=lambda j: won[j])
-        rivals = [j for j in range(prototypes) if j not in own]
+        most = max(range(first[c], first[c + 1]), key=lambda j: won[j])
         alone = sum(
-            truth[y, x] == c and all(cosine[most, y, x] > cosine[j, y, x] for j in rivals)
+            truth[y, x] == c and cosine[most, y, x] > rivals(c, cosine[:, y, x].tolist())
             for y in range(height)
             for x in range(width)
         )
@@ -143,7 +138,7 @@ def test_similarity_is_jeffreys_divergence_over_the_true_pixels() -> None:
     cosine = rng.uniform(-1, 1, (5, 4, 6)).astype(np.float32)
     truth = rng.integers(0, 3, (4, 6))
     bank = PrototypeBank((3, 2), 4)
-    found = sibling_similarity(torch.from_numpy(cosine), torch.from_numpy(truth), bank, 0.2).numpy()
+    found = sibling_similarity(torch.from_numpy(cosine), truth.astype(np.uint8), bank, 0.2)
     for c, own in ((0, (0, 1, 2)), (1, (3, 4))):
         weights = np.exp(cosine[list(own)][:, truth == c].astype(float) / 0.2)
         shares = weights / weights.sum(1, keepdims=True)
@@ -156,32 +151,10 @@ def test_similarity_is_jeffreys_divergence_over_the_true_pixels() -> None:
 
 
 def test_similarity_of_a_class_of_one_pixel_is_unknown() -> None:
-    truth = torch.tensor([[0, 1], [1, 1]])
+    truth = np.array([[0, 1], [1, 1]], np.uint8)
     found = sibling_similarity(torch.rand(4, 2, 2), truth, PrototypeBank((2, 2), 4), 0.1)
-    assert found[:2, :2].isnan().all()
-    assert not found[2:, 2:].isnan().any()
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_mutual_information_agrees_with_scikit_learn(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    faces, winners = rng.integers(0, 3, 60), rng.integers(0, 4, 60)
-    joint = np.zeros((5, 4), np.int64)
-    np.add.at(joint, (faces, winners), 1)
-    found = mutual_information(joint)
-    assert found is not None
-    bits, share = found
-    assert bits == pytest.approx(mutual_info_score(faces, winners) / np.log(2), abs=1e-9)
-    known = np.bincount(faces) / 60
-    known = known[known > 0]
-    assert share == pytest.approx(bits / -(known * np.log2(known)).sum())
-
-
-def test_mutual_information_of_plain_cases() -> None:
-    assert mutual_information(np.diag([5, 5])) == pytest.approx((1.0, 1.0))
-    assert mutual_information(np.full((2, 3), 4)) == pytest.approx((0.0, 0.0), abs=1e-12)
-    assert mutual_information(np.array([[3], [9]])) == pytest.approx((0.0, 0.0), abs=1e-12)
-    assert mutual_information(np.array([[3, 1], [0, 0]])) is None
+    assert np.isnan(found[:2, :2]).all()
+    assert not np.isnan(found[2:, 2:]).any()
 
 
 def test_dead_is_below_a_hundredth_of_an_equal_share() -> None:
@@ -233,7 +206,7 @@ def test_figures_of_a_split_agree_with_its_pixels(four: Segmenter, generated: Ma
     for one in survey.patches:
         image = np.asarray(Image.open(one.record.path))
         assert one.record.mask is not None
-        cosines.append(prototype_cosines(four, image).reshape(10, -1))
+        cosines.append(prototype_values(four, image).reshape(10, -1))
         truths.append(np.asarray(Image.open(one.record.mask)).ravel())
         faces.append(read_subtypes(one.record, four.classes, image.shape[:2]).ravel())
     cosine, truth, face = np.concatenate(cosines, 1), np.concatenate(truths), np.concatenate(faces)
@@ -255,8 +228,6 @@ def test_figures_of_a_split_agree_with_its_pixels(four: Segmenter, generated: Ma
     assert found["classes"]["LYM"]["jeffrey_similarity"] is None
     assert found["dead_prototypes"] == sum(one["dead_prototypes"] for one in found["classes"].values())
 
-    pixels = sum(one["pixels"] for person in found["by_patient"].values() for one in person.values())
-    assert pixels == (truth < 4).sum()
     np.testing.assert_array_equal(sum(one.pixels for one in survey.patches), np.bincount(truth)[:4])
 
 
@@ -269,12 +240,113 @@ def test_similarity_is_the_diversity_loss_with_true_masks(four: Segmenter, gener
         assert one.record.mask is not None
         truth = torch.from_numpy(np.array(Image.open(one.record.mask))).long()
         labels = torch.tensor([[float((truth == c).any()) for c in range(4)]])
-        cosine = torch.from_numpy(prototype_cosines(four, image))[None]
+        cosine = torch.from_numpy(prototype_values(four, image))[None]
         term = diversity_loss(cosine, truth[None], labels, bank.slots, bank.real, 0.3)
         total, count = total + float(term.total), count + float(term.count)
     found = measure_coverage(four, generated, "valid", temperature=0.3)
     assert found["jeffrey_similarity"] == pytest.approx(total / count, rel=1e-4)
     assert found["temperature"] == 0.3
+
+
+def test_winners_of_the_mask_are_measured_where_prototypes_make_it(
+    tiny_lpd: Callable[..., LPD], generated: Manifest
+) -> None:
+    model = tiny_lpd(counts=(2, 3, 1, 4), head=8)
+    segmenter = make_segmenter(model, TissueClasses(BCSS, background=4))
+    assert isinstance(model.head, PrototypeHead)
+    model.head.live[3] = False
+    survey = survey_split(segmenter, generated, "valid")
+    assert survey.map == "dense"
+    for one in survey.patches:
+        assert one.record.mask is not None
+        truth = np.asarray(Image.open(one.record.mask))
+        image = torch.from_numpy(np.array(Image.open(one.record.path)).transpose(2, 0, 1))[None]
+        evidence = segmenter.observe(image, parts=True)
+        assert evidence.parts is not None
+        values = F.interpolate(evidence.parts, evidence.padded, mode="bilinear")[0].numpy()
+        classes = segmenter.fuse(evidence)[0].argmax(0).numpy()
+        for c, (first, last) in enumerate(((0, 2), (2, 5), (5, 6), (6, 10))):
+            winner = values[first:last].argmax(0)[truth == c]
+            np.testing.assert_allclose(one.won[first:last], np.bincount(winner, minlength=last - first), atol=2)
+            assert one.claimed[c] == pytest.approx((classes[truth == c] == c).sum(), abs=2)
+    assert survey.patches[0].won[3] == 0
+    found = coverage_record(survey)
+    assert found["retired_prototypes"] == found["classes"]["STR"]["retired_prototypes"] == 1
+    assert 2 not in found["classes"]["STR"]["dead"]  # neither counted as dead
+    maps = prototype_maps(segmenter, image)
+    alike = sibling_similarity(maps.full(0, truth.shape)[1], truth, model.bank, 0.1)
+    np.testing.assert_allclose(alike, survey.patches[-1].similarity, atol=1e-4)
+
+
+def test_masks_that_class_maps_make_leave_the_coarsest_scale(
+    tiny_lpd: Callable[..., LPD], generated: Manifest
+) -> None:
+    model = tiny_lpd(counts=(1, 1, 1, 1), head=8)
+    segmenter = make_segmenter(model, TissueClasses(BCSS, background=4))
+    assert survey_split(segmenter.with_settings(source="maps"), generated, "valid", most=1).map == "scale 3"
+
+
+def test_subtypes_are_those_of_the_manifest_where_it_says_some(four: Segmenter, generated: Manifest) -> None:
+    told = [replace(one, subtype=(None, "odd", "even")[place % 3]) for place, one in enumerate(generated.records)]
+    survey = survey_split(four, replace(generated, records=tuple(told)), "valid")
+    assert survey.subtypes == ("even", "odd")
+    for one, name in zip(survey.patches, (one.subtype for one in told), strict=True):
+        expected = np.zeros((2, 4), np.int64)
+        if name is not None:
+            expected[survey.subtypes.index(name)] = one.pixels
+        np.testing.assert_array_equal(np.add.reduceat(one.subtype_won, [0, 2, 5, 6], 1), expected)
+    found = coverage_record(survey)
+    names = {(one["class"], one["name"]) for one in found["subtypes"]}
+    shown = [(one.pixels, one.record.subtype) for one in survey.patches if one.record.subtype is not None]
+    assert names == {(BCSS[c], name) for pixels, name in shown for c in np.flatnonzero(pixels).tolist()}
+    assert found["classes"]["STR"]["region_information"] is not None
+
+
+def used(patient: str, subtype: int | None, won: list[int]) -> PatchUse:
+    """A patch of one class, whose two prototypes win so many pixels; all its pixels are of one of two sub-types."""
+    counts = np.zeros((2, 2), np.int64)
+    if subtype is not None:
+        counts[subtype] = won
+    total = np.array([sum(won)])
+    alike = np.full((2, 2), np.nan)
+    known, nothing = np.array([[total[0] * (subtype == face)] for face in (0, 1)]), np.full(1, np.nan)
+    return PatchUse(record("x", patient), np.array(won), np.ones(2), total, total, nothing, alike, counts, known)
+
+
+def surveyed(patches: list[PatchUse]) -> dict[str, Any]:
+    live = np.ones(2, bool)
+    return coverage_record(
+        Survey("valid", tuple(patches), ("A",), np.zeros(2, int), live, ("s", "t"), "dense", 0.1)
+    )
+
+
+def test_regions_count_once_whatever_their_size() -> None:
+    found = surveyed([used("p", 0, [90, 10]), used("q", 1, [2, 3]), used("p", 0, [6, 4]), used("q", 1, [0, 1])])
+    assert found["region_information"] == pytest.approx(1.0)
+    assert found["normalised_region_information"] == pytest.approx(1.0)
+    assert found["worst_class_information"] == found["mutual_information"] < 0.2
+    assert found["purity"] == found["purity_of_one"] == pytest.approx(110 / 116)
+    # Each patient has a sub-type of its own, so that winners that tell sub-types tell patients: none of it is more.
+    assert found["patient_information"] == pytest.approx(1.0)
+    assert found["patient_by_chance"] == pytest.approx(1.0)
+    assert found["patient_share"] == pytest.approx(0.0)
+
+
+def test_winners_that_follow_the_patient_within_a_subtype_are_told() -> None:
+    by_patient = [
+        used(patient, face, won) for patient, won in (("p", [9, 1]), ("q", [1, 9])) for face in (0, 1) * 8
+    ]
+    found = surveyed(by_patient)
+    assert found["region_information"] == pytest.approx(0.0)
+    assert found["patient_information"] == pytest.approx(1.0)
+    assert found["patient_by_chance"] < 0.1
+    assert found["patient_share"] > 0.9
+
+
+def test_patches_whose_subtype_is_unknown_tell_of_patients_alone() -> None:
+    found = surveyed([used("p", None, [9, 1]), used("q", None, [1, 9]), used("q", 0, [1, 9])])
+    assert found["region_information"] is found["purity"] is found["worst_class_information"] is None
+    assert found["patient_information"] == pytest.approx(np.log2(3) - 2 / 3)
 
 
 def test_batches_change_nothing(four: Segmenter, generated: Manifest) -> None:
@@ -288,7 +360,7 @@ def test_batches_change_nothing(four: Segmenter, generated: Manifest) -> None:
 
 def test_the_network_runs_once_per_batch(four: Segmenter, generated: Manifest) -> None:
     passes: list[int] = []
-    four.model.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
+    four.model.encoder.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
     steps: list[tuple[int, int]] = []
     measure_coverage(four, generated, "valid", progress=lambda done, total: steps.append((done, total)))
     assert passes == [3, 3, 1]
@@ -333,7 +405,7 @@ def test_a_class_that_is_never_shown_counts_nowhere(tiny_lpd: Callable[..., LPD]
     found = measure_coverage(make_segmenter(tiny_lpd(counts=(2, 3)), plain.classes), plain, "valid")
     json.dumps(found, allow_nan=False)
     assert found["subtype_coverage"] is found["worst_subtype"] is found["mutual_information"] is None
-    assert found["subtypes"] == found["by_patient"] == {}
+    assert found["subtypes"] == []
     missing = found["classes"]["B"]
     assert missing["pixels"] == missing["dead_prototypes"] == 0
     assert missing["effective_prototypes"] is missing["claimed"] is missing["region_shrinkage"] is None

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lpdseg.insight.evidence import prototype_cosines
+from lpdseg.insight.evidence import prototype_values
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
@@ -19,9 +19,9 @@ def segmenter(tiny_lpd: Callable[..., LPD]) -> Segmenter:
 
 def test_cosines_take_one_pass_of_one_view(segmenter: Segmenter) -> None:
     passes: list[tuple[int, ...]] = []
-    segmenter.model.register_forward_pre_hook(lambda _, inputs: passes.append(tuple(inputs[0].shape)))
+    segmenter.model.encoder.register_forward_pre_hook(lambda _, inputs: passes.append(tuple(inputs[0].shape)))
     image = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
-    cosines = prototype_cosines(segmenter, image)
+    cosines = prototype_values(segmenter, image)
     assert passes == [(1, 3, 48, 64)]
     assert cosines.shape == (5, 37, 53)
     assert np.abs(cosines).max() <= 1 + 1e-5
@@ -31,5 +31,5 @@ def test_cosines_see_the_image_as_the_segmenter_pads_it(segmenter: Segmenter) ->
     image = np.random.default_rng(1).integers(0, 256, (37, 53, 3), dtype=np.uint8)
     mirrored = np.pad(image, [(0, 27), (0, 11), (0, 0)], mode="symmetric")
     np.testing.assert_allclose(
-        prototype_cosines(segmenter, image), prototype_cosines(segmenter, mirrored)[:, :37, :53], atol=1e-6
+        prototype_values(segmenter, image), prototype_values(segmenter, mirrored)[:, :37, :53], atol=1e-6
     )

@@ -88,7 +88,10 @@ def _reading(config: Config, prototypes: bool) -> tuple[str, ...]:
         )
     if prototypes:
         lines.append(
-            "Differences between prototype figures are paired over seeds, with Student's t interval (95 %)."
+            "Differences between prototype figures are paired over seeds, with Student's t interval (95 %). "
+            "Winners are those of the dense map where prototypes make the mask, else of cosines at the coarsest "
+            "scale. A region is all of a class in one patch. Information is in bits; by chance: what winners that "
+            "tell nothing would seem to tell of so few regions."
         )
     return tuple(lines)
 

@@ -14,7 +14,6 @@ from lpdseg.insight.atlas_patches import TypicalPatch, choose_typical, show_patc
 from lpdseg.insight.coverage import coverage_record, pair_similarity
 from lpdseg.insight.evidence import prototype_angles
 from lpdseg.insight.survey import survey_split
-from lpdseg.insight.usage import is_dead
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import Colour, TissueClasses
 
@@ -67,7 +66,7 @@ class Plate:
 
     - `figures`: see `coverage_record`, under `classes`.
     - `subtypes`: the same under `subtypes`, those of this class.
-    - `low`, `high`: the cosines at the ends of the heat map, the same for all cards.
+    - `low`, `high`: the values at the ends of the heat map, the same for all cards.
     """
 
     name: str
@@ -120,14 +119,13 @@ def make_atlas(
     for index, name in enumerate(survey.names):
         own = np.flatnonzero(survey.class_of == index)
         figures = coverage["classes"][name]
-        faces = tuple(one for one in coverage["subtypes"].values() if one["class"] == name)
+        faces = tuple(one for one in coverage["subtypes"] if one["class"] == name)
         similarity = pair_similarity(survey, index)
-        dead = is_dead(np.array(figures["shares"])) & bool(figures["pixels"])
         cards = tuple(
             Card(
                 place + 1,
                 figures["shares"][place],
-                bool(dead[place]),
+                place + 1 in figures["dead"],
                 _siblings(place, similarity, angles[np.ix_(own, own)]),
                 _preferred(place, figures["shares"][place], faces),
                 shown[number],
@@ -160,8 +158,8 @@ def _preferred(place: int, share: float, faces: tuple[dict[str, Any], ...]) -> P
 
 
 def _range(cards: tuple[Card, ...]) -> tuple[float, float]:
-    """The lowest and the highest cosine of all patches shown: one range, so that a weak prototype looks weak."""
-    known = [patch.cosine for card in cards for patch in card.patches]
+    """The lowest and the highest value of all patches shown: one range, so that a weak prototype looks weak."""
+    known = [patch.value for card in cards for patch in card.patches]
     return (
         (min(float(one.min()) for one in known), max(float(one.max()) for one in known)) if known else (-1.0, 1.0)
     )

@@ -65,8 +65,8 @@ def measures(coverage: dict[str, Any]) -> list[Measure]:
         Measure(
             "pixels claimed",
             per_cent(coverage["claimed"]),
-            "Share of a class's true pixels at which one of its prototypes has the highest cosine of all "
-            "prototypes, without gate or refinement; mean over classes.",
+            "Share of a class's true pixels at which it is above all other classes, without gate or refinement; "
+            "mean over classes.",
         ),
         Measure(
             "effective prototypes per class",
@@ -113,7 +113,24 @@ def measures(coverage: dict[str, Any]) -> list[Measure]:
                 "Mutual information between winning prototype and sub-type within a class, and its share of the "
                 "entropy of the sub-types; 100 %: the winner tells the sub-type for sure. Mean over classes.",
             ),
+            Measure(
+                "a region's winner tells its sub-type",
+                f"{_number(coverage['region_information'], 3)} bits, "
+                f"{per_cent(coverage['normalised_region_information'])}",
+                "The same over regions, all of a class in a patch; winners that tell nothing would seem to tell "
+                f"{_number(coverage['region_by_chance'], 3)} bits of so few.",
+            ),
         ]
+    if coverage["patient_information"] is not None:
+        rows.append(
+            Measure(
+                "a region's winner tells the patient",
+                f"{coverage['patient_information']:.3f} bits",
+                f"{coverage['patient_by_chance']:.3f} of them follow from the number of regions and from patients "
+                f"who have sub-types of their own; what is above, {per_cent(coverage['patient_share'])} of the "
+                "entropy of the patients, may be stain.",
+            )
+        )
     return [row for row in rows if row.value != "–"]
 
 
@@ -175,5 +192,5 @@ def _tile(card: Card, patch: TypicalPatch, plate: Plate) -> dict[str, str]:
 
 def heat_of(patch: TypicalPatch, plate: Plate) -> np.ndarray:
     """A typical patch under its prototype's map, on the plate's range, with what it wins outlined."""
-    unit = (patch.cosine - plate.low) / max(plate.high - plate.low, 1e-6)
+    unit = (patch.value - plate.low) / max(plate.high - plate.low, 1e-6)
     return heat_over(patch.image, unit, patch.won)

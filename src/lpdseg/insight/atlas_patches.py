@@ -13,7 +13,7 @@ from PIL import Image
 
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
-from lpdseg.insight.evidence import class_prototypes, prototype_cosines, prototypes_of
+from lpdseg.insight.evidence import class_prototypes, prototype_values, prototypes_of
 from lpdseg.insight.survey import PatchUse
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import TissueClasses
@@ -23,9 +23,9 @@ from lpdseg.tissue import TissueClasses
 class TypicalPatch:
     """A patch, small, with one prototype's map.
 
-    - `cosine`: of the prototype, in [-1, 1].
+    - `value`: of the prototype, see `lpdseg.insight.evidence.PrototypeMaps`.
     - `won`: the class's true pixels at which it is the strongest of its class.
-    - `strength`: mean cosine over them, at full size.
+    - `strength`: mean value over them, at full size.
     - `share`: of the patch that is won.
     """
 
@@ -34,12 +34,12 @@ class TypicalPatch:
     strength: float
     share: float
     image: UInt8[np.ndarray, "h w 3"]
-    cosine: Float[np.ndarray, "h w"]
+    value: Float[np.ndarray, "h w"]
     won: Bool[np.ndarray, "h w"]
 
 
 def choose_typical(patches: Sequence[PatchUse], prototype: int, count: int) -> list[PatchUse]:
-    """Patches by the prototype's mean cosine over the pixels that it wins, highest first, one per patient.
+    """Patches by the prototype's mean value over the pixels that it wins, highest first, one per patient.
 
     Patches of which it wins less than it does on average, where it wins anything, come last, by how much that is: a
     few strong pixels show nothing. A patient comes again only when all others have come as often.
@@ -80,10 +80,10 @@ def show_patches(
         image = read_image(record.path)
         assert record.mask is not None
         truth = read_mask(record.mask, classes, image.shape[:2])
-        cosines = prototype_cosines(segmenter, image)
+        values = prototype_values(segmenter, image)
         for prototype, place in places:
             made[prototype, place] = _typical(
-                segmenter, uses[prototype, place], prototype, image, truth, cosines, side
+                segmenter, uses[prototype, place], prototype, image, truth, values, side
             )
     return {
         prototype: tuple(made[prototype, place] for place in range(len(patches)))
@@ -97,12 +97,12 @@ def _typical(
     prototype: int,
     image: UInt8[np.ndarray, "H W 3"],
     truth: UInt8[np.ndarray, "H W"],
-    cosines: Float[np.ndarray, "K H W"],
+    values: Float[np.ndarray, "K H W"],
     side: int,
 ) -> TypicalPatch:
     index = int(prototypes_of(segmenter).bank.class_of[prototype])
     own = class_prototypes(segmenter, index)
-    won = (truth == index) & (own[cosines[own].argmax(0)] == prototype)
+    won = (truth == index) & (own[values[own].argmax(0)] == prototype)
     height, width = truth.shape
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -112,6 +112,6 @@ def _typical(
         float(use.strength[prototype]),
         float(won.mean()),
         np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)),
-        np.asarray(Image.fromarray(cosines[prototype]).resize(size, Image.Resampling.BILINEAR)),
+        np.asarray(Image.fromarray(values[prototype]).resize(size, Image.Resampling.BILINEAR)),
         np.asarray(Image.fromarray(won).resize(size, Image.Resampling.NEAREST)),
     )

@@ -37,7 +37,7 @@ def save_atlas_picture(atlas: Atlas, path: Path) -> None:
 
 
 def atlas_picture(atlas: Atlas, tile: int = 128) -> Image.Image:
-    """Each cell: the patch that shows the prototype best, below it the same under the prototype's cosine."""
+    """Each cell: the patch that shows the prototype best, below it the same under the prototype's map."""
     columns = max(len(plate.cards) for plate in atlas.plates)
     cell = (tile + _GAP, 2 * tile + _CAPTION + _GAP + 8)
     width = max(_LEFT + columns * cell[0] - _GAP + _MARGIN, _NARROWEST)
@@ -47,7 +47,7 @@ def atlas_picture(atlas: Atlas, tile: int = 128) -> Image.Image:
         _name(sheet, plate, top + _CAPTION)
         for column, card in enumerate(plate.cards):
             _cell(sheet, plate, card, (_LEFT + column * cell[0], top), tile)
-    _legend(sheet)
+    _legend(sheet, "probability" if atlas.coverage["map"] == "dense" else "cosine")
     return sheet
 
 
@@ -80,11 +80,11 @@ def _cell(sheet: Image.Image, plate: Plate, card: Card, place: tuple[int, int], 
     draw.rectangle((left, top + _CAPTION, left + tile - 1, bottom), outline=_RULE)
 
 
-def _legend(sheet: Image.Image) -> None:
+def _legend(sheet: Image.Image, value: str) -> None:
     draw, y = ImageDraw.Draw(sheet), sheet.height - _FOOT // 2
     ramp = Image.fromarray(np.repeat(heat_palette()[:: 256 // _STEPS].repeat(4, 0)[None], 10, 0))
     sheet.paste(ramp, (_LEFT, y - 5))
-    told = "cosine, lowest to highest of the class; outlined: the pixels it wins (%: of all of the class)"
+    told = f"{value}, lowest to highest of the class; outlined: the pixels it wins (%: of all of the class)"
     draw.text((_LEFT + ramp.width + 8, y), told, _SOFT, _font(12), anchor="lm")
 
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import as_pixels, pad_to_stride
+from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.segmenting.views import make_views, mean_of_views
 
 
 @dataclass(frozen=True)
@@ -53,40 +55,70 @@ def prototypes_of(segmenter: Segmenter) -> LPD:
     return segmenter.model
 
 
+def is_dense(segmenter: Segmenter) -> bool:
+    """Whether it is prototypes that make the mask, pixel by pixel; else class maps or a linear head do."""
+    return segmenter.by_head and segmenter.model.parts is not None
+
+
+def live_prototypes(segmenter: Segmenter) -> Bool[np.ndarray, " K"]:
+    """Which prototypes are not retired."""
+    model = prototypes_of(segmenter)
+    live = model.head.live if isinstance(model.head, PrototypeHead) else torch.ones_like(model.bank.class_of)
+    kept: Bool[np.ndarray, " K"] = live.bool().cpu().numpy()
+    return kept
+
+
 @dataclass(frozen=True)
 class PrototypeMaps:
-    """Cosines of every prototype with a batch at the coarsest scale, and the (H, W) that the network saw."""
+    """What every prototype says of a batch, and the (H, W) that the network saw.
 
-    cosine: Float[Tensor, "B K H_l W_l"]
+    - `values`: that decide who wins. Where prototypes make the mask, their probabilities, mean over the views, as
+      the mask has them; else cosines at the coarsest scale, of one view.
+    - `cosine`: on the same pixels, in [-1, 1].
+    """
+
+    values: Float[Tensor, "B K h w"]
+    cosine: Float[Tensor, "B K h w"]
     padded: tuple[int, int]
 
-    def full(self, index: int, size: tuple[int, int]) -> Float[Tensor, "K H W"]:
-        """Image `index` of the batch, upsampled bilinearly to the pixels of a patch of the given size."""
-        return _upsample(self.cosine[index : index + 1], self.padded, size)[0]
+    def full(self, index: int, size: tuple[int, int]) -> tuple[Float[Tensor, "K H W"], Float[Tensor, "K H W"]]:
+        """Values and cosines of image `index`, upsampled bilinearly to the pixels of a patch of the given size."""
+        maps = torch.cat([self.values[index], self.cosine[index]])
+        values, cosine = _upsample(maps.unsqueeze(0), self.padded, size)[0].chunk(2)
+        return values, cosine
 
 
 @torch.inference_mode()
 def prototype_maps(segmenter: Segmenter, images: UInt8[Tensor, "B 3 H W"]) -> PrototypeMaps:
-    """One pass of one view, in float32 whatever prediction uses: these cosines are measured and compared."""
+    """One pass of the network, in float32 whatever prediction uses: these maps are measured and compared."""
     model = prototypes_of(segmenter)
     pixels = pad_to_stride(as_pixels(images.to(segmenter.device)), model.stride)
-    level = model.scales - 1
-    return PrototypeMaps(model(pixels, {level})[level].cosine, (pixels.shape[-2], pixels.shape[-1]))
+    padded = (pixels.shape[-2], pixels.shape[-1])
+    if not is_dense(segmenter):
+        level = model.scales - 1
+        cosine = model.compare(model.encoder(pixels), {level})[level].cosine
+        return PrototypeMaps(cosine, cosine, padded)
+    views = segmenter.settings.views
+    dense = model.dense(model.encoder(make_views(pixels, views)))
+    assert dense.cosine is not None
+    return PrototypeMaps(mean_of_views(dense.logits.softmax(1), views), mean_of_views(dense.cosine, views), padded)
 
 
-def prototype_cosines(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "K H W"]:
-    """The cosine in [-1, 1] of every prototype with every pixel, at the coarsest scale."""
-    cosines: Float[np.ndarray, "K H W"] = (
-        prototype_maps(segmenter, _batch(image)).full(0, (image.shape[0], image.shape[1])).cpu().numpy()
+def prototype_values(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "K H W"]:
+    """The value of every prototype at every pixel, see `PrototypeMaps`."""
+    values: Float[np.ndarray, "K H W"] = (
+        prototype_maps(segmenter, _batch(image)).full(0, (image.shape[0], image.shape[1]))[0].cpu().numpy()
     )
-    return cosines
+    return values
 
 
 @torch.inference_mode()
 def prototype_angles(segmenter: Segmenter) -> Float[np.ndarray, "K K"]:
-    """The cosine in [-1, 1] of every two prototypes, projected to the coarsest scale."""
+    """The cosine in [-1, 1] of every two prototypes, projected to where they are compared with pixels."""
     model = prototypes_of(segmenter)
-    unit = F.normalize(model.projections[model.scales - 1](model.bank.weight).float(), dim=1)
+    coarse = model.projections[model.scales - 1]
+    projected = model.dense_prototypes() if is_dense(segmenter) else coarse(model.bank.weight)
+    unit = F.normalize(projected.float(), dim=1)
     angles: Float[np.ndarray, "K K"] = (unit @ unit.T).cpu().numpy()
     return angles
 
@@ -97,7 +129,7 @@ def class_prototypes(segmenter: Segmenter, index: int) -> Int[np.ndarray, " k"]:
 
 
 def winning_shares(winners: Int[np.ndarray, "*any"], count: int) -> Float[np.ndarray, " k"]:
-    """How often each of `count` prototypes is the one with the highest cosine; zeros where there are no pixels."""
+    """How often each of `count` prototypes wins; zeros where there are no pixels."""
     shares: Float[np.ndarray, " k"] = np.bincount(winners.ravel(), minlength=count) / max(winners.size, 1)
     return shares
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lpdseg.data.synthetic import SUBTYPES
-from lpdseg.insight.evidence import class_prototypes, effective_number, prototype_cosines, winning_shares
+from lpdseg.insight.evidence import class_prototypes, effective_number, prototype_values, winning_shares
 from lpdseg.insight.pictures import heat_palette, indexed_uri, number_palette, quantise, rgb_uri
 from lpdseg.insight.sample import Choice, Patch
 from lpdseg.insight.subtypes import NO_SUBTYPE, read_subtypes
@@ -71,7 +71,7 @@ def view_prototypes(
     subtypes: list[Int[np.ndarray, " P"]] = []
     for patch in showing:
         inside = patch.truth == index
-        winners.append(prototype_cosines(segmenter, patch.image)[own].argmax(0)[inside])
+        winners.append(prototype_values(segmenter, patch.image)[own].argmax(0)[inside])
         subtypes.append(read_subtypes(patch.record, classes, patch.truth.shape)[inside].astype(np.int64))
     won = np.concatenate(winners) if winners else np.zeros(0, np.int64)
     faces = np.concatenate(subtypes) if subtypes else np.zeros(0, np.int64)
@@ -89,12 +89,12 @@ def view_prototypes(
 
 def _row(segmenter: Segmenter, choice: Choice, index: int, own: Int[np.ndarray, " k"]) -> PrototypeRow:
     patch = choice.patch
-    cosines = prototype_cosines(segmenter, patch.image)[own]
+    values = prototype_values(segmenter, patch.image)[own]
     inside = patch.truth == index
-    best = cosines.argmax(0)
+    best = values.argmax(0)
     shares = winning_shares(best[inside], len(own)).tolist()
     # One range for all prototypes of the class: maps can be compared with one another, and a weak one looks weak.
-    unit = (cosines - cosines.min()) / max(float(np.ptp(cosines)), 1e-6)
+    unit = (values - values.min()) / max(float(np.ptp(values)), 1e-6)
     palette = number_palette()
     palette[_NOWHERE] = (255, 255, 255)
     where = np.where(inside, best % 250, _NOWHERE).astype(np.uint8)

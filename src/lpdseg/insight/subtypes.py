@@ -1,7 +1,11 @@
-"""The sub-types of generated patches: variants of a tissue that labels do not name, known pixel by pixel."""
+"""Sub-types, variants of a tissue that labels do not name: of generated patches pixel by pixel, of others as their
+manifest says.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from lpdseg.data.patches import read_mask
 from lpdseg.data.records import PatchRecord
@@ -22,3 +26,24 @@ def read_subtypes(record: PatchRecord, classes: TissueClasses, size: tuple[int, 
     if path is None or not path.is_file() or classes.names != CLASSES.names:
         return np.full((height, width), NO_SUBTYPE, np.uint8)
     return read_mask(path, TissueClasses(names=tuple(subtype.name for subtype in SUBTYPES)), (height, width))
+
+
+def subtype_names(records: Sequence[PatchRecord]) -> tuple[str, ...]:
+    """The sub-types that a manifest says of its patches; where it says none, those of generated patches."""
+    told = {record.subtype for record in records if record.subtype is not None}
+    return tuple(sorted(told)) or tuple(subtype.name for subtype in SUBTYPES)
+
+
+def pixel_subtypes(
+    record: PatchRecord, classes: TissueClasses, size: tuple[int, ...], names: tuple[str, ...]
+) -> Int[np.ndarray, "H W"]:
+    """The index in `names`, see `subtype_names`, of each pixel of a patch; -1 where it is not known.
+
+    **Raises:** as `read_subtypes`.
+    """
+    if record.subtype in names:
+        return np.full(size, names.index(record.subtype))
+    if names != tuple(subtype.name for subtype in SUBTYPES):
+        return np.full(size, -1)
+    found = read_subtypes(record, classes, size).astype(np.int64)
+    return np.where(found == NO_SUBTYPE, -1, found)

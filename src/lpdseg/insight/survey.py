@@ -8,17 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from lpdseg.data.records import Manifest, PatchRecord
-from lpdseg.data.synthetic import SUBTYPES
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
-from lpdseg.insight.evidence import prototype_maps, prototypes_of
+from lpdseg.insight.evidence import is_dense, live_prototypes, prototype_maps, prototypes_of
 from lpdseg.insight.sample import draw, with_masks
-from lpdseg.insight.subtypes import read_subtypes
-from lpdseg.insight.usage import foregrounds, usage
+from lpdseg.insight.subtypes import pixel_subtypes, subtype_names
+from lpdseg.insight.usage import usage
 from lpdseg.losses.diversity import jeffrey_similarity
 from lpdseg.model.prototypes import PrototypeBank
 from lpdseg.segmenting.segmenter import Segmenter
@@ -29,15 +28,13 @@ from lpdseg.tissue import TissueClasses
 class PatchUse:
     """How the prototypes are used in one patch; only true pixels of a class count for its prototypes.
 
-    - `won`: pixels of its class at which the prototype's cosine is the highest of its class.
-    - `strength`: mean cosine over them, NaN where there are none.
+    - `won`: pixels of its class at which the prototype's value is the highest of its class; values are those of
+      `lpdseg.insight.evidence.PrototypeMaps`.
+    - `strength`: mean value over them, NaN where there are none.
     - `pixels`, `claimed`, `shrinkage`: per class, see `lpdseg.insight.usage`; NaN where nothing is claimed.
     - `similarity`: exp(-D_J) of siblings over the class's pixels, see `lpdseg.losses.diversity`; NaN between
       classes, and where the class has fewer than 2 pixels.
-    - `subtype_won`, `subtype_claimed`: the same counts by sub-type of the pixel; zeros where none is known.
-    - `subtype_covered`, `subtype_alone`: those in the foreground of some prototype of their class, and in that of
-      the prototype alone that wins most of the class.
-    - `covered`: per class, its pixels in such foregrounds, and all pixels in them; zeros where the class is not.
+    - `subtype_won`, `subtype_claimed`: won and claimed pixels by sub-type; zeros where none is known.
     """
 
     record: PatchRecord
@@ -48,18 +45,16 @@ class PatchUse:
     shrinkage: Float[np.ndarray, " C"]
     similarity: Float[np.ndarray, "K K"]
     subtype_won: Int[np.ndarray, "S K"]
-    subtype_claimed: Int[np.ndarray, " S"]
-    subtype_covered: Int[np.ndarray, " S"]
-    subtype_alone: Int[np.ndarray, " S"]
-    covered: Int[np.ndarray, "C 2"]
+    subtype_claimed: Int[np.ndarray, "S C"]
 
 
 @dataclass(frozen=True)
 class Survey:
     """The patches that were looked at, and how.
 
-    - `class_of`: the class of each of the K prototypes.
-    - `level`: the scale, counted from 0 for the finest.
+    - `class_of`, `live`: the class of each of the K prototypes, and whether it is not retired.
+    - `subtypes`: their names.
+    - `map`: `dense` where prototypes make the mask, else `scale n`, counted from 1 for the finest.
     - `temperature`: τ_v of the activation distributions.
     """
 
@@ -67,7 +62,9 @@ class Survey:
     patches: tuple[PatchUse, ...]
     names: tuple[str, ...]
     class_of: Int[np.ndarray, " K"]
-    level: int
+    live: Bool[np.ndarray, " K"]
+    subtypes: tuple[str, ...]
+    map: str
     temperature: float
 
 
@@ -83,8 +80,7 @@ def survey_split(
 ) -> Survey:
     """Looks at the patches of a split that have masks: at most `most` of them, drawn with `seed`.
 
-    Cosines are those of the coarsest scale, in float32, upsampled bilinearly to the patch. One batch of patches and
-    one map of K x H x W are in memory at a time.
+    Maps are upsampled bilinearly to the patch. One batch of patches and the maps of one are in memory at a time.
 
     **Arguments:**
 
@@ -94,95 +90,84 @@ def survey_split(
     **Raises:** `SettingsError` for a method without prototypes; `DataError` where no patch has a mask, or a file
     cannot be read.
     """
-    model = prototypes_of(segmenter)
+    model, dense = prototypes_of(segmenter), is_dense(segmenter)
     records = with_masks(manifest.split(split))
     if not records:
         raise DataError(f"no patch of the split {split!r} has a mask, which says where a class truly is; add masks")
-    records = draw(records, most, seed)
+    records, names = draw(records, most, seed), subtype_names(records)
     found: list[PatchUse] = []
-    for record, cosine, truth in _looked_at(segmenter, records, manifest.classes, split):
-        subtypes = read_subtypes(record, segmenter.classes, truth.shape)
-        found.append(patch_use(record, cosine, truth, subtypes, model.bank, temperature))
+    for record, values, cosine, truth in _looked_at(segmenter, records, manifest.classes, split):
+        subtypes = pixel_subtypes(record, segmenter.classes, truth.shape, names)
+        similarity = sibling_similarity(cosine, truth, model.bank, temperature)
+        found.append(patch_use(record, values, truth, subtypes, similarity, model.bank, dense, len(names)))
         if progress is not None:
             progress(len(found), len(records))
-    class_of = model.bank.class_of.cpu().numpy()
-    return Survey(split, tuple(found), segmenter.classes.names, class_of, model.scales - 1, temperature)
+    return Survey(
+        split,
+        tuple(found),
+        segmenter.classes.names,
+        model.bank.class_of.cpu().numpy(),
+        live_prototypes(segmenter),
+        names,
+        "dense" if dense else f"scale {model.scales}",
+        temperature,
+    )
 
 
 def _looked_at(
     segmenter: Segmenter, records: list[PatchRecord], classes: TissueClasses, split: str
-) -> Iterator[tuple[PatchRecord, Float[Tensor, "K H W"], UInt8[np.ndarray, "H W"]]]:
-    """Each patch with its cosines and its true mask, a batch of the network at a time."""
+) -> Iterator[tuple[PatchRecord, Float[Tensor, "K H W"], Float[Tensor, "K H W"], UInt8[np.ndarray, "H W"]]]:
+    """Each patch with its values, its cosines and its true mask, a batch of the network at a time."""
     step = segmenter.settings.batch
     for first in range(0, len(records), step):
         order = iter(records[first : first + step])  # batches keep the order of the records
         for batch in read_labelled(records[first : first + step], classes, step, split):
             maps = prototype_maps(segmenter, batch.images)
             for index, truth in enumerate(batch.masks):
-                yield next(order), maps.full(index, truth.shape), truth
+                yield next(order), *maps.full(index, truth.shape), truth
 
 
 def patch_use(
     record: PatchRecord,
-    cosine: Float[Tensor, "K H W"],
+    values: Float[Tensor, "K H W"],
     truth: UInt8[np.ndarray, "H W"],
-    subtypes: UInt8[np.ndarray, "H W"],
+    subtypes: Int[np.ndarray, "H W"],
+    similarity: Float[np.ndarray, "K K"],
     bank: PrototypeBank,
-    temperature: float,
+    dense: bool,
+    kinds: int,
 ) -> PatchUse:
-    """Counts one patch."""
-    prototypes, classes, faces = len(cosine), len(bank.counts), len(SUBTYPES)
-    class_of = bank.class_of.to(cosine.device)
-    mask = torch.from_numpy(truth.astype(np.int64)).to(cosine.device)
+    """Counts one patch; `subtypes` are below `kinds`, or -1."""
+    prototypes, classes = len(values), len(bank.counts)
+    class_of = bank.class_of.to(values.device)
+    mask = torch.from_numpy(truth.astype(np.int64)).to(values.device)
     won, strength = np.zeros(prototypes, np.int64), np.full(prototypes, np.nan)
     pixels, claimed = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
     shrinkage = np.full(classes, np.nan)
-    subtype_won, covered = np.zeros((faces, prototypes), np.int64), np.zeros((classes, 2), np.int64)
-    subtype_claimed, subtype_covered, subtype_alone = (np.zeros(faces, np.int64) for _ in range(3))
-    foreground = foregrounds(cosine)
+    subtype_won, subtype_claimed = (np.zeros((kinds, width), np.int64) for width in (prototypes, classes))
     for index in sorted(set(np.unique(truth).tolist()) & set(range(classes))):
-        inside, own = mask == index, class_of == index
-        found = usage(cosine[:, inside], own)
-        at, count = own.cpu().numpy(), int(own.sum())
-        winner, sure = found.winner.cpu().numpy(), found.claimed.cpu().numpy()
+        at = np.flatnonzero(bank.class_of.cpu().numpy() == index)
+        found = usage(values[:, mask == index], class_of, index, dense)
+        winner, sure = at[found.winner.cpu().numpy()], found.claimed.cpu().numpy()
         pixels[index], claimed[index], shrinkage[index] = winner.size, sure.sum(), found.shrinkage
-        wins = np.bincount(winner, minlength=count)
-        sums = np.bincount(winner, found.strength.double().cpu().numpy(), minlength=count)
-        won[at], strength[at] = wins, np.divide(sums, wins, out=np.full(count, np.nan), where=wins > 0)
-        face = subtypes[truth == index].astype(np.int64)
-        known = face < faces
-        subtype_won[:, at] += np.bincount(face[known] * count + winner[known], minlength=faces * count).reshape(
-            faces, count
-        )
-        subtype_claimed += np.bincount(face[known & sure], minlength=faces)
-        union, most = foreground[own].any(0), foreground[own][int(wins.argmax())]
-        covered[index] = int(union[inside].sum()), int(union.sum())
-        subtype_covered += np.bincount(face[known & union[inside].cpu().numpy()], minlength=faces)
-        subtype_alone += np.bincount(face[known & most[inside].cpu().numpy()], minlength=faces)
-    return PatchUse(
-        record,
-        won,
-        strength,
-        pixels,
-        claimed,
-        shrinkage,
-        sibling_similarity(cosine, mask, bank, temperature).cpu().numpy(),
-        subtype_won,
-        subtype_claimed,
-        subtype_covered,
-        subtype_alone,
-        covered,
-    )
+        wins = np.bincount(winner, minlength=prototypes)[at]
+        sums = np.bincount(winner, found.strength.double().cpu().numpy(), minlength=prototypes)[at]
+        won[at], strength[at] = wins, np.divide(sums, wins, out=np.full(len(at), np.nan), where=wins > 0)
+        face = subtypes[truth == index]
+        np.add.at(subtype_won, (face[face >= 0], winner[face >= 0]), 1)
+        subtype_claimed[:, index] = np.bincount(face[(face >= 0) & sure], minlength=kinds)
+    return PatchUse(record, won, strength, pixels, claimed, shrinkage, similarity, subtype_won, subtype_claimed)
 
 
 def sibling_similarity(
-    cosine: Float[Tensor, "K H W"], mask: Int[Tensor, "H W"], bank: PrototypeBank, temperature: float
-) -> Float[Tensor, "K K"]:
-    """exp(-D_J) of every two prototypes of a class over Ω_c = the pixels that `mask` gives to it.
+    cosine: Float[Tensor, "K H W"], truth: UInt8[np.ndarray, "H W"], bank: PrototypeBank, temperature: float
+) -> Float[np.ndarray, "K K"]:
+    """exp(-D_J) of every two prototypes of a class over Ω_c = its pixels in `truth`.
 
     As in L_div, with the true mask in place of the pseudo mask. NaN between classes, and for classes with fewer
     than 2 pixels.
     """
+    mask = torch.from_numpy(truth.astype(np.int64)).to(cosine.device)
     slots, real = bank.slots.to(cosine.device), bank.real.to(cosine.device)
     result = cosine.new_full((len(cosine), len(cosine)), torch.nan)
     for index in range(len(slots)):
@@ -193,4 +178,5 @@ def sibling_similarity(
         found = jeffrey_similarity(cosine.unsqueeze(0), inside.unsqueeze(0), slots, temperature, wanted)[0]
         at = slots[index][real[index]]
         result[at[:, None], at[None, :]] = found[: len(at), : len(at)]
-    return result
+    similarity: Float[np.ndarray, "K K"] = result.cpu().numpy()
+    return similarity

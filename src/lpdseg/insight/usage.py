@@ -1,6 +1,6 @@
-"""How the prototypes of a class are used: pure functions of cosines, and of counts of won pixels.
+"""How the prototypes of a class are used: pure functions of their maps, and of counts of won pixels.
 
-K prototypes in all, k of one class, P true pixels of that class in one patch, S sub-types; H x W pixels of a patch.
+K prototypes in all, k of one class, P true pixels of that class in one patch, S sub-types.
 """
 
 from dataclasses import dataclass
@@ -10,24 +10,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lpdseg.maps.normalise import unit_range
-
 _DEAD = 0.01
-
-_ALPHA = 0.5
-"""The contrast's α (method §2), at its published value for all runs that are compared."""
 
 
 @dataclass(frozen=True)
 class Usage:
     """What the k prototypes of a class do on the P true pixels of that class in one patch.
 
-    - `winner`: argmax over the class's own prototypes of the cosine, 0..k-1.
-    - `strength`: the winner's cosine.
-    - `claimed`: where the winner is above every prototype of the other classes. No gate and no refinement.
+    - `winner`: argmax over the class's own prototypes of their values, 0..k-1.
+    - `strength`: the winner's value.
+    - `claimed`: where the class is above every other class. No gate and no refinement.
     - `shrinkage`: 1 - |R_j| / |claimed|, where j is the prototype that wins most of these pixels, and R_j those
-      where j alone is above every prototype of the other classes: the share of the claimed region that would be
-      lost with j alone. NaN where nothing is claimed.
+      where j alone is above every other class: the share of the claimed region that would be lost with j alone. NaN
+      where nothing is claimed.
     """
 
     winner: Int[Tensor, " P"]
@@ -36,49 +31,27 @@ class Usage:
     shrinkage: float
 
 
-def usage(cosine: Float[Tensor, "K P"], own: Bool[Tensor, " K"]) -> Usage:
-    """Who wins, what is claimed, and what the most active prototype alone would miss; `own` marks the class's k.
+def usage(values: Float[Tensor, "K P"], class_of: Int[Tensor, " K"], index: int, dense: bool) -> Usage:
+    """Who wins, what is claimed, and what the most active prototype of class `index` alone would miss.
 
+    `values` are probabilities where `dense`, and a class has their sum; else cosines, and a class has the highest.
     A tie between classes claims nothing; a tie between siblings is won by the first.
     """
-    mine, others = cosine[own], cosine[~own]
+    parts = [values[class_of == other] for other in range(int(class_of.max()) + 1)]
+    scores = [part.sum(0) if dense else part.amax(0) for part in parts]
+    mine, score = parts[index], scores.pop(index)
     strength, winner = mine.max(0)
-    rival = others.amax(0) if len(others) else torch.full_like(strength, -torch.inf)
-    claimed = strength > rival
+    rival = torch.stack(scores).amax(0) if scores else torch.full_like(strength, -torch.inf)
+    claimed = score > rival
     area = int(claimed.sum())
     alone = int((mine[int(winner.bincount(minlength=len(mine)).argmax())] > rival).sum())
     return Usage(winner, strength, claimed, 1 - alone / area if area else float("nan"))
-
-
-def foregrounds(cosine: Float[Tensor, "K H W"]) -> Bool[Tensor, "K H W"]:
-    """What each prototype takes for its foreground in a patch: M = [a ≥ α · max a], as in the contrast (method §2).
-
-    a is the prototype's map, min–max normalised over the patch; α is 0.5.
-    """
-    inside: Bool[Tensor, "K H W"] = unit_range(cosine) >= _ALPHA
-    return inside
 
 
 def is_dead(shares: Float[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:
     """Prototypes whose winning share is below 1 % of an equal share: share < 0.01 / k."""
     dead: Bool[np.ndarray, " k"] = shares < _DEAD / len(shares)
     return dead
-
-
-def mutual_information(joint: Int[np.ndarray, "S k"]) -> tuple[float, float] | None:
-    """What the winning prototype J tells of the sub-type T, from how many pixels show each pair.
-
-    I(T; J) = Σ p(t, j) log2(p(t, j) / (p(t) p(j))) in bits, and I(T; J) / H(T), which is 1 where the winner tells
-    the sub-type for sure (Cover & Thomas 2006, §2.3). None with fewer than two sub-types, where there is nothing to
-    tell.
-    """
-    total = joint.sum()
-    if (joint.sum(1) > 0).sum() < 2:
-        return None
-    pair = joint / total
-    information = _entropy(pair.sum(1)) + _entropy(pair.sum(0)) - _entropy(pair.ravel())
-    information = max(0.0, information)
-    return information, information / _entropy(pair.sum(1))
 
 
 def mean_share(
@@ -110,8 +83,3 @@ def share_interval(
     values = mean_share(drawn @ part, drawn @ whole)
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def _entropy(shares: np.ndarray) -> float:
-    known = shares[shares > 0]
-    return float(-(known * np.log2(known)).sum())

@@ -170,8 +170,9 @@ def test_prototype_figures_are_paired_over_seeds(config: MakeConfig, outcome: Ma
     assert section.rows["LPD"]["dead_prototypes"].difference is None
     sections, page = tell(bench, outcomes)
     table = page.tables[-1]
-    assert table.columns == ("variant", "dead prototypes", "− LPD", "subtype coverage", "− LPD")
-    assert table.rows[1][1:3] == ("3.5 ± 2.12", "+1.5 [-4.85, +7.85]")
+    assert table.columns == ("figure", "LPD", "CAM", "− LPD")
+    assert table.rows[0] == ("dead prototypes", "2 ± 1.41", "3.5 ± 2.12", "+1.5 [-4.85, +7.85]")
+    assert table.rows[1] == ("subtype coverage", "0.6 ± 0.141", "0.4", "-0.1")
     assert table.notes == ("none: it has no prototypes",)
     write_csv(sections, [section], tmp_path / "t.csv")
     assert ",dead_prototypes," in (tmp_path / "t.csv").read_text().splitlines()[0]

@@ -138,17 +138,20 @@ def _cells(row: Row, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _prototype_table(section: PrototypeSection, reference: str) -> Table:
-    columns = ["variant"]
-    compared = {name for row in section.rows.values() for name, one in row.items() if one.difference is not None}
-    for name in section.names:
-        columns += [name.replace("_", " "), *([f"− {reference}"] if name in compared else [])]
+    """A figure in each row, since there are many."""
+    compared = {
+        variant for variant, row in section.rows.items() if any(one.difference is not None for one in row.values())
+    }
+    columns = ["figure"]
+    for variant in section.rows:
+        columns += [variant, *([f"− {reference}"] if variant in compared else [])]
     rows = []
-    for variant, measures in section.rows.items():
-        cells = [variant]
-        for name in section.names:
+    for name in section.names:
+        cells = [name.replace("_", " ")]
+        for variant, measures in section.rows.items():
             one = measures.get(name)
             cells.append(NOTHING if one is None else spread_text(one.value, ".3g"))
-            if name in compared:
+            if variant in compared:
                 cells.append(NOTHING if one is None else _change(one))
         rows.append(tuple(cells))
     notes = tuple(f"{variant}: {reason}" for variant, reason in section.notes.items())

@@ -47,6 +47,7 @@ install_import_hook(
         "lpdseg.insight.atlas_sheet",
         "lpdseg.insight.coverage",
         "lpdseg.insight.evidence",
+        "lpdseg.insight.information",
         "lpdseg.insight.pictures",
         "lpdseg.insight.prototypes",
         "lpdseg.insight.sample",

@@ -76,9 +76,16 @@ def test_summary_names_the_dead_and_the_least_covered() -> None:
         "worst_subtype": {"name": "spindle", "class": "TUM", "claimed": 0.25},
         "subtype_coverage": 0.5,
         "subtype_coverage_interval": [0.4, 0.625],
+        "region_information": 1.125,
+        "normalised_region_information": 0.75,
+        "region_by_chance": 0.05,
     }
     assert summary(coverage) == (
         "1 of 6 prototypes is dead: TUM 2. Sub-type coverage 50.0 % (95 % interval over patients 40.0–62.5), "
-        "least spindle with 25.0 %."
+        "least spindle with 25.0 %. The winner of a region tells 1.12 bits of its sub-type, 75 % of what there is "
+        "to tell; by chance 0.05."
     )
-    assert summary(coverage | {"dead": [], "worst_subtype": None}) == "None of 6 prototypes is dead."
+    assert (
+        summary(coverage | {"dead": [], "worst_subtype": None, "region_information": None})
+        == "None of 6 prototypes is dead."
+    )

@@ -100,7 +100,7 @@ def table(coverage: dict[str, Any]) -> "Table":
 
 
 def summary(coverage: dict[str, Any]) -> str:
-    """A few sentences: dead prototypes, and on generated data how the sub-types are covered."""
+    """A few sentences: dead prototypes, and where sub-types are known how they are covered and told apart."""
     from lpdseg.insight.atlas_page import per_cent
 
     dead = [f"{one['class']} {one['prototype']}" for one in coverage["dead"]]
@@ -113,5 +113,11 @@ def summary(coverage: dict[str, Any]) -> str:
         parts.append(
             f"Sub-type coverage {per_cent(coverage['subtype_coverage'])}{spread}, "
             f"least {worst['name']} with {per_cent(worst['claimed'])}."
+        )
+    if coverage["region_information"] is not None:
+        parts.append(
+            f"The winner of a region tells {coverage['region_information']:.2f} bits of its sub-type, "
+            f"{per_cent(coverage['normalised_region_information'], 0)} of what there is to tell; "
+            f"by chance {coverage['region_by_chance']:.2f}."
         )
     return " ".join(parts)

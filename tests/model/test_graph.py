@@ -9,6 +9,7 @@ from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.methods.dense import DenseNetwork
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.graph import GraphFacts, write_graph
+from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Wanted
 from lpdseg.model.runtime import OnnxNetwork, OpenvinoNetwork, difference
@@ -31,12 +32,16 @@ def pvt() -> Encoder:
 
 def test_a_graph_gives_maps_logits_and_the_head(tmp_path: Path) -> None:
     network = LPD(pvt(), (2, 3), 8, 7, 0.07, head=8).eval()
+    assert isinstance(network.head, PrototypeHead)
+    network.head.live[3] = False
     wanted = Wanted((0, 1), "softmax", "pixel", dense=True)
     facts = write_graph(network, wanted, tmp_path / "model.onnx")
     assert facts.outputs == ("map_0", "map_1", "logits_0", "logits_1", "dense")
     assert (facts.scales, facts.stride) == (2, 8)
+    assert (facts.parts, facts.retired) == ((0, 0, 1, 1, 1), (3,))
     for runtime in (OnnxNetwork(tmp_path / "model.onnx"), OpenvinoNetwork(tmp_path / "model.onnx", half=False)):
         assert runtime.facts == facts and runtime.has_head and runtime.has_maps
+        assert runtime.parts == network.parts and runtime.retired == network.retired
         assert difference(network, runtime) < 1e-4
 
 

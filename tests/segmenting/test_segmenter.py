@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lpdseg.choices import View
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.model.encoders import build_encoder
-from lpdseg.model.head import LinearHead
+from lpdseg.model.head import LinearHead, PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
@@ -317,3 +317,65 @@ def test_an_offset_multiplies_the_odds_of_its_class(background: str, build: Buil
     np.testing.assert_allclose(
         np.log(after[0] / after[1]), np.log(before[0] / before[1]) + 1.5, rtol=1e-3, atol=1e-3
     )
+
+
+def with_prototypes(segmenter: Segmenter, tiny_lpd: Callable[..., LPD], **changes: Any) -> Segmenter:
+    model = tiny_lpd(counts=(2, 3), head=8).eval()
+    assert model.dense_projection is not None
+    with torch.no_grad():  # as a trained one: they differ
+        model.bank.weight.mul_(50)
+    return segmenter.computed_by(model).with_settings(**changes)
+
+
+@pytest.mark.parametrize("classes", [BACKGROUND, NO_BACKGROUND])
+@pytest.mark.parametrize("refine", ["none", "crf"])
+def test_prototypes_divide_the_mask_and_change_nothing_of_it(
+    classes: TissueClasses, refine: str, build: Build, tiny_lpd: Callable[..., LPD]
+) -> None:
+    views = ("plain", "flip")
+    segmenter = with_prototypes(build(classes, refine=refine), tiny_lpd, views=views, gate="none")
+    images = np.stack([picture(37, 53), picture(37, 53, 1)])
+    images[:, :20, :20] = 255
+    asked, plain = segmenter.segment_batch(images), segmenter.segment_batch(images, prototypes=False)
+    for with_map, without in zip(asked, plain, strict=True):
+        for name in ("mask", "probabilities", "scores", "image_probabilities"):
+            np.testing.assert_array_equal(getattr(with_map, name), getattr(without, name))
+        assert without.prototypes is None and with_map.prototypes is not None
+        assert with_map.prototypes.dtype == np.uint16
+        assert with_map.prototype_names == ("A 1", "A 2", "B 1", "B 2", "B 3")
+        of_prototype = np.full(65536, 5, np.uint8)
+        of_prototype[:5] = [7, 7, 3, 3, 3]
+        np.testing.assert_array_equal(of_prototype[with_map.prototypes], with_map.mask)
+        assert sum(with_map.prototype_shares.values()) == pytest.approx((with_map.mask != 5).mean())
+    won = [np.unique(found.prototypes) for found in asked if found.prototypes is not None]
+    assert len(set(np.concatenate(won).tolist()) - {65535}) > 1
+
+
+def test_prototypes_add_up_to_their_class_at_every_pixel(build: Build, tiny_lpd: Callable[..., LPD]) -> None:
+    segmenter = with_prototypes(build(), tiny_lpd, views=("plain", "flip"))
+    evidence = segmenter.observe(batch_of(picture(64, 96)), parts=True)
+    assert evidence.parts is not None
+    large = F.interpolate(evidence.parts, size=(64, 96), mode="bilinear", align_corners=False)
+    sums = torch.stack([large[:, :2].sum(1), large[:, 2:].sum(1)], 1)
+    torch.testing.assert_close(sums, segmenter.fuse(evidence))
+
+
+def test_a_retired_prototype_never_wins(build: Build, tiny_lpd: Callable[..., LPD]) -> None:
+    segmenter = with_prototypes(build(NO_BACKGROUND), tiny_lpd, gate="none")
+    image = picture(64, 64)
+    before = segmenter.segment(image).prototypes
+    assert before is not None
+    favourite = int(np.bincount(before.ravel()).argmax())
+    assert isinstance(segmenter.model, LPD) and isinstance(segmenter.model.head, PrototypeHead)
+    segmenter.model.head.live[favourite] = False
+    after = segmenter.segment(image).prototypes
+    assert after is not None and favourite not in after
+    assert segmenter.winning is not None and segmenter.winning[favourite] == -1
+    assert len(segmenter.prototype_names) == 5  # it keeps its name, and the others their indices
+
+
+def test_masks_that_no_prototypes_make_have_none(build: Build, tiny_lpd: Callable[..., LPD]) -> None:
+    by_maps = with_prototypes(build(), tiny_lpd, source="maps")
+    for segmenter in (by_maps, with_head(build())):
+        found = segmenter.segment(picture(32, 32))
+        assert found.prototypes is None and found.prototype_names == () and segmenter.winning is None

@@ -95,8 +95,10 @@ def joint_logits(
         log_share = grouped.log_softmax(2)
         grouped = log_share + (log_share.exp() * grouped).sum(2, keepdim=True)
     # Filled slots repeat the index of a prototype that comes before them, so the first place of each is its own.
-    own = slots - slots[:, :1] >= torch.arange(slots.shape[1], device=slots.device)
-    return grouped.flatten(1, 2)[:, own.flatten()]
+    # How many there are must not hang on values: no graph could be written.
+    indices = torch.arange(scores.shape[1], device=slots.device)
+    own = (slots.flatten() == indices[:, None]).int().argmax(1)
+    return grouped.flatten(1, 2).index_select(1, own)
 
 
 def class_logits(

@@ -33,7 +33,7 @@ class GraphFacts:
 
     - `outputs`: their names in order: `map_l` and `logits_l` of scale l, `dense`.
     - `scales`, `stride`: of the encoder.
-    - `parts`: see `Network.parts`.
+    - `parts`, `retired`: see `Network.parts` and `Network.retired`.
     """
 
     wanted: Wanted
@@ -41,6 +41,7 @@ class GraphFacts:
     scales: int
     stride: int
     parts: tuple[int, ...] | None = None
+    retired: tuple[int, ...] = ()
 
     def as_json(self) -> str:
         """As text for the graph's metadata."""
@@ -58,6 +59,7 @@ class GraphFacts:
             values["scales"],
             values["stride"],
             None if parts is None else tuple(parts),
+            tuple(values.get("retired", ())),
         )
 
 
@@ -113,7 +115,8 @@ def write_graph(
             "any size; use the backend torch for this run"
         ) from error
     assert program is not None
-    facts = GraphFacts(wanted, outputs, network.scales, network.stride, network.parts if wanted.dense else None)
+    parts, retired = (network.parts, tuple(sorted(network.retired))) if wanted.dense else (None, ())
+    facts = GraphFacts(wanted, outputs, network.scales, network.stride, parts, retired)
     with replacing(path) as temporary:
         program.save(temporary, external_data=False)
         clean_graph(temporary, {KEY: facts.as_json(), **(metadata or {})})

@@ -88,6 +88,13 @@ class LPD(Network):
             return None
         return tuple(c for c, count in enumerate(self.bank.counts) for _ in range(count))
 
+    @property
+    def retired(self) -> frozenset[int]:
+        """See `Network.retired`."""
+        if not isinstance(self.head, PrototypeHead):
+            return frozenset()
+        return frozenset((~self.head.live).nonzero().flatten().tolist())
+
     def dense(self, features: Sequence[Float[Tensor, "B _C_l _H_l _W_l"]]) -> DenseMap:
         """Features of every scale, finest first → the dense map; there must be a head."""
         if isinstance(self.head, PrototypeHead):

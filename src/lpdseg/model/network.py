@@ -77,6 +77,11 @@ class Network(nn.Module, ABC):
         return None
 
     @property
+    def retired(self) -> frozenset[int]:
+        """The channels of `parts` that take no part in the mask any more."""
+        return frozenset()
+
+    @property
     @abstractmethod
     def has_maps(self) -> bool:
         """Whether `read` can give class maps and image-level logits."""

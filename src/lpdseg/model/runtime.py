@@ -63,6 +63,11 @@ class RuntimeNetwork(Network, ABC):
         return self.facts.parts
 
     @property
+    def retired(self) -> frozenset[int]:
+        """Those of the network that was exported."""
+        return frozenset(self.facts.retired)
+
+    @property
     def has_maps(self) -> bool:
         """Whether the graph gives class maps."""
         return any(name.startswith("map_") for name in self.facts.outputs)

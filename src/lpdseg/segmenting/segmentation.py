@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 from PIL import Image
 
 from lpdseg.errors import DataError
+from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
 from lpdseg.tissue import TissueClasses
 
@@ -24,6 +25,9 @@ class Segmentation:
     - `scores`: per class in [0, 1].
     - `image_probabilities`: that each class is in the image.
     - `classes`: whose names, colours and mask values these are.
+    - `prototypes`: of each pixel the index of the winner among the prototypes of its class, the same for as long as
+      the run lives; 65535 on background. None where no prototypes make the mask, or they were not asked for.
+    - `prototype_names`: by index, such as `TUM 3`; none where no prototypes make the mask.
     """
 
     mask: UInt8[np.ndarray, "H W"]
@@ -31,6 +35,8 @@ class Segmentation:
     scores: Float[np.ndarray, "C H W"]
     image_probabilities: Float[np.ndarray, " C"]
     classes: TissueClasses
+    prototypes: UInt16[np.ndarray, "H W"] | None = None
+    prototype_names: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -41,6 +47,17 @@ class Segmentation:
     def shares(self) -> dict[str, float]:
         """The share of the image's pixels that each class has, background included, in 0..1."""
         return area_shares(self.mask, self.classes)
+
+    @property
+    def prototype_shares(self) -> dict[str, float]:
+        """The share of the image's pixels that each prototype has, by name, in 0..1; empty without `prototypes`."""
+        if self.prototypes is None:
+            return {}
+        counts = np.bincount(self.prototypes.ravel(), minlength=NO_PROTOTYPE + 1) / self.prototypes.size
+        shares = dict.fromkeys(self.prototype_names, 0.0)
+        for index, name in enumerate(self.prototype_names):
+            shares[name] += float(counts[index])
+        return shares
 
     def overlay(
         self, image: UInt8[np.ndarray, "H W 3"] | Image.Image, opacity: float = 0.3, mpp: float | None = None

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8, UInt16
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +21,7 @@ from lpdseg.maps.gate import open_gate
 from lpdseg.maps.labelling import gated_logits, likeliest
 from lpdseg.maps.merge import sum_parts
 from lpdseg.maps.pad import as_pixels, pad_to_stride
+from lpdseg.maps.winners import numbered, winners
 from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.effective import effective
@@ -79,12 +80,15 @@ class Prediction:
     - `probabilities`: per pixel, sum 1 over the channels.
     - `scores`: per class in [0, 1], before gate and refinement.
     - `gate`: the classes that could appear.
+    - `prototypes`: per pixel the index in K of the winner among the prototypes of the mask's class, 65535 on
+      background; None where they were not asked for, or no prototypes make the mask.
     """
 
     mask: UInt8[Tensor, "B H W"]
     probabilities: Float[Tensor, "B n H W"]
     scores: Float[Tensor, "B C H W"]
     gate: Bool[Tensor, "B C"]
+    prototypes: UInt16[Tensor, "B H W"] | None = None
 
 
 class Segmenter:
@@ -146,6 +150,25 @@ class Segmenter:
     def channel_names(self) -> tuple[str, ...]:
         """The channels of its probabilities: its classes, and background where it finds any."""
         return self.classes.names if self.settings.background == "none" else self.classes.channel_names
+
+    @property
+    def winning(self) -> tuple[int, ...] | None:
+        """Of each prototype that makes the mask the class whose pixels it may win; −1 for none: it is retired.
+
+        None where no prototypes make the mask.
+        """
+        parts, retired = self.model.parts, self.model.retired
+        if not self.by_head or parts is None:
+            return None
+        return tuple(-1 if index in retired else c for index, c in enumerate(parts))
+
+    @property
+    def prototype_names(self) -> tuple[str, ...]:
+        """What people call the prototypes that make the mask, by index, such as `TUM 3`; none where none do."""
+        parts = self.model.parts if self.by_head else None
+        return tuple(
+            f"{self.classes.names[c]} {n}" for c, n in zip(parts or (), numbered(parts or ()), strict=True)
+        )
 
     @property
     def wanted(self) -> Wanted:
@@ -210,8 +233,13 @@ class Segmenter:
             unary = -probabilities.clamp(min=1e-8).log()
             unary[:, : len(self.classes)].masked_fill_(forbidden, torch.inf)
             probabilities = dense_crf(unary, images.to(scores.device), **settings.crf.model_dump())
-        mask = likeliest(probabilities).to(torch.uint8)
-        return Prediction(mask, probabilities, scores, gate)
+        mask = likeliest(probabilities)
+        return Prediction(mask.to(torch.uint8), probabilities, scores, gate, self._prototypes(evidence, mask))
+
+    def _prototypes(self, evidence: Evidence, mask: Int[Tensor, "B H W"]) -> UInt16[Tensor, "B H W"] | None:
+        if evidence.parts is None or self.winning is None:
+            return None
+        return winners(evidence.parts, self.winning, mask, evidence.padded).to(torch.uint16)
 
     def fuse(self, evidence: Evidence) -> Float[Tensor, "B C H W"]:
         """Class scores in [0, 1] at the size of the images."""
@@ -269,21 +297,24 @@ class Segmenter:
         """
         return self.segment_batch(rgb_array(image, "segment")[None])[0]
 
-    def segment_batch(self, images: UInt8[np.ndarray, "B H W 3"]) -> list[Segmentation]:
-        """Segments RGB images of one size at once.
+    def segment_batch(self, images: UInt8[np.ndarray, "B H W 3"], prototypes: bool = True) -> list[Segmentation]:
+        """Segments RGB images of one size at once, with the map of prototypes where they make the mask.
 
         **Raises:** `SettingsError` for the oracle gate.
         """
         batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-        evidence = self.observe(batch)
+        evidence = self.observe(batch, parts=prototypes)
         prediction = self.decide(evidence, batch)
         masks = self.classes.to_disk()[prediction.mask.cpu().numpy()]
+        found = prediction.prototypes
+        won = [None] * len(masks) if found is None else list(found.cpu().numpy())
         probabilities, scores, image_level = (
             values.float().cpu().numpy()
             for values in (prediction.probabilities, prediction.scores, evidence.probabilities)
         )
         arrays = zip(masks, probabilities, scores, image_level, strict=True)
-        return [Segmentation(*one, self.classes) for one in arrays]
+        names = self.prototype_names
+        return [Segmentation(*one, self.classes, winner, names) for one, winner in zip(arrays, won, strict=True)]
 
     def with_settings(self, **changes: object) -> "Segmenter":
         """The same model with other prediction settings, for instance `gate="oracle"`.

@@ -94,6 +94,7 @@ def joint_logits(
     if merge == "softmax":
         log_share = grouped.log_softmax(2)
         grouped = log_share + (log_share.exp() * grouped).sum(2, keepdim=True)
+        grouped = grouped.masked_fill(~keep, _RETIRED)  # the same to the last bit in every runtime
     # Filled slots repeat the index of a prototype that comes before them, so the first place of each is its own.
     # How many there are must not hang on values: no graph could be written.
     indices = torch.arange(scores.shape[1], device=slots.device)

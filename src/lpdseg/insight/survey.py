@@ -94,10 +94,10 @@ def survey_split(
     records = with_masks(manifest.split(split))
     if not records:
         raise DataError(f"no patch of the split {split!r} has a mask, which says where a class truly is; add masks")
-    records, names = draw(records, most, seed), subtype_names(records)
+    records, names = draw(records, most, seed), subtype_names(records, segmenter.classes)
     found: list[PatchUse] = []
     for record, values, cosine, truth in _looked_at(segmenter, records, manifest.classes, split):
-        subtypes = pixel_subtypes(record, segmenter.classes, truth.shape, names)
+        subtypes = pixel_subtypes(record, segmenter.classes, truth, names)
         similarity = sibling_similarity(cosine, truth, model.bank, temperature)
         found.append(patch_use(record, values, truth, subtypes, similarity, model.bank, dense, len(names)))
         if progress is not None:

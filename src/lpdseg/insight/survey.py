@@ -14,7 +14,7 @@ from torch import Tensor
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
-from lpdseg.insight.evidence import is_dense, live_prototypes, prototype_maps, prototypes_of
+from lpdseg.insight.evidence import is_dense, prototype_maps, prototypes_of
 from lpdseg.insight.sample import draw, with_masks
 from lpdseg.insight.subtypes import pixel_subtypes, subtype_names
 from lpdseg.insight.usage import usage
@@ -102,12 +102,13 @@ def survey_split(
         found.append(patch_use(record, values, truth, subtypes, similarity, model.bank, dense, len(names)))
         if progress is not None:
             progress(len(found), len(records))
+    class_of = model.bank.class_of.cpu().numpy()
     return Survey(
         split,
         tuple(found),
         segmenter.classes.names,
-        model.bank.class_of.cpu().numpy(),
-        live_prototypes(segmenter),
+        class_of,
+        np.isin(np.arange(len(class_of)), sorted(model.retired) if dense else [], invert=True),
         names,
         "dense" if dense else f"scale {model.scales}",
         temperature,

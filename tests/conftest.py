@@ -159,6 +159,19 @@ def small_run(small_data: Path, small_settings: tuple[str, ...], tmp_path_factor
     return run
 
 
+@pytest.fixture(scope="session")
+def prototype_run(
+    small_data: Path, small_settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished run on `small_data` whose masks are made of prototypes, two of each class; only to read."""
+    from lpdseg.api import train
+
+    run = tmp_path_factory.mktemp("runs") / "prototypes"
+    taught = ("loss.composite.weight=1", "model.head_width=8", "predict.gate=none", "predict.offsets=false")
+    train(small_data, run, classes="pink,blue", overrides=(*small_settings, *taught), device="cpu")
+    return run
+
+
 @pytest.fixture
 def drawn() -> Callable[..., "DrawnSource"]:
     """A builder of slides that need no file: size, and the options of `DrawnView`."""

@@ -23,6 +23,8 @@ from lpdseg.model.runtime import OnnxNetwork, difference
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.backends import int8_place
 from lpdseg.segmenting.bundle import load_prototypes, load_segmenter, weights_digest
+from lpdseg.segmenting.edited import edited
+from lpdseg.segmenting.edits import Edits
 from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.recipe import RECIPE, as_text
 from lpdseg.segmenting.segmentation import Segmentation
@@ -128,18 +130,25 @@ def train(
 
 
 def load(
-    run: str | Path, checkpoint: str = "best", device: str = "auto", backend: Backend = "torch", **changes: Any
+    run: str | Path,
+    checkpoint: str = "best",
+    device: str = "auto",
+    backend: Backend = "torch",
+    edits: str | Path | Edits | None = None,
+    **changes: Any,
 ) -> Segmenter:
     """A trained run as a segmenter; `changes` are prediction settings such as `refine="none"`.
 
     `backend` is what computes the network: `torch`, or on CPUs `onnx` (ONNX Runtime) or `openvino`, which export it
-    into the run's folder first.
+    into the run's folder first. `edits` are what an expert says of its prototypes: a file, see
+    `lpdseg.segmenting.edits`.
 
     **Raises:** `CheckpointError` where the folder holds no such checkpoint; `SettingsError` for an unknown change,
-    or a backend whose extra is not installed.
+    a backend whose extra is not installed, or edits of a run whose masks are not made of prototypes; `DataError`
+    for edits that cannot be read or do not fit the run.
     """
     with quiet():
-        return load_segmenter(Path(run), checkpoint, device, backend, **changes)
+        return load_segmenter(Path(run), checkpoint, device, backend, edits, **changes)
 
 
 def load_for_prototypes(run: str | Path, checkpoint: str = "best", device: str = "auto") -> Segmenter:
@@ -164,6 +173,7 @@ def evaluate(
     checkpoint: str = "best",
     device: str = "auto",
     backend: Backend = "torch",
+    edits: str | Path | Edits | None = None,
     progress: Told | None = None,
 ) -> list[Record]:
     """Compares predicted masks with those of a split: one record per gate and background rule.
@@ -177,13 +187,14 @@ def evaluate(
     - `classes`: says what the data's classes are where its files do not.
     - `mask_values`: what values of masks stand for, such as `["255=gland"]`.
     - `refine`: `none` or `crf` instead of the run's own.
+    - `edits`: see `load`; what an oracle gate opens are then the prototypes that count for the true classes.
 
     **Returns:** records, see `lpdseg.evaluation.record`; all figures are per cent.
 
     **Raises:** `CheckpointError` where the run and the data have other classes; `DataError` where the split has no
     masks.
     """
-    segmenter = run if isinstance(run, Segmenter) else load(run, checkpoint, device, backend)
+    segmenter = edited(run, edits) if isinstance(run, Segmenter) else load(run, checkpoint, device, backend, edits)
     if refine is not None:
         segmenter = segmenter.with_settings(refine=refine)
     manifest = same_classes(segmenter.classes, data, classes, mask_values)
@@ -274,6 +285,7 @@ def segment_files(
     checkpoint: str = "best",
     device: str = "auto",
     backend: Backend = "torch",
+    edits: str | Path | Edits | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Segments images and folders of images, and leaves masks and a record below `out`; see `export_patches`.
@@ -285,7 +297,7 @@ def segment_files(
     - `refine`: `none` or `crf` instead of the run's own.
     - `palette`: `own` or `colour-blind` instead of the run's own.
     - `recurse`: look into folders below those of `inputs`.
-    - `backend`: see `load`.
+    - `backend`, `edits`: see `load`.
 
     **Raises:** `CheckpointError`, `DataError`, `OutputError`, `SettingsError`.
     """
@@ -296,7 +308,7 @@ def segment_files(
     changes = {name: value for name, value in asked.items() if value is not None}
     if gate == "oracle":
         raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
-    segmenter = load(run, checkpoint, device, backend, **changes)
+    segmenter = load(run, checkpoint, device, backend, edits, **changes)
     return export_patches(
         segmenter,
         images,

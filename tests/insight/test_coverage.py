@@ -17,7 +17,7 @@ from lpdseg.data.synthetic import SUBTYPES, generate
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.insight.coverage import coverage_record, measure_coverage, pair_similarity
 from lpdseg.insight.evidence import prototype_angles, prototype_maps, prototype_values
-from lpdseg.insight.subtypes import pixel_subtypes, read_subtypes, subtype_names
+from lpdseg.insight.subtypes import read_subtypes
 from lpdseg.insight.survey import PatchUse, Survey, patch_use, sibling_similarity, survey_split
 from lpdseg.insight.usage import is_dead, mean_share, share_interval, usage
 from lpdseg.losses.diversity import diversity_loss
@@ -300,16 +300,6 @@ def test_subtypes_are_those_of_the_manifest_where_it_says_some(four: Segmenter, 
     shown = [(one.pixels, one.record.subtype) for one in survey.patches if one.record.subtype is not None]
     assert names == {(BCSS[c], name) for pixels, name in shown for c in np.flatnonzero(pixels).tolist()}
     assert found["classes"]["STR"]["region_information"] is not None
-
-
-def test_a_subtype_may_be_of_one_class_of_the_patch(generated: Manifest) -> None:
-    classes, truth = TissueClasses(BCSS, background=4), np.array([[0, 1, 1, 4]], np.uint8)
-    texts = ("STR=odd", "STR=even", "x=odd", None)
-    records = [replace(generated.records[0], subtype=text) for text in texts]
-    names = subtype_names(records, classes)
-    assert names == ("even", "odd", "x=odd")
-    found = [pixel_subtypes(one, classes, truth, names).tolist() for one in records]
-    assert found == [[[-1, 1, 1, -1]], [[-1, 0, 0, -1]], [[2] * 4], [[-1] * 4]]
 
 
 def used(patient: str, subtype: int | None, won: list[int]) -> PatchUse:

@@ -1,5 +1,6 @@
 """Options that several commands have, each with one wording."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,5 +15,10 @@ MaskValues = Annotated[
 DataClasses = Annotated[str | None, typer.Option(help="What the data's classes are, where its files do not tell.")]
 
 OfRun = Annotated[Checkpoint, typer.Option(help="Which weights of the run.")]
+
+Edits = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="What an expert says of prototypes: name, merge, hide or move them."),
+]
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from lpdseg.choices import Backend, Background, Gate, Refinement, Split
-from lpdseg.cli.common import DataClasses, Device, MaskValues, OfRun
+from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun
 from lpdseg.cli.repeated import one_of, shown
 from lpdseg.cli.stop import told_what_is_left
 
@@ -48,6 +48,7 @@ def evaluate(
     backend: Annotated[
         Backend, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
     ] = "torch",
+    edits: Edits = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the records there.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a row per record there.")] = None,
 ) -> None:
@@ -78,6 +79,7 @@ def evaluate(
             checkpoint=checkpoint,
             device=device,
             backend=backend,
+            edits=edits,
             progress=progress,
         )
     if json is not None:

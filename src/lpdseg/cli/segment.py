@@ -7,7 +7,7 @@ import typer
 
 from lpdseg.choices import Backend, OnError, OpenGate, Palette, Refinement
 from lpdseg.cli import slide_options as slides
-from lpdseg.cli.common import Device, OfRun
+from lpdseg.cli.common import Device, Edits, OfRun
 from lpdseg.cli.stop import told_what_is_left
 
 
@@ -49,6 +49,7 @@ def segment(
     backend: Annotated[
         Backend, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
     ] = "torch",
+    edits: Edits = None,
     recurse: Annotated[bool, typer.Option("--recurse/--no-recurse", help="Look into folders below.")] = True,
     on_error: Annotated[
         OnError, typer.Option(help="At an image or slide that cannot be read: stop, or skip it and exit with 1.")
@@ -83,6 +84,7 @@ def segment(
             checkpoint=checkpoint,
             device=device,
             backend=backend,
+            edits=edits,
             **slides.asked_settings(asked),
         )
         return
@@ -109,6 +111,7 @@ def segment(
             checkpoint=checkpoint,
             device=device,
             backend=backend,
+            edits=edits,
             progress=lambda done, total: progress("segmenting", done, total),
         )
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from lpdseg.errors import SettingsError
 from lpdseg.evaluation.objective import Objective
 from lpdseg.evaluation.split import ObservedSplit
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
@@ -36,7 +37,11 @@ def calibrate(segmenter: Segmenter, observed: ObservedSplit, offsets: bool) -> C
     offsets lie on a grid. Of equals the first is kept, so a class that never matters keeps what it started with.
     mIoU is that of a part of the pixels, see `lpdseg.evaluation.sampled`; at each of them the mask is the
     prediction's.
+
+    **Raises:** `SettingsError` for a segmenter under edits: gate and offsets are those of the classes as trained.
     """
+    if segmenter.edits_sha256 is not None:
+        raise SettingsError("thresholds and offsets are chosen for the classes as trained; leave the edits out")
     objective = Objective(segmenter, observed)
     # Best F1 may open a class in nearly all images, which costs the masks much; from there single steps can fail to
     # lead away, and 0.5 is the other place where thresholds commonly are.

@@ -24,6 +24,9 @@ from lpdseg.evaluation.image_level import ImageLevelScores
 from lpdseg.files import write_text
 from lpdseg.tissue import TissueClasses
 
+_SHORT = 12
+"""Digits of a digest that people are shown."""
+
 _FIGURES = ("miou", "mdice", "fwiou", "pixel_accuracy")
 
 
@@ -47,12 +50,14 @@ class Protocol:
       for comparison with published tables only), or all (`none`).
     - `background`: whether pixels whose truth is background count, see `Background`.
     - `refine`: what is done to the maps before argmax, such as `none` or `crf`.
+    - `edits`: SHA-256 of the edits of prototypes, in hex digits; None without any.
     """
 
     split: str
     gate: Gate = "predicted"
     background: Background = "keep"
     refine: str = "none"
+    edits: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def record(
 
     **Returns:**
 
-    - `split`, `gate`, `background`, `refine`: the protocol.
+    - `split`, `gate`, `background`, `refine`, `edits`: the protocol.
     - `images`, `patients`: how many; `unit` says whether these are patients, or files where patients are unknown.
     - `classes_in_mean`: over how many classes `miou` is the mean.
     - `notes`: what must be known beside the figures.
@@ -180,6 +185,8 @@ def table(records: Sequence[Record]) -> Table:
         result.add_column(justify="right")
     for key in ("split", "gate", "background", "refine"):
         result.add_row(key, *(str(entry[key]) for entry in records))
+    if any(entry.get("edits") for entry in records):
+        result.add_row("edits", *((entry.get("edits") or "")[:_SHORT] for entry in records))
     result.add_row()
     for figure, label in (
         ("miou", "mIoU"),
@@ -212,7 +219,7 @@ def _image_level(scores: ImageLevelScores, names: Sequence[str]) -> dict[str, An
 
 def _row(entry: Record) -> dict[str, Any]:
     row = {key: entry[key] for key in ("split", "gate", "background", "refine", "images", "patients")}
-    row |= {"unit": entry.get("unit"), "classes_in_mean": entry.get("classes_in_mean")}
+    row |= {"edits": entry.get("edits"), "unit": entry.get("unit"), "classes_in_mean": entry.get("classes_in_mean")}
     spread = entry["interval"] or {}
     for figure in _FIGURES:
         row[figure] = entry[figure]

@@ -130,7 +130,7 @@ def score_split(
     about = replace(known, notes=(*known.notes, *segmenter.notes))
     return [
         record(
-            Protocol(split, settings.gate, background, settings.refine),
+            Protocol(split, settings.gate, background, settings.refine, segmenter.edits_sha256),
             classes,
             by_patient,
             len(patients),

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import as_pixels, pad_to_stride
+from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.views import make_views, mean_of_views
@@ -57,6 +58,14 @@ def prototypes_of(segmenter: Segmenter) -> LPD:
 def is_dense(segmenter: Segmenter) -> bool:
     """Whether it is prototypes that make the mask, pixel by pixel; else class maps or a linear head do."""
     return segmenter.by_head and segmenter.model.parts is not None
+
+
+def live_prototypes(segmenter: Segmenter) -> Bool[np.ndarray, " K"]:
+    """Which prototypes are not retired."""
+    model = prototypes_of(segmenter)
+    live = model.head.live if isinstance(model.head, PrototypeHead) else torch.ones_like(model.bank.class_of)
+    kept: Bool[np.ndarray, " K"] = live.bool().cpu().numpy()
+    return kept
 
 
 @dataclass(frozen=True)

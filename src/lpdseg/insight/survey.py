@@ -14,7 +14,7 @@ from torch import Tensor
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
-from lpdseg.insight.evidence import is_dense, prototype_maps, prototypes_of
+from lpdseg.insight.evidence import is_dense, live_prototypes, prototype_maps, prototypes_of
 from lpdseg.insight.sample import draw, with_masks
 from lpdseg.insight.subtypes import pixel_subtypes, subtype_names
 from lpdseg.insight.usage import usage
@@ -94,21 +94,20 @@ def survey_split(
     records = with_masks(manifest.split(split))
     if not records:
         raise DataError(f"no patch of the split {split!r} has a mask, which says where a class truly is; add masks")
-    records, names = draw(records, most, seed), subtype_names(records, segmenter.classes)
+    records, names = draw(records, most, seed), subtype_names(records)
     found: list[PatchUse] = []
     for record, values, cosine, truth in _looked_at(segmenter, records, manifest.classes, split):
-        subtypes = pixel_subtypes(record, segmenter.classes, truth, names)
+        subtypes = pixel_subtypes(record, segmenter.classes, truth.shape, names)
         similarity = sibling_similarity(cosine, truth, model.bank, temperature)
         found.append(patch_use(record, values, truth, subtypes, similarity, model.bank, dense, len(names)))
         if progress is not None:
             progress(len(found), len(records))
-    class_of = model.bank.class_of.cpu().numpy()
     return Survey(
         split,
         tuple(found),
         segmenter.classes.names,
-        class_of,
-        np.isin(np.arange(len(class_of)), sorted(model.retired) if dense else [], invert=True),
+        model.bank.class_of.cpu().numpy(),
+        live_prototypes(segmenter),
         names,
         "dense" if dense else f"scale {model.scales}",
         temperature,

@@ -16,6 +16,8 @@ from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.network import Network
 from lpdseg.segmenting.backends import backend_device, with_backend
+from lpdseg.segmenting.edited import edited
+from lpdseg.segmenting.edits import Edits
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import Settings, change_section, parse_settings
 from lpdseg.tissue import TissueClasses
@@ -44,8 +46,10 @@ def trained_on(run: Path, checkpoint: str = "best") -> TrainedOn:
     return TrainedOn(None if mpp is None else float(mpp), None if patch is None else (int(patch[0]), int(patch[1])))
 
 
-def about(run: Path, checkpoint: str = "best") -> str:
+def about(run: Path, checkpoint: str = "best", edits: str | None = None) -> str:
     """What a run's model was trained on and what its masks are for: the sentence that every file of a slide holds.
+
+    `edits` is the digest of the edits under which it is used.
 
     **Raises:** `CheckpointError` where there is no such checkpoint.
     """
@@ -54,7 +58,8 @@ def about(run: Path, checkpoint: str = "best") -> str:
     scale = "" if mpp is None else f" at {mpp:g} µm/px"
     return (
         f"For research only, not for diagnosis. lpdseg {__version__}, method {settings.get('method', 'lpd')}, "
-        f"settings {settings.get('name', 'custom')}, weights {weights_digest(run, checkpoint)[:12]}, trained on "
+        f"settings {settings.get('name', 'custom')}, weights {weights_digest(run, checkpoint)[:12]}"
+        f"{'' if edits is None else f', edits {edits[:12]}'}, trained on "
         f"data {str(state['data'])[:12]}{scale} with the classes {', '.join(state['classes']['names'])}."
     )
 
@@ -66,7 +71,12 @@ def model_tensors(tensors: dict[str, Tensor], part: str = "model") -> dict[str, 
 
 
 def load_segmenter(
-    run: Path, checkpoint: str = "best", device: str = "auto", backend: Backend = "torch", **changes: Any
+    run: Path,
+    checkpoint: str = "best",
+    device: str = "auto",
+    backend: Backend = "torch",
+    edits: str | Path | Edits | None = None,
+    **changes: Any,
 ) -> Segmenter:
     """Reads a trained run.
 
@@ -76,10 +86,11 @@ def load_segmenter(
     - `checkpoint`: `best` or `last`.
     - `device`: see `pick_device`.
     - `backend`: what computes the network, see `with_backend`.
+    - `edits`: what an expert says of its prototypes, see `lpdseg.segmenting.edits`.
     - `changes`: prediction settings to use instead of the run's own, for instance `refine="none"`.
 
     **Raises:** `CheckpointError` where the folder holds no such checkpoint or it is damaged; for other backends
-    than PyTorch as `with_backend`.
+    than PyTorch as `with_backend`; for edits as `lpdseg.segmenting.edited.edited`.
     """
     device = backend_device(backend, device)
     if not run.is_dir():
@@ -92,6 +103,7 @@ def load_segmenter(
     calibration = Calibration(torch.tensor(state["thresholds"]), torch.tensor(state["offsets"]))
     segmenter = make_segmenter(model, classes, settings, calibration)
     segmenter = segmenter.with_settings(**changes) if changes else segmenter
+    segmenter = edited(segmenter, edits)
     return (
         with_backend(segmenter, backend, run, weights_digest(run, checkpoint)) if backend != "torch" else segmenter
     )

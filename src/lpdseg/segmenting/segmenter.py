@@ -48,7 +48,7 @@ class Evidence:
       by class. None where they are not asked for, or there are none.
     """
 
-    activations: dict[int, Float[Tensor, "B C H_l W_l"]]
+    activations: dict[int, Float[Tensor, "B _c H_l W_l"]]
     probabilities: Float[Tensor, "B C"]
     size: tuple[int, int]
     padded: tuple[int, int]
@@ -105,6 +105,9 @@ class Segmenter:
 
     Settings that mean nothing for the classes are dropped; `notes` say which, and `settings` are those that act.
     """
+
+    edits_sha256: str | None = None
+    """Of the file of edits, see `lpdseg.segmenting.edited`."""
 
     def __init__(
         self,
@@ -188,13 +191,19 @@ class Segmenter:
         shown: Tensor | None = None
         if by_head:
             assert reading.dense is not None
-            shown = mean_of_views(reading.dense.float().softmax(1), views)
-            activations = {0: self._by_class(shown)}
+            shown = mean_of_views(self._probabilities(reading.dense.float()), views)
+            activations = self._activations(shown)
         else:
             activations = {level: mean_of_views(activation(reading.maps[level]), views) for level in self.fusion}
         probabilities = torch.stack(self._image_level(reading).chunk(len(views))).mean(0)
         kept = shown if parts and self.model.parts is not None else None
         return Evidence(activations, probabilities, size, (pixels.shape[-2], pixels.shape[-1]), kept)
+
+    def _probabilities(self, dense: Float[Tensor, "VB P H_0 W_0"]) -> Float[Tensor, "VB P H_0 W_0"]:
+        return dense.softmax(1)
+
+    def _activations(self, parts: Float[Tensor, "B P H_0 W_0"]) -> dict[int, Float[Tensor, "B _c H_0 W_0"]]:
+        return {0: self._by_class(parts)}
 
     def _by_class(self, values: Float[Tensor, "B P H_0 W_0"]) -> Float[Tensor, "B C H_0 W_0"]:
         parts = self.model.parts
@@ -219,27 +228,47 @@ class Segmenter:
     ) -> Prediction:
         """Gate, fusion, background, refinement, argmax."""
         settings = self.settings
-        scores = self.fuse(evidence)
-        gate = open_gate(
-            settings.gate,
-            evidence.probabilities,
-            self.calibration.thresholds.to(scores.device),
-            None if labels is None else labels.to(scores.device),
-            may_be_empty=settings.background == "power",
-        )
-        probabilities = self.logits(scores, gate, self.glass(images)).softmax(1)
+        scores, gate, probabilities = self._gated(evidence, images, labels)
         if settings.refine == "crf":
             forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
             unary = -probabilities.clamp(min=1e-8).log()
             unary[:, : len(self.classes)].masked_fill_(forbidden, torch.inf)
             probabilities = dense_crf(unary, images.to(scores.device), **settings.crf.model_dump())
         mask = likeliest(probabilities)
-        return Prediction(mask.to(torch.uint8), probabilities, scores, gate, self._prototypes(evidence, mask))
+        prototypes = self._prototypes(evidence, mask, labels)
+        return Prediction(mask.to(torch.uint8), probabilities, scores, gate, prototypes)
 
-    def _prototypes(self, evidence: Evidence, mask: Int[Tensor, "B H W"]) -> UInt16[Tensor, "B H W"] | None:
-        if evidence.parts is None or self.winning is None:
+    def _prototypes(
+        self, evidence: Evidence, mask: Int[Tensor, "B H W"], labels: Bool[Tensor, "B C"] | None
+    ) -> UInt16[Tensor, "B H W"] | None:
+        claims, winning = self.claims(evidence, labels), self.winning
+        if claims is None or winning is None:
             return None
-        return winners(evidence.parts, self.winning, mask, evidence.padded).to(torch.uint16)
+        return winners(claims, winning, mask, evidence.padded).to(torch.uint16)
+
+    def claims(
+        self, evidence: Evidence, labels: Bool[Tensor, "B C"] | None = None
+    ) -> Float[Tensor, "B P H_0 W_0"] | None:
+        """With what weight each prototype claims a pixel of the class whose pixels it may win, see `winning`.
+
+        None where they were not asked for. `labels` are those of an oracle gate.
+        """
+        del labels
+        return evidence.parts
+
+    def _gated(
+        self, evidence: Evidence, images: UInt8[Tensor, "B 3 H W"], labels: Bool[Tensor, "B C"] | None
+    ) -> tuple[Float[Tensor, "B C H W"], Bool[Tensor, "B C"], Float[Tensor, "B n H W"]]:
+        """Scores, gate and probabilities, before refinement."""
+        scores = self.fuse(evidence)
+        gate = open_gate(
+            self.settings.gate,
+            evidence.probabilities,
+            self.calibration.thresholds.to(scores.device),
+            None if labels is None else labels.to(scores.device),
+            may_be_empty=self.settings.background == "power",
+        )
+        return scores, gate, self.logits(scores, gate, self.glass(images)).softmax(1)
 
     def fuse(self, evidence: Evidence) -> Float[Tensor, "B C H W"]:
         """Class scores in [0, 1] at the size of the images."""

@@ -59,7 +59,7 @@ class _Summary:
             {"image": absolute(image), "mask": str(_named("masks", place, ".png"))}
             | {f"share_{name}": round(share, 6) for name, share in shares.items()}
             | {f"probability_{name}": round(float(value), 6) for name, value in found}
-            | {"model": self.model[:_SHORT]}
+            | {"model": self.model[:_SHORT], "edits": (segmenter.edits_sha256 or "")[:_SHORT]}
         )
 
     def write(self, path: Path) -> None:
@@ -87,7 +87,7 @@ def export_patches(
 
     - `masks/`: palette PNGs; `probabilities/`: npz; `overlays/`: PNGs; see `lpdseg.export.masks`.
     - `summary.csv`: per image the area share of each class (0..1), the probability that the image holds it, and the
-      first digits of the model's digest. Rows of images that earlier runs have segmented stay.
+      first digits of the digests of the model and of edits. Rows of images that earlier runs have segmented stay.
     - `segment.json`: settings, thresholds and counts, whether the run has finished, and `described`.
 
     Every file is whole or not there. `summary.csv` is written last, `segment.json` before the
@@ -129,6 +129,7 @@ def export_patches(
                 "predict": segmenter.settings.model_dump(mode="json"),
                 "thresholds": _by_class(segmenter, segmenter.calibration.thresholds),
                 "offsets": _by_class(segmenter, segmenter.calibration.offsets),
+                "edits_sha256": segmenter.edits_sha256,
                 "device": str(segmenter.device),
                 "images": len(images),
                 "segmented": len(summary.rows),

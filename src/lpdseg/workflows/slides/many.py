@@ -15,6 +15,7 @@ from lpdseg.extras import needed
 from lpdseg.guard import end_if_run_again
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
+from lpdseg.segmenting.edits import as_read
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, LocalEngine
 from lpdseg.segmenting.slides.meter import Pace
@@ -82,7 +83,8 @@ def segment_slides(
     slides = take_shard(found, options.shard)
     checkpoint, backend = options.checkpoint, options.backend
     seen = resolve_windows(run, trained_on(run, checkpoint), options)
-    load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, **options.predicting)
+    edits = as_read(options.edits)  # once, so that all processes have the same
+    load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, edits=edits, **options.predicting)
     with quiet():
         segmenter = load(device="cpu" if options.engine == "ray" else options.device)
     _check_writable(out)
@@ -98,7 +100,7 @@ def segment_slides(
         wanted = Wanted(options, kinds, *seen, options.batch or segmenter.settings.batch)
         described = {
             "run": str(run),
-            "about": about(run, options.checkpoint),
+            "about": about(run, options.checkpoint, segmenter.edits_sha256),
             "checkpoint": checkpoint,
             "computed": {
                 "engine": options.engine, "backend": backend, "device": options.device, "batch": wanted.batch

@@ -241,6 +241,7 @@ def _result(
         model=work.weights,
         told=None if (told := state.get("slide_mpp_told")) is None else Mpp(**told),
         about=work.described["about"],
+        edits=work.segmenter.edits_sha256 or "",
     )
 
 

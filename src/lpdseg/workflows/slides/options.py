@@ -7,6 +7,7 @@ from typing import get_args
 
 from lpdseg.choices import Backend, Gate, Palette, SlideEngine
 from lpdseg.errors import SettingsError
+from lpdseg.segmenting.edits import Edits
 from lpdseg.slides.mpp import COARSEST_MPP, FINEST_MPP
 
 SPECK_UM2 = 50.0
@@ -36,7 +37,7 @@ class SlideOptions:
     - `workers`: processes that read slides, by default up to 4, or 0 for none but this one; with `ray`, models, by
       default one per GPU or, without any, per processor.
     - `batch`: windows at once; halved where they do not fit in memory. Another size may change results by rounding.
-    - `checkpoint`, `device`, `backend`: see `lpdseg.load`.
+    - `checkpoint`, `device`, `backend`, `edits`: see `lpdseg.load`.
 
     **Raises:** `SettingsError` for a figure that no slide could be read or written with.
     """
@@ -63,6 +64,7 @@ class SlideOptions:
     checkpoint: str = "best"
     device: str = "auto"
     backend: Backend = "torch"
+    edits: str | Path | Edits | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("--simplify", self.simplify_um), ("--min-area", self.minimum_um2)):

@@ -23,7 +23,7 @@ class SlideResult:
     - `seconds`: spent on the slide in this run.
     - `outputs`: files by kind.
     - `about`: what the model was trained on and what its masks are for, a sentence.
-    - `model`: SHA-256 of its weights.
+    - `model`, `edits`: SHA-256 of its weights, and of the edits of its prototypes, where there are any.
     - `told`: the microns per pixel that the slide tells of itself; None where it tells none.
     """
 
@@ -41,6 +41,7 @@ class SlideResult:
     model: str = ""
     told: Mpp | None = None
     about: str = ""
+    edits: str = ""
 
     def __repr__(self) -> str:
         found = ", ".join(f"{area.name} {area.percent:.0f} %" for area in self.areas)

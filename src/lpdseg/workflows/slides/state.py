@@ -160,6 +160,9 @@ def why_other(noted: Mapping[str, Any], slide: Mapping[str, Any], settings: Mapp
     theirs, ours = _flat(noted["settings"]), _flat(_as_read(settings))
     if theirs.get("weights_sha256") != ours.get("weights_sha256"):
         return f"another model ({str(theirs.get('weights_sha256'))[:SHORT]})"
+    if theirs.get("edits_sha256") != ours.get("edits_sha256"):
+        before = theirs.get("edits_sha256")
+        return "no edits" if before is None else f"other edits ({str(before)[:SHORT]})"
     names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
     return f"other settings ({', '.join(names)})" if names else None
 

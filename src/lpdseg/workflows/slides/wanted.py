@@ -54,6 +54,7 @@ class Wanted:
         predict = segmenter.settings.model_dump(mode="json", exclude={"batch"})
         return {
             "weights_sha256": weights,
+            "edits_sha256": segmenter.edits_sha256,
             **computed,
             "classes": segmenter.classes.as_dict(),
             "predict": predict,

@@ -1,0 +1,166 @@
+"""A segmenter whose prototypes an expert has edited.
+
+B images, C classes, P prototypes, n = C or C + 1 channels (background last), H x W pixels; G groups of prototypes
+that share the class that they were trained for and the one that they count for.
+"""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from lpdseg.errors import SettingsError
+from lpdseg.maps.gate import open_gate
+from lpdseg.maps.merge import sum_parts
+from lpdseg.model.network import Network
+from lpdseg.sections import PredictSettings
+from lpdseg.segmenting.edits import BACKGROUND, Edits, as_read, plan
+from lpdseg.segmenting.segmenter import Calibration, Evidence, Segmenter
+
+
+class EditedSegmenter(Segmenter):
+    """The same model under edits: a prototype acts where the class that it was trained for passes the gate, with
+    that class's offset, and its probability is added to the class that it counts for.
+
+    So thresholds and offsets mean what they meant when they were chosen. The oracle gate, which knows the classes
+    of the truth, opens the prototypes that count for them, and those that count for background. Where nothing acts
+    and there is no background, everything does: each pixel must belong to a class.
+
+    - Hidden prototypes are left out before the softmax, so that the others share their pixels.
+    - Merged ones add up, as all prototypes of a class do; the map of prototypes shows the one merged into.
+
+    **Attributes:**
+
+    - `edits`, `plan`: as read, and what they mean here.
+
+    **Raises:** `SettingsError` where the masks are not made of prototypes; `DataError` as
+    `lpdseg.segmenting.edits.plan`.
+    """
+
+    def __init__(self, plain: Segmenter, edits: Edits) -> None:
+        super().__init__(
+            plain.model,
+            plain._classes,
+            plain.settings,
+            plain.calibration,
+            plain.level_weights,
+            plain.train_merge,
+            plain.autocast,
+        )
+        self.notes = plain.notes
+        parts = plain.model.parts
+        if parts is None or not plain.by_head:
+            raise SettingsError(
+                f"{edits.source} cannot be used with this run, whose masks are not made of prototypes; leave "
+                "--edits out"
+            )
+        background = self.settings.background != "none"
+        self.edits, self.edits_sha256 = edits, edits.sha256
+        self.plan = plan(edits, self.classes.names, parts, plain.model.retired, background)
+        pairs = list(zip(self.plan.trained, self.plan.target, strict=True))
+        self._gone = plain.model.retired.union(self.plan.hidden)
+        self._groups = sorted({pair for k, pair in enumerate(pairs) if k not in self._gone})
+        # Prototypes that are gone have no group and the probability 0: where they are added does not matter.
+        self._group_of = [self._groups.index(pair) if pair in self._groups else 0 for pair in pairs]
+
+    @property
+    def winning(self) -> tuple[int, ...]:
+        """See `Segmenter.winning`; what was merged into another wins nothing itself."""
+        at = zip(self.plan.target, self.plan.shown, strict=True)
+        own = (c if shown == k and c < len(self.classes) else -1 for k, (c, shown) in enumerate(at))
+        return tuple(-1 if k in self._gone else c for k, c in enumerate(own))
+
+    @property
+    def prototype_names(self) -> tuple[str, ...]:
+        """See `Segmenter.prototype_names`: the class that each counts for now, and its name or else its number; of
+        one that was moved `STR TUM 3`. What was merged into another is called as that."""
+        keys, channels = super().prototype_names, (*self.classes.names, BACKGROUND)
+        called: list[str] = []
+        for key, name, before, now in zip(keys, self.plan.names, self.plan.trained, self.plan.target, strict=True):
+            number = key.rpartition(" ")[2] if before == now else key
+            called.append(f"{channels[now]} {number if name is None else name}")
+        return tuple(called[k] for k in self.plan.shown)
+
+    def claims(
+        self, evidence: Evidence, labels: Bool[Tensor, "B C"] | None = None
+    ) -> Float[Tensor, "B P H_0 W_0"] | None:
+        """See `Segmenter.claims`: terms of the sums that the classes' scores are."""
+        parts = evidence.parts
+        if parts is None:
+            return None
+        acting = self._acting(evidence, labels)[:, self._group_of]
+        factors = self.calibration.offsets.to(parts.device).exp()[list(self.plan.trained)] * acting
+        weighted = parts * factors[:, :, None, None]
+        shown = torch.tensor(self.plan.shown, device=parts.device)
+        return torch.zeros_like(weighted).index_add_(1, shown, weighted)
+
+    def _probabilities(self, dense: Float[Tensor, "VB P H_0 W_0"]) -> Float[Tensor, "VB P H_0 W_0"]:
+        hidden = torch.tensor(self.plan.hidden, dtype=torch.long, device=dense.device)
+        return super()._probabilities(dense.index_fill(1, hidden, -torch.inf))
+
+    def _activations(self, parts: Float[Tensor, "B P H_0 W_0"]) -> dict[int, Float[Tensor, "B _G H_0 W_0"]]:
+        return {0: sum_parts(parts, self._group_of, len(self._groups))}
+
+    def _gated(
+        self, evidence: Evidence, images: UInt8[Tensor, "B 3 H W"], labels: Bool[Tensor, "B C"] | None
+    ) -> tuple[Float[Tensor, "B C H W"], Bool[Tensor, "B C"], Float[Tensor, "B n H W"]]:
+        scores, glass = self.fuse(evidence), self.glass(images)
+        trained = [before for before, _ in self._groups]
+        acting = self._acting(evidence, labels)
+        behind: Tensor | None = None
+        if self.settings.background == "power":
+            by_trained = sum_parts(scores * acting[:, :, None, None], trained, len(self.classes))
+            behind = by_trained.amax(1, keepdim=True)
+        offsets = self.calibration.offsets.to(scores.device)[trained][:, None, None]
+        logits = self.class_logits(scores, glass) + offsets
+        logits = logits.masked_fill(~acting[:, :, None, None], -torch.inf)
+        classes = range(len(self.classes))
+        channels = [self._joined(logits, c) for c in classes]
+        background = self.background_logit(behind, glass)
+        if background is not None:
+            moved = self._joined(logits, len(classes))
+            channels.append(torch.logaddexp(background[:, 0], moved))
+        gate = torch.stack([acting[:, self._members(c)].any(1) for c in classes], 1)
+        by_class = sum_parts(scores, [now for _, now in self._groups], len(classes) + 1)[:, : len(classes)]
+        return by_class, gate, torch.stack(channels, 1).softmax(1)
+
+    def _acting(self, evidence: Evidence, labels: Bool[Tensor, "B C"] | None) -> Bool[Tensor, "B G"]:
+        """The groups that may appear."""
+        settings, device = self.settings, evidence.probabilities.device
+        gate = open_gate(
+            settings.gate,
+            evidence.probabilities,
+            self.calibration.thresholds.to(device),
+            None if labels is None else labels.to(device),
+            may_be_empty=settings.background == "power",
+        )
+        if settings.gate == "oracle":
+            always = gate.new_ones(len(gate), 1)
+            acting = torch.cat([gate, always], 1)[:, [now for _, now in self._groups]]
+        else:
+            acting = gate[:, [before for before, _ in self._groups]]
+        return acting if settings.background != "none" else acting | ~acting.any(1, keepdim=True)
+
+    def _members(self, channel: int) -> list[int]:
+        return [g for g, (_, now) in enumerate(self._groups) if now == channel]
+
+    def _joined(self, logits: Float[Tensor, "B G H W"], channel: int) -> Float[Tensor, "B H W"]:
+        """log Σ exp over the groups that count for a channel; −inf where none does."""
+        members = self._members(channel)
+        if not members:
+            return torch.full_like(logits[:, 0], -torch.inf)
+        return logits[:, members[0]] if len(members) == 1 else logits[:, members].logsumexp(1)
+
+    def _like(self, settings: PredictSettings, calibration: Calibration, model: Network | None = None) -> Segmenter:
+        return EditedSegmenter(super()._like(settings, calibration, model), self.edits)
+
+
+def edited(segmenter: Segmenter, edits: str | Path | Edits | None) -> Segmenter:
+    """The segmenter under edits, given as a file or as they were read; with None it is as it was.
+
+    **Raises:** `DataError` for a file that cannot be read or does not fit the run; `SettingsError` where the run's
+    masks are not made of prototypes.
+    """
+    read = as_read(edits)
+    return segmenter if read is None else EditedSegmenter(segmenter, read)

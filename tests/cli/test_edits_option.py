@@ -1,0 +1,121 @@
+"""`--edits FILE` counts for patches, slides and figures alike, and its digest is in whatever they leave."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from lpdseg import api
+from lpdseg.cli.main import main
+from lpdseg.data.patches import read_image
+from lpdseg.errors import DataError, SettingsError
+from lpdseg.segmenting.edits import read_edits
+
+
+@pytest.fixture
+def edits(tmp_path: Path) -> Path:
+    """All that was pink is blue."""
+    path = tmp_path / "edits.yaml"
+    path.write_text("pink 1: {move: blue, name: faded}\npink 2: {merge: pink 1}\n")
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_patches_and_their_record(prototype_run: Path, small_data: Path, edits: Path, tmp_path: Path) -> None:
+    out, images = tmp_path / "out", small_data / "valid" / "img"
+    digest = hashlib.sha256(edits.read_bytes()).hexdigest()
+    segment = ["segment", str(prototype_run), str(images), "--out", str(out), "--device", "cpu"]
+    assert main([*segment, "--edits", str(edits)]) == 0
+    for path in images.iterdir():
+        with Image.open(out / "masks" / path.name) as mask:
+            assert (np.asarray(mask) == 1).all()
+        wanted = api.load(prototype_run, device="cpu", edits=edits).segment(read_image(path))
+        assert (wanted.mask == 1).all()
+    assert json.loads((out / "segment.json").read_text())["edits_sha256"] == digest
+    assert {row["edits"] for row in rows(out / "summary.csv")} == {digest[:12]}
+    assert main(segment) == 0
+    assert json.loads((out / "segment.json").read_text())["edits_sha256"] is None
+    assert {row["edits"] for row in rows(out / "summary.csv")} == {""}
+
+
+def test_figures_and_their_record(
+    prototype_run: Path, small_data: Path, edits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = hashlib.sha256(edits.read_bytes()).hexdigest()
+    command = ["evaluate", str(prototype_run), "--data", str(small_data), "--device", "cpu", "--edits", str(edits)]
+    assert (
+        main([*command, "--gate", "none", "--json", str(tmp_path / "r.json"), "--csv", str(tmp_path / "r.csv")])
+        == 0
+    )
+    assert f"edits {digest[:12]}" in " ".join(capsys.readouterr().out.split())
+    [record] = json.loads((tmp_path / "r.json").read_text())
+    assert record["edits"] == digest and [row["edits"] for row in rows(tmp_path / "r.csv")] == [digest]
+    confusion = np.array(record["confusion"])
+    assert confusion[:, 0].sum() == 0 and confusion[:, 1].sum() == 4 * 32 * 32
+    segmenter = api.load(prototype_run, device="cpu")
+    assert api.evaluate(segmenter, small_data, edits=edits, gates=["none"])[0] == record
+    assert api.evaluate(segmenter, small_data)[0]["edits"] is None
+
+
+def test_slides_are_made_again_under_other_edits(prototype_run: Path, edits: Path, tmp_path: Path) -> None:
+    pixels = np.full((96, 128, 3), 245, np.uint8)
+    pixels[16:80, 16:112] = (230, 120, 170)
+    slide, out = tmp_path / "a.tif", tmp_path / "out"
+    tifffile.imwrite(
+        slide, pixels, photometric="rgb", tile=(64, 64), resolution=(2e4, 2e4), resolutionunit="CENTIMETER"
+    )
+
+    def done(**options: object) -> api.SlideResult:
+        options = {"to": "csv,label-tiff", "model_mpp": 0.5, "workers": 0, "device": "cpu"} | options
+        return api.segment_slides(prototype_run, [slide], out, **options)[0]
+
+    digest = read_edits(edits).sha256
+    first = done(edits=edits)
+    assert first.status == "segmented" and {a.name: a.pixels for a in first.areas}["pink"] == 0
+    state = json.loads((out / "states" / "a.json").read_text())
+    assert state["settings"]["edits_sha256"] == digest and f"edits {digest[:12]}" in state["about"]
+    assert rows(out / "summary.csv")[0]["edits"] == digest[:12]
+    assert done(edits=read_edits(edits)).status == "kept"
+    edits.write_text("pink 1: {name: faded}\n")
+    again = done(edits=edits)
+    assert again.status == "segmented" and f"of other edits ({digest[:12]})" in again.sentence
+    without = done()
+    assert without.status == "segmented" and "of other edits" in without.sentence and without.edits == ""
+    assert "of no edits" in done(edits=edits).sentence
+
+
+def test_a_runtime_under_edits_gives_the_masks_of_pytorch(prototype_run: Path, edits: Path, tmp_path: Path) -> None:
+    import shutil
+
+    run = Path(shutil.copytree(prototype_run, tmp_path / "run"))
+    edits.write_text("pink 1: {hide: true}\nblue 1: {move: pink}\n")
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), np.uint8)
+    plain, wanted = (api.load(run, device="cpu", edits=said).segment_batch(images) for said in (None, edits))
+    found = api.load(run, backend="onnx", edits=edits).segment_batch(images)
+    for ours, theirs, before in zip(found, wanted, plain, strict=True):
+        np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-4)
+        assert abs(ours.probabilities - before.probabilities).max() > 0.01
+
+
+def test_what_does_not_fit_is_a_sentence(
+    prototype_run: Path, small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "edits.yaml"
+    path.write_text("red 1: {hide: true}\n")
+    command = ["evaluate", str(prototype_run), "--data", str(small_data), "--device", "cpu", "--edits", str(path)]
+    assert main(command) == DataError.exit_code
+    told = " ".join(capsys.readouterr().err.split())
+    assert "red 1 is no prototype of this run" in told and "Traceback" not in told
+    path.write_text("pink 1: {hide: true}\n")
+    command[1] = str(small_run)
+    assert main(command) == SettingsError.exit_code
+    assert "whose masks are not made of prototypes" in " ".join(capsys.readouterr().err.split())

@@ -279,6 +279,7 @@ def segment_files(
     palette: Palette | None = None,
     probabilities: bool = False,
     overlays: bool = False,
+    prototypes: bool = False,
     recurse: bool = True,
     skip_bad: bool = False,
     batch: int | None = None,
@@ -302,7 +303,7 @@ def segment_files(
     **Raises:** `CheckpointError`, `DataError`, `OutputError`, `SettingsError`.
     """
     end_if_run_again()
-    results = [Path(out), Path(out) / "masks", Path(out) / "overlays"]
+    results = [Path(out), *(Path(out) / name for name in ("masks", "overlays", "prototypes"))]
     images = find_images([Path(source) for source in inputs], recurse=recurse, leave_out=results)
     asked = {"gate": gate, "refine": refine, "palette": palette}
     changes = {name: value for name, value in asked.items() if value is not None}
@@ -315,6 +316,7 @@ def segment_files(
         Path(out),
         probabilities=probabilities,
         overlays=overlays,
+        prototypes=prototypes,
         skip_bad=skip_bad,
         batch=batch,
         described={

@@ -17,7 +17,7 @@ _SYSTEM = {
 RECORD = "segment.json"
 """What `segment` writes beside the folders of its results, from the start on."""
 
-RESULT_FOLDERS = {"masks", "labels", "overlays", "probabilities", "geojson", "areas", "states"}
+RESULT_FOLDERS = {"masks", "labels", "overlays", "probabilities", "prototypes", "geojson", "areas", "states"}
 """Folders that `segment` writes beside its record."""
 
 

@@ -56,6 +56,24 @@ def test_a_folder_becomes_masks_with_a_record(
         assert (out / row["mask"]).is_file()
 
 
+def test_the_prototypes_of_masks_are_written_where_asked_for(
+    small_run: Path, prototype_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, images = tmp_path / "out", small_data / "valid" / "img"
+    words = [str(images), "--out", str(out), "--prototypes", "--device", "cpu"]
+    assert main(["segment", str(small_run), *words]) == 2
+    assert "masks of this run are made by class maps" in capsys.readouterr().err and not out.exists()
+    assert main(["segment", str(prototype_run), *words]) == 0
+    assert f"Maps of prototypes in {out / 'prototypes'}." in capsys.readouterr().out
+    segmenter = api.load(prototype_run, device="cpu")
+    for path in images.iterdir():
+        wanted = segmenter.segment(read_image(path))
+        assert wanted.prototypes is not None and wanted.prototype_names == ("pink 1", "pink 2", "blue 1", "blue 2")
+        with Image.open(out / "prototypes" / path.name) as won, Image.open(out / "masks" / path.name) as mask:
+            np.testing.assert_array_equal(np.asarray(won), wanted.prototypes.clip(max=255))
+            np.testing.assert_array_equal(np.asarray(won) // 2, np.asarray(mask))
+
+
 def test_bad_images_are_skipped_where_asked_for_and_listed(
     small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -336,7 +336,7 @@ def test_prototypes_divide_the_mask_and_change_nothing_of_it(
     segmenter = with_prototypes(build(classes, refine=refine), tiny_lpd, views=views, gate="none")
     images = np.stack([picture(37, 53), picture(37, 53, 1)])
     images[:, :20, :20] = 255
-    asked, plain = segmenter.segment_batch(images), segmenter.segment_batch(images, prototypes=False)
+    asked, plain = segmenter.segment_batch(images, prototypes=True), segmenter.segment_batch(images)
     for with_map, without in zip(asked, plain, strict=True):
         for name in ("mask", "probabilities", "scores", "image_probabilities"):
             np.testing.assert_array_equal(getattr(with_map, name), getattr(without, name))

@@ -1,13 +1,16 @@
 """Masks of a folder of images: what earlier runs left is kept, or the run refused."""
 
 import csv
+import json
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lpdseg.errors import OutputError
+from lpdseg.errors import OutputError, SettingsError
+from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.patches import ImageFile
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.workflows.patches import export_patches
@@ -42,4 +45,35 @@ def test_a_name_that_is_too_long_is_refused_first(segmenter: Segmenter, tmp_path
     images = [draw(tmp_path / "in" / name) for name in ("x.png", "y" * 245 + ".png")]
     with pytest.raises(OutputError, match="bytes too long; shorten the name"):
         export_patches(segmenter, images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_prototypes_are_written_beside_the_mask(
+    segmenter: Segmenter, tiny_lpd: Callable[..., LPD], tmp_path: Path
+) -> None:
+    with_head = segmenter.computed_by(tiny_lpd(head=8).eval()).with_settings(gate="none")
+    image, out = draw(tmp_path / "in" / "x.png"), tmp_path / "out"
+    Image.fromarray(np.random.default_rng(0).integers(0, 180, (40, 48, 3), np.uint8)).save(image.path)
+    export_patches(with_head, [image], out)
+    plain = (out / "masks" / "x.png").read_bytes()
+    assert not (out / "prototypes").exists()
+    assert json.loads((out / "segment.json").read_text("utf-8"))["prototypes"] is None
+    export_patches(with_head, [image], out, prototypes=True)
+    assert (out / "masks" / "x.png").read_bytes() == plain
+    with Image.open(out / "prototypes" / "x.png") as written, Image.open(out / "masks" / "x.png") as mask:
+        won, classes = np.asarray(written), np.asarray(mask)
+    table = np.full(256, 2, np.uint8)
+    table[:5] = [0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(table[won], classes)
+    with (out / "summary.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    told = json.loads((out / "segment.json").read_text("utf-8"))["prototypes"]
+    assert told == {"names": ["a 1", "a 2", "b 1", "b 2", "b 3"], "background": 255}
+    for value, name in enumerate(told["names"]):
+        assert float(row[f"prototype_{name}"]) == pytest.approx((won == value).mean(), abs=1e-6)
+
+
+def test_prototypes_of_masks_that_none_make_are_refused_first(segmenter: Segmenter, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="leave --prototypes out"):
+        export_patches(segmenter, [draw(tmp_path / "in" / "x.png")], tmp_path / "out", prototypes=True)
     assert not (tmp_path / "out").exists()

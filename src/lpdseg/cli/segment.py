@@ -29,6 +29,10 @@ def segment(
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write pictures of the images under their masks.")
     ] = False,
+    prototypes: Annotated[
+        bool,
+        typer.Option("--prototypes", help="Also write which prototype of its class won each pixel: index maps."),
+    ] = False,
     gate: Annotated[
         OpenGate | None,
         typer.Option(
@@ -105,6 +109,7 @@ def segment(
             palette=palette,
             probabilities=probabilities,
             overlays=overlay,
+            prototypes=prototypes,
             recurse=recurse,
             skip_bad=on_error == "skip",
             batch=batch,
@@ -118,6 +123,8 @@ def segment(
     typer.echo(f"{result.written} masks in {out / 'masks'}" + (f"; mean area: {shares}." if shares else "."))
     if overlay and result.written:
         typer.echo(f"Overlays in {out / 'overlays'}.")
+    if prototypes and result.written:
+        typer.echo(f"Maps of prototypes in {out / 'prototypes'}.")
     for note in result.notes:
         typer.echo(note, err=True)
     if result.skipped:

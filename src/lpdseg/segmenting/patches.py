@@ -5,6 +5,7 @@ B images of one size, H x W pixels; n channels (background last).
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -56,6 +57,7 @@ def segment_files(
     paths: Iterable[Path],
     *,
     batch: int | None = None,
+    prototypes: bool = False,
     on_error: Callable[[DataError], None] | None = None,
 ) -> Iterator[tuple[Path, Segmentation]]:
     """Segments image files one after another, in the order given.
@@ -65,12 +67,14 @@ def segment_files(
     **Arguments:**
 
     - `batch`: images at once; by default the segmenter's setting.
+    - `prototypes`: give the map of prototypes as well.
     - `on_error`: told of an image that cannot be read or is too large, which then is passed over; without it the
       error is raised.
 
     **Raises:** `DataError`.
     """
     most = batch or segmenter.settings.batch
+    compute = partial(segmenter.segment_batch, prototypes=prototypes)
 
     def refuse(error: DataError) -> None:
         if on_error is None:
@@ -80,10 +84,10 @@ def segment_files(
     waiting: list[tuple[Path, UInt8[np.ndarray, "H W 3"]]] = []
     for path, image in _readable(paths, refuse):
         if waiting and (len(waiting) == most or image.shape != waiting[0][1].shape):
-            most = yield from _segment_some(segmenter, waiting, most, refuse)
+            most = yield from _segment_some(compute, waiting, most, refuse)
             waiting = []
         waiting.append((path, image))
-    yield from _segment_some(segmenter, waiting, most, refuse)
+    yield from _segment_some(compute, waiting, most, refuse)
 
 
 def _images_of(source: Path, recurse: bool, apart: Sequence[Path]) -> list[ImageFile]:
@@ -126,7 +130,7 @@ def _readable(
 
 
 def _segment_some(
-    segmenter: Segmenter,
+    compute: Callable[[UInt8[np.ndarray, "B H W 3"]], list[Segmentation]],
     waiting: list[tuple[Path, UInt8[np.ndarray, "H W 3"]]],
     most: int,
     refuse: Callable[[DataError], None],
@@ -135,7 +139,7 @@ def _segment_some(
     first = 0
     while first < len(waiting):
         some = waiting[first : first + most]
-        results = if_it_fits(segmenter.segment_batch, np.stack([image for _, image in some]))
+        results = if_it_fits(compute, np.stack([image for _, image in some]))
         if results is not None:
             first += len(some)
             yield from zip((path for path, _ in some), results, strict=True)

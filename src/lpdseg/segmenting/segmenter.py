@@ -166,12 +166,15 @@ class Segmenter:
         return tuple(-1 if index in retired else c for index, c in enumerate(parts))
 
     @property
+    def prototype_paths(self) -> tuple[tuple[str, str], ...]:
+        """Of each prototype that makes the mask, by index, its class and its name in it: `("TUM", "3")`."""
+        parts = (self.model.parts if self.by_head else None) or ()
+        return tuple((self.classes.names[c], str(n)) for c, n in zip(parts, numbered(parts), strict=True))
+
+    @property
     def prototype_names(self) -> tuple[str, ...]:
-        """What people call the prototypes that make the mask, by index, such as `TUM 3`; none where none do."""
-        parts = self.model.parts if self.by_head else None
-        return tuple(
-            f"{self.classes.names[c]} {n}" for c, n in zip(parts or (), numbered(parts or ()), strict=True)
-        )
+        """What people call the prototypes that make the mask, by index, such as `TUM 3`."""
+        return tuple(" ".join(path) for path in self.prototype_paths)
 
     @property
     def wanted(self) -> Wanted:
@@ -319,15 +322,15 @@ class Segmenter:
         return scores.clamp(min=SMALLEST).log() if self.by_head else scores / self.settings.temperature
 
     def segment(self, image: UInt8[np.ndarray, "H W 3"]) -> Segmentation:
-        """Segments one 8-bit RGB image of any size.
+        """Segments one 8-bit RGB image of any size, with the map of prototypes where they make the mask.
 
         **Raises:** `DataError` for an array of another kind; `SettingsError` for the oracle gate, which needs
         ground truth.
         """
-        return self.segment_batch(rgb_array(image, "segment")[None])[0]
+        return self.segment_batch(rgb_array(image, "segment")[None], prototypes=True)[0]
 
-    def segment_batch(self, images: UInt8[np.ndarray, "B H W 3"], prototypes: bool = True) -> list[Segmentation]:
-        """Segments RGB images of one size at once, with the map of prototypes where they make the mask.
+    def segment_batch(self, images: UInt8[np.ndarray, "B H W 3"], prototypes: bool = False) -> list[Segmentation]:
+        """Segments RGB images of one size at once; `prototypes` asks for their map, where they make the mask.
 
         **Raises:** `SettingsError` for the oracle gate.
         """

@@ -15,6 +15,7 @@ from lpdseg.folders import RECORD
 from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.plain import plain_text
 from lpdseg.segmenting.patches import ImageFile, segment_files
+from lpdseg.segmenting.prototype_classes import check_prototypes, described_prototypes, write_prototypes
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.workflows.tables import read_table, write_table
@@ -59,6 +60,7 @@ class _Summary:
             {"image": absolute(image), "mask": str(_named("masks", place, ".png"))}
             | {f"share_{name}": round(share, 6) for name, share in shares.items()}
             | {f"probability_{name}": round(float(value), 6) for name, value in found}
+            | {f"prototype_{name}": round(share, 6) for name, share in segmentation.prototype_shares.items()}
             | {"model": self.model[:_SHORT], "edits": (segmenter.edits_sha256 or "")[:_SHORT]}
         )
 
@@ -78,6 +80,7 @@ def export_patches(
     *,
     probabilities: bool = False,
     overlays: bool = False,
+    prototypes: bool = False,
     skip_bad: bool = False,
     batch: int | None = None,
     described: dict[str, Any] | None = None,
@@ -86,9 +89,12 @@ def export_patches(
     """Segments images and writes what is asked for below `out`, in the folders that the images had:
 
     - `masks/`: palette PNGs; `probabilities/`: npz; `overlays/`: PNGs; see `lpdseg.export.masks`.
-    - `summary.csv`: per image the area share of each class (0..1), the probability that the image holds it, and the
-      first digits of the digests of the model and of edits. Rows of images that earlier runs have segmented stay.
-    - `segment.json`: settings, thresholds and counts, whether the run has finished, and `described`.
+    - `prototypes/`: PNGs of the prototype that won each pixel, see `write_prototypes`.
+    - `summary.csv`: per image the area share of each class (0..1), the probability that the image holds it, with
+      `prototypes` the area share of each, and the first digits of the digests of the model and of edits. Rows of
+      images that earlier runs have segmented stay.
+    - `segment.json`: settings, thresholds and counts, whether the run has finished, what the values in maps of
+      prototypes are (`prototypes`: names by value, and `background`; null without them), and `described`.
 
     Every file is whole or not there. `summary.csv` is written last, `segment.json` before the
     first mask and at the end.
@@ -102,8 +108,11 @@ def export_patches(
     - `progress`: called with (done, total) after each image, also after one that was passed over.
 
     **Raises:** `DataError` for an image that cannot be read; `OutputError`, also where the mask of another image
-    would be replaced, or a name is too long: before anything is computed.
+    would be replaced, or a name is too long, and `SettingsError` where prototypes are wanted of masks that none
+    make: before anything is computed.
     """
+    if prototypes:
+        check_prototypes(segmenter)
     _check_places(images, out)
     places = {image.path: image.place for image in images}
     if not skip_bad:
@@ -134,16 +143,19 @@ def export_patches(
                 "images": len(images),
                 "segmented": len(summary.rows),
                 "skipped": skipped,
+                "prototypes": described_prototypes(segmenter) if prototypes else None,
                 "notes": list(segmenter.notes),
             },
         )
 
-    done = segment_files(segmenter, places, batch=batch, on_error=skip if skip_bad else None)
+    done = segment_files(segmenter, places, batch=batch, prototypes=prototypes, on_error=skip if skip_bad else None)
     for path, segmentation in done:
         place = places[path]
         if not summary.rows:  # so that masks of a run that is ended are known as results, see `is_result`
             record("running")
         write_mask(out / _named("masks", place, ".png"), segmentation.mask, segmenter.classes)
+        if segmentation.prototypes is not None:
+            write_prototypes(out / _named("prototypes", place, ".png"), segmentation.prototypes, segmenter)
         if probabilities:
             write_probabilities(out / _named("probabilities", place, ".npz"), segmentation)
         if overlays:

@@ -74,7 +74,12 @@ def segment(
         from lpdseg.cli.segment_slides import segment_slides
 
         slides.refuse_for_slides(
-            {"--probabilities": probabilities, "--overlay": overlay, "--no-recurse": not recurse}
+            {
+                "--probabilities": probabilities,
+                "--overlay": overlay,
+                "--prototypes": prototypes,
+                "--no-recurse": not recurse,
+            }
         )
         segment_slides(
             run,

@@ -7,7 +7,9 @@ from PIL import Image
 
 from lpdseg.errors import SettingsError
 from lpdseg.model.lpd import LPD
+from lpdseg.pictures.masks import LEFT_OUT
 from lpdseg.pictures.shades import shades
+from lpdseg.segmenting.edited import edited
 from lpdseg.segmenting.prototype_classes import (
     check_prototypes,
     described_prototypes,
@@ -51,3 +53,16 @@ def test_more_prototypes_than_8_bits_tell_apart_take_16(
 def test_masks_that_no_prototypes_make_are_told(segmenter: Segmenter, tiny_lpd: Build) -> None:
     with pytest.raises(SettingsError, match="masks of this run are made by class maps, so no pixel"):
         check_prototypes(segmenter)
+
+
+def test_an_edited_prototype_is_a_class_below_the_one_it_counts_for(
+    segmenter: Segmenter, tiny_lpd: Build, tmp_path: Path
+) -> None:
+    (tmp_path / "edits.yaml").write_text(
+        "b 1: {name: large}\nb 2: {merge: b 1}\nb 3: {move: a, name: B-like}\na 2: {hide: true}\n"
+    )
+    with_edits = edited(segmenter.computed_by(tiny_lpd(head=8)), tmp_path / "edits.yaml")
+    found = prototype_classes(with_edits)
+    assert found.names == ("a: 1", "a: 2 (not shown)", "b: large", "b: 2 (not shown)", "a: B-like")
+    red, blue = segmenter.classes.colours
+    assert found.colours == (shades(red, 2)[0], LEFT_OUT, blue, LEFT_OUT, shades(red, 2)[1])

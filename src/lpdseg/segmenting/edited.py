@@ -72,14 +72,16 @@ class EditedSegmenter(Segmenter):
         return tuple(-1 if k in self._gone else c for k, c in enumerate(own))
 
     @property
-    def prototype_names(self) -> tuple[str, ...]:
-        """See `Segmenter.prototype_names`: the class that each counts for now, and its name or else its number; of
-        one that was moved `STR TUM 3`. What was merged into another is called as that."""
-        keys, channels = super().prototype_names, (*self.classes.names, BACKGROUND)
-        called: list[str] = []
-        for key, name, before, now in zip(keys, self.plan.names, self.plan.trained, self.plan.target, strict=True):
-            number = key.rpartition(" ")[2] if before == now else key
-            called.append(f"{channels[now]} {number if name is None else name}")
+    def prototype_paths(self) -> tuple[tuple[str, str], ...]:
+        """See `Segmenter.prototype_paths`: the class that each counts for now, and its name or else its number; of
+        one that was moved `("STR", "TUM 3")`. What was merged into another is called as that."""
+        paths, channels = super().prototype_paths, (*self.classes.names, BACKGROUND)
+        called: list[tuple[str, str]] = []
+        for path, name, before, now in zip(
+            paths, self.plan.names, self.plan.trained, self.plan.target, strict=True
+        ):
+            number = path[1] if before == now else " ".join(path)
+            called.append((channels[now], number if name is None else name))
         return tuple(called[k] for k in self.plan.shown)
 
     def claims(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lpdseg.errors import SettingsError
 from lpdseg.files import replacing
-from lpdseg.maps.winners import NO_PROTOTYPE
+from lpdseg.maps.winners import NO_PROTOTYPE, numbered
 from lpdseg.pictures.masks import LEFT_OUT, write_mask
 from lpdseg.pictures.shades import shades
 from lpdseg.segmenting.segmenter import Segmenter
@@ -34,17 +34,23 @@ def check_prototypes(segmenter: Segmenter) -> None:
 def prototype_classes(segmenter: Segmenter) -> TissueClasses:
     """A class for each prototype, whose mask value is its index, and 255 for background.
 
-    They are named as QuPath names what is below a class, such as `TUM: 3`, and have shades of the class's colour.
+    They are named as QuPath names what is below a class, such as `TUM: 3` or `TUM: cribriform`, and have shades of
+    the class's colour. Those that can win no pixel keep their number, as in `TUM: 4 (not shown)`.
 
     **Raises:** `SettingsError` as `check_prototypes`, and for more than `MOST`.
     """
     check_prototypes(segmenter)
-    winning, classes = segmenter.winning or (), segmenter.classes
+    winning, parts, classes = segmenter.winning or (), segmenter.model.parts or (), segmenter.classes
     if len(winning) > MOST:
         raise SettingsError(f"a map of 8 bits can tell {MOST} prototypes apart, and this run has {len(winning)}")
     left = {c: iter(shades(colour, winning.count(c))) for c, colour in enumerate(classes.colours) if c in winning}
     return TissueClasses(
-        tuple(": ".join(path) for path in segmenter.prototype_paths),
+        tuple(
+            ": ".join(path) if c >= 0 else f"{classes.names[trained]}: {number} (not shown)"
+            for path, c, trained, number in zip(
+                segmenter.prototype_paths, winning, parts, numbered(parts), strict=True
+            )
+        ),
         tuple(next(left[c]) if c in left else LEFT_OUT for c in winning),
         background=IGNORE,
         background_colour=classes.background_colour,

@@ -93,6 +93,7 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
 def _as_before(settings: dict[str, Any]) -> None:
     """Fills in what runs did before there was a setting for it, where that is not the setting's default now."""
     settings.get("model", {}).setdefault("head", "linear")
+    settings.get("loss", {}).setdefault("morphology", {"weight": 0.0})
 
 
 def read_tensors(run: Path, state: dict[str, Any], kind: str) -> dict[str, Tensor]:

@@ -143,6 +143,17 @@ class CompositeSettings(Section):
     sources: int = Field(3, ge=2, description="most patches, each of another class, in a composite")
 
 
+class MorphologySettings(Section):
+    """Prototypes of the segmentation head, taught the morphologies of their class on composites."""
+
+    weight: NonNegative = Field(0.1, description="0: prototypes may stand for anything")
+    encoder: str = Field(
+        "auto",
+        description="who tells morphologies apart: start, the weights that the run starts from; imagenet, by pip; "
+        "a folder or hub id; stain, needs none; auto: the first of start, imagenet and stain that is pretrained",
+    )
+
+
 class LossSettings(Section):
     """What is minimised."""
 
@@ -151,6 +162,7 @@ class LossSettings(Section):
     contrast: ContrastSettings = ContrastSettings()
     diversity: DiversitySettings = DiversitySettings()
     composite: CompositeSettings = CompositeSettings()
+    morphology: MorphologySettings = MorphologySettings()
     pseudo: PseudoSettings = PseudoSettings()
 
     @property

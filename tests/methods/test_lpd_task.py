@@ -13,7 +13,14 @@ from lpdseg.maps.pad import pad_to_stride
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.image_encoders import FrozenTower, SelfEncoder
 from lpdseg.model.lpd import LPD
-from lpdseg.sections import CompositeSettings, ContrastSettings, DiversitySettings, LossSettings, PredictSettings
+from lpdseg.sections import (
+    CompositeSettings,
+    ContrastSettings,
+    DiversitySettings,
+    LossSettings,
+    MorphologySettings,
+    PredictSettings,
+)
 
 
 class Counted(nn.Module):
@@ -237,7 +244,7 @@ def test_only_patches_below_the_stride_are_padded(build: Callable[..., LpdTask])
 
 def taught(lpd: LPD, background: str = "none") -> LpdTask:
     settings = losses({"weight": 0.0}, diversity=0.0).model_copy(
-        update={"composite": CompositeSettings(weight=0.4)}
+        update={"composite": CompositeSettings(weight=0.4), "morphology": MorphologySettings(weight=0.0)}
     )
     predict = PredictSettings(fusion=(0, 0.4, 0.6), background=background)  # type: ignore[arg-type]
     return LpdTask(lpd, settings, "mean", None, None, hidden=7, predict=predict)

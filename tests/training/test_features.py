@@ -409,4 +409,4 @@ def test_a_full_disk_ends_the_run_with_a_sentence(
 def test_batches_of_the_plain_kind_are_what_they_were(data: Manifest) -> None:
     patches = TrainingPatches(data.split("train"), 0)
     batch = TrainingBatches(patches, Composites(patches, 2), 2)[next(iter(GlobalBatches(COUNT, 4, 0, 0, 1)))]
-    assert sorted(batch) == ["composite", "composite_mask", "image", "labels"]
+    assert sorted(batch) == ["composite", "composite_mask", "composite_source", "image", "labels"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
@@ -52,20 +52,33 @@ class Composites:
             raise DataError("composites need training patches that show one class alone, of at least two classes")
         self.classes = np.array(sorted(self.alone), np.uint8)
         self.most = min(sources, len(self.alone))
+        self.count = len(patches.records[0].labels or ())
+
+    def sources(self, rng: np.random.Generator) -> dict[int, int]:
+        """What a composite is made of, drawn before its pixels: a patch for each class, by index."""
+        number = int(rng.integers(2, self.most + 1))
+        return {int(c): int(rng.choice(self.alone[int(c)])) for c in rng.permutation(self.classes)[:number]}
 
     def draw(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
         """One composite, with the class of each pixel; glass is part of the patch that it came with."""
-        number = int(rng.integers(2, self.most + 1))
-        classes = rng.permutation(self.classes)[:number]
-        patches = [self._source(int(c), rng) for c in classes]
+        sources = self.sources(rng)
+        classes, number = np.array(list(sources), np.uint8), len(sources)
+        patches = [self._varied(index, rng) for index in sources.values()]
         owner = random_regions(number, patches[0].shape[:2], rng)
         image = join_regions(patches, owner)
         if self.patches.jitter > 0:
             image = stain_jitter(image, self.patches.jitter, rng)
         return image, classes[owner]
 
-    def _source(self, of_class: int, rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
-        image = self.patches.plain(int(rng.choice(self.alone[of_class])))
+    def row(self, rng: np.random.Generator) -> Int[np.ndarray, " C"]:
+        """The `sources` of what `draw` makes with a generator in the same state, by class; −1: no such class."""
+        row = np.full(self.count, -1)
+        for c, index in self.sources(rng).items():
+            row[c] = index
+        return row
+
+    def _varied(self, index: int, rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
+        image = self.patches.plain(index)
         return random_orientation(image, rng) if self.patches.flips else image
 
 
@@ -112,6 +125,7 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
 
         - `composite`: uint8, n x 3 x H x W, RGB.
         - `composite_mask`: uint8, n x H x W, the class of each pixel.
+        - `composite_source`: int64, n x C, by class the index of the patch that it was cut from; −1: none.
 
         A composite hangs on the seed and on the patch beside which it is drawn, and which patches have one on their
         place in the global batch: any number of processes sees the same ones. A process may get none.
@@ -121,12 +135,15 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
             return batch
         image = batch["image"]
         made = [self._composite(draw) for draw in draws if draw.place % self.every == 0]
-        composites = torch.stack([one for one, _ in made]) if made else image[:0]
-        masks = torch.stack([one for _, one in made]) if made else image[:0, 0]
-        return batch | {"composite": composites, "composite_mask": masks}
+        composites = torch.stack([one for one, *_ in made]) if made else image[:0]
+        masks = torch.stack([one for _, one, _ in made]) if made else image[:0, 0]
+        rows = [one for *_, one in made]
+        sources = torch.stack(rows) if made else torch.empty((0, self.composites.count), dtype=torch.long)
+        return batch | {"composite": composites, "composite_mask": masks, "composite_source": sources}
 
-    def _composite(self, draw: Draw) -> tuple[UInt8[Tensor, "3 H W"], UInt8[Tensor, "H W"]]:
+    def _composite(self, draw: Draw) -> tuple[UInt8[Tensor, "3 H W"], UInt8[Tensor, "H W"], Int[Tensor, " C"]]:
         assert self.composites is not None
-        rng = np.random.default_rng((_COMPOSITE, self.patches.seed, draw.epoch, draw.index))
-        image, mask = self.composites.draw(rng)
-        return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(mask)
+        seed = (_COMPOSITE, self.patches.seed, draw.epoch, draw.index)
+        image, mask = self.composites.draw(np.random.default_rng(seed))
+        row = self.composites.row(np.random.default_rng(seed))
+        return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(mask), torch.from_numpy(row)

@@ -71,3 +71,8 @@ class Variants:
         assert self.composites is not None
         image, mask = self.composites.draw(np.random.default_rng((_POOL, number)))
         return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(mask)
+
+    def sources(self, number: int) -> Tensor:
+        """The patches that a composite was cut from, by class, see `Composites.row`: int64, C."""
+        assert self.composites is not None
+        return torch.from_numpy(self.composites.row(np.random.default_rng((_POOL, number))))

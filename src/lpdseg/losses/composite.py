@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lpdseg.losses.objective import Seen, Single
@@ -16,36 +16,54 @@ from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.background import glass_share
 from lpdseg.maps.pad import as_pixels
 from lpdseg.model.encoded import features_of
+from lpdseg.model.head import DenseMap
 from lpdseg.model.lpd import LPD
 
 
 class Composite(Single):
-    """Cross-entropy of the head with the masks of composites, from the first step on.
+    """Cross-entropy of the head with the masks of composites, from the first step on."""
+
+    titles: ClassVar[Mapping[str, str]] = {"composite": "composites, cross-entropy"}
+    composites = True
+
+    def __init__(self, model: LPD, weight: float) -> None:
+        super().__init__(weight)
+        self.model = model
+
+    def mean(self, seen: Seen) -> Float[Tensor, ""]:
+        """See `Single`."""
+        if seen.composite is None:
+            return global_mean(nothing_here(self.model))
+        assert seen.composite_mask is not None
+        height, width = seen.batch["composite"].shape[-2:]
+        padded = as_pixels(seen.batch["composite"]).shape[-2:]
+        dense = seen.composite.at_size((padded[0], padded[1]))[..., :height, :width]  # not over the mirrored edge
+        return global_mean(pseudo_mask_loss(dense, seen.composite_mask))
+
+
+def nothing_here(model: LPD) -> Term:
+    """Those of this batch are all in other processes, which wait for this one's gradients: zeros."""
+    nothing = torch.stack([one.sum() for one in model.dense_parameters()]).sum() * 0.0
+    return Term(nothing, torch.zeros_like(nothing))
+
+
+def look_at_composites(
+    model: LPD, batch: Mapping[str, Tensor], glass: bool
+) -> tuple[DenseMap | None, Int[Tensor, "n H W"] | None]:
+    """The dense map of a batch's composites, and the class of each pixel; None where there are none.
 
     **Arguments:**
 
+    - `batch`: with `composite` and `composite_mask`, the latter without glass where the former has no channels.
     - `glass`: whether background is glass, which belongs to no class; a composite's mask does not know it.
     """
-
-    titles: ClassVar[Mapping[str, str]] = {"composite": "composites, cross-entropy"}
-
-    def __init__(self, model: LPD, weight: float, glass: bool) -> None:
-        super().__init__(weight)
-        self.model, self.glass = model, glass
-
-    def mean(self, seen: Seen) -> Float[Tensor, ""]:
-        """See `Single`; `composite` and `composite_mask` of the batch are needed, the latter without glass where
-        the former has no channels."""
-        composites, target = seen.batch["composite"], seen.batch["composite_mask"].long()
-        if len(composites) == 0:
-            # Those of this batch are all in other processes, which wait for this one's gradients: zeros.
-            nothing = torch.stack([one.sum() for one in self.model.dense_parameters()]).sum() * 0.0
-            return global_mean(Term(nothing, torch.zeros_like(nothing)))
-        images = as_pixels(composites)
-        height, width = target.shape[-2:]
-        features = features_of(self.model.encoder, seen.batch, "composite")
-        dense = self.model.dense(features).at_size((images.shape[-2], images.shape[-1]))
-        target = target.masked_fill(target >= dense.shape[1], IGNORED)
-        if self.glass and images.shape[1] > 0:
-            target = target.masked_fill(glass_share(images)[:, 0, :height, :width] > 0.5, IGNORED)
-        return global_mean(pseudo_mask_loss(dense[..., :height, :width], target))  # not over the mirrored edge
+    if len(batch["composite"]) == 0:
+        return None, None
+    images = as_pixels(batch["composite"])
+    target = batch["composite_mask"].long()
+    height, width = target.shape[-2:]
+    dense = model.dense(features_of(model.encoder, batch, "composite"))
+    target = target.masked_fill(target >= dense.classes.shape[1], IGNORED)
+    if glass and images.shape[1] > 0:
+        target = target.masked_fill(glass_share(images)[:, 0, :height, :width] > 0.5, IGNORED)
+    return dense, target

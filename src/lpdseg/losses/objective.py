@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from lpdseg.model.head import DenseMap
 from lpdseg.model.lpd import ScaleOutput
 
 
@@ -25,6 +26,8 @@ class Seen:
     - `logits`: image-level logits by scale.
     - `features`, `outputs`: the encoder's, finest scale first, and prototype maps by scale.
     - `dense`: class logits of every pixel.
+    - `composite`: the dense map of the batch's composites, None where it has none here.
+    - `composite_mask`: the class of each of their pixels, `lpdseg.losses.pseudo.IGNORED` on glass.
     """
 
     batch: Mapping[str, Tensor]
@@ -35,6 +38,8 @@ class Seen:
     features: Sequence[Tensor] = ()
     outputs: Mapping[int, ScaleOutput] = field(default_factory=dict)
     dense: Float[Tensor, "B C H W"] | None = None
+    composite: DenseMap | None = None
+    composite_mask: Int[Tensor, "n _H _W"] | None = None
 
 
 class Objective(ABC):
@@ -52,6 +57,9 @@ class Objective(ABC):
 
     pixels: bool = False
     """Whether it reads the pixels of `Seen.images`."""
+
+    composites: bool = False
+    """Whether it reads what there is of composites."""
 
     def __init__(
         self, weight: float = 1.0, start: float = 0.0, stop: float = 1.0, levels: Collection[int] = ()

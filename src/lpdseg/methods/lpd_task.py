@@ -4,22 +4,29 @@ B images, C classes, K prototypes in all.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from lpdseg.choices import ImageMerge
+from lpdseg.data.dataset import TrainingPatches
 from lpdseg.errors import SettingsError
 from lpdseg.losses.classification import Classification
-from lpdseg.losses.composite import Composite
+from lpdseg.losses.composite import Composite, look_at_composites
 from lpdseg.losses.contrast import Contrast
 from lpdseg.losses.diversity import Diversity
+from lpdseg.losses.morphology import Morphology
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.maps.pad import as_pixels
+from lpdseg.methods.morphology import find_morphologies
 from lpdseg.methods.task import Task, check_scales
 from lpdseg.methods.teacher import PseudoMasks, Teacher
+from lpdseg.model.describing import build_describer
 from lpdseg.model.encoded import features_of
+from lpdseg.model.head import PrototypeHead
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD
+from lpdseg.model.morphologies import DIMENSIONS, Morphologies
 from lpdseg.model.prototypes import Projection
 from lpdseg.sections import LossSettings, PredictSettings
 
@@ -67,6 +74,12 @@ class LpdTask(Task):
         self.teacher: Teacher | None = None
         if model.head is not None and predict is not None and settings.pseudo.weight > 0:
             self.teacher = Teacher(model, settings.pseudo, predict)
+        self.morphologies: Morphologies | None = None
+        self.told: Projection | None = None
+        taught = settings.morphology.weight > 0 and settings.composite.weight > 0
+        if taught and isinstance(model.head, PrototypeHead):
+            self.morphologies = Morphologies(model.bank.counts)
+            self.told = Projection(model.bank.weight.shape[1], hidden, DIMENSIONS)
         self.glass = predict is not None and predict.background == "glass"
         self.objectives = self.named_objectives()
 
@@ -82,9 +95,26 @@ class LpdTask(Task):
             Classification(scales_of(settings.scale_weights)),
             Contrast(model, settings.contrast, self.image_encoder, self.contrast_head, settings.warmup),
             Diversity(model, settings.diversity, settings.warmup, self.power),
-            Composite(model, settings.composite.weight, self.glass),
+            Composite(model, settings.composite.weight),
+            *self._morphology(),
             PseudoMasks(model, settings.pseudo, self.teacher),
         )
+
+    def _morphology(self) -> tuple[Objective, ...]:
+        if self.morphologies is None:
+            return ()
+        assert self.told is not None
+        return (Morphology(self.model, self.settings.morphology.weight, self.morphologies, self.told),)
+
+    def prepare(self, patches: TrainingPatches) -> None:
+        """Finds the morphologies of each class.
+
+        **Raises:** `WeightsError`, `SettingsError` for descriptions that cannot be had.
+        """
+        if self.morphologies is not None:
+            assert isinstance(self.model.head, PrototypeHead)
+            describer = build_describer(self.settings.morphology.encoder, self.model.encoder)
+            find_morphologies(self.morphologies, self.model.head, patches, describer, self.glass)
 
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
         """See `Task.look`. Prototypes are compared only at the scales that something reads."""
@@ -95,7 +125,11 @@ class LpdTask(Task):
             level: self.model.image_logits(outputs[level].maps, self.merge)
             for level in scales_of(self.settings.scale_weights)
         }
-        return Seen(batch, images, batch["labels"], done, logits, features, outputs)
+        composite, mask = None, None
+        if any(one.composites for one in active):
+            composite, mask = look_at_composites(self.model, batch, self.glass)
+        seen = Seen(batch, images, batch["labels"], done, logits, features, outputs)
+        return replace(seen, composite=composite, composite_mask=mask)
 
     def after_step(self, step: int) -> None:
         """Lets the teacher follow."""

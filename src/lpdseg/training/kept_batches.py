@@ -130,8 +130,13 @@ class KeptBatches(Dataset[dict[str, Tensor]]):
         composites = [self._composite_at(place) for place in places]
         batch |= self._images("composite", places, [image for image, _ in composites], self.adapter)
         masks = [mask for _, mask in composites]
-        empty = torch.empty((0, *self.patches.shape), dtype=torch.uint8)
-        return batch | {"composite_mask": torch.stack(masks) if masks else empty}
+        rows = [self.variants.sources(number) for _, number in places]
+        if not masks:
+            assert self.variants.composites is not None
+            rows = [torch.empty((0, self.variants.composites.count), dtype=torch.long)]
+            masks = [torch.empty((0, *self.patches.shape), dtype=torch.uint8)]
+            return batch | {"composite_mask": masks[0], "composite_source": rows[0]}
+        return batch | {"composite_mask": torch.stack(masks), "composite_source": torch.stack(rows)}
 
     def _images(
         self, name: str, places: Sequence[Place], images: Sequence[Tensor], shown: bool

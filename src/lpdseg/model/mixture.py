@@ -1,0 +1,168 @@
+"""A mixture of normal distributions over the descriptions of a class: its components are the class's morphologies.
+
+N descriptions of D numbers, m components, S starts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+STARTS = 10
+"""Fits from other first means, of which the likeliest is kept."""
+
+_FOLDS = 4
+_ROUNDS, _TOLERANCE = 200, 1e-4
+_SHRINKAGE = 2.0
+"""Descriptions that the variance of all classes counts for, against those of the class."""
+_MOST = 2000
+"""Descriptions from which the number of components is chosen; more are sampled."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Components that share one variance per dimension: few descriptions must do for a class.
+
+    - `means`, `variance`, `weights` (sum 1).
+    """
+
+    means: Float[np.ndarray, "*S m D"]
+    variance: Float[np.ndarray, "*S D"]
+    weights: Float[np.ndarray, "*S m"]
+
+    def log_joint(self, values: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "*S N m"]:
+        """log p(value, component), in nats."""
+        inverse = 1 / self.variance
+        scaled = self.means * inverse[..., None, :]
+        apart = (inverse @ (values**2).T)[..., None] - 2 * values @ scaled.swapaxes(-1, -2)
+        constant = (scaled * self.means).sum(-1) + np.log(2 * np.pi * self.variance).sum(-1)[..., None]
+        joint: Float[np.ndarray, "*S N m"] = (
+            np.log(self.weights)[..., None, :] - (apart + constant[..., None, :]) / 2
+        )
+        return joint
+
+    def log_likelihood(self, values: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "*S N"]:
+        """log p(value), in nats."""
+        found: Float[np.ndarray, "*S N"] = np.logaddexp.reduce(self.log_joint(values), axis=-1)
+        return found
+
+    def responsibilities(self, values: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "*S N m"]:
+        """p(component | value); sums to 1."""
+        joint = self.log_joint(values)
+        joint = np.exp(joint - joint.max(-1, keepdims=True))
+        found: Float[np.ndarray, "*S N m"] = joint / joint.sum(-1, keepdims=True)
+        return found
+
+    def likeliest(self, values: Float[np.ndarray, "N D"]) -> "Mixture":
+        """The one of several that finds the values likeliest."""
+        best = int(self.log_likelihood(values).sum(-1).argmax())
+        return Mixture(self.means[best], self.variance[best], self.weights[best])
+
+
+def expectation_maximisation(
+    values: Float[np.ndarray, "N D"], start: Float[np.ndarray, "*S N m"], prior: Float[np.ndarray, " D"]
+) -> Mixture:
+    """The mixtures at which rounds of EM settle, from responsibilities, all starts at once (Dempster et al. 1977).
+
+    The variance is shrunk to `prior`, and each component counts one description more than it has.
+    """
+    shares, found, square = start, None, (values**2).sum(0)
+    for _ in range(_ROUNDS):
+        counts = shares.sum(-2)
+        means = (shares.swapaxes(-1, -2) @ values) / np.maximum(counts, 1e-9)[..., None]
+        within = square - (counts[..., None] * means**2).sum(-2)
+        variance = (within.clip(min=0) + _SHRINKAGE * prior) / (len(values) + _SHRINKAGE)
+        found = Mixture(means, variance, (counts + 1) / (counts + 1).sum(-1, keepdims=True))
+        before, shares = shares, found.responsibilities(values)
+        if np.abs(shares - before).max() < _TOLERANCE:
+            break
+    assert found is not None
+    return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many components patients that were held out find likeliest.
+
+    - `count`: the smallest of equal ones.
+    - `gain`: by how much they find them likelier than a single one: the sum over all descriptions, in nats.
+    """
+
+    count: int
+    gain: float
+
+
+def choose_components(
+    values: Float[np.ndarray, "N D"],
+    patients: Sequence[str],
+    most: int,
+    prior: Float[np.ndarray, " D"],
+    rng: np.random.Generator,
+) -> Choice:
+    """Tries 1 to `most` components: fitted without a fold of patients, from `STARTS` starts, and scored on it.
+
+    **Arguments:**
+
+    - `prior`: the variance of all classes.
+    """
+    total = len(values)
+    if total > _MOST:
+        some = rng.permutation(total)[:_MOST]
+        values, patients = values[some], [patients[index] for index in some.tolist()]
+    folds = _folds(patients, rng)
+    scores = []
+    fewest = min(int((folds != fold).sum()) for fold in np.unique(folds))
+    for count in range(1, min(most, fewest // 2) + 1):
+        likelihood = 0.0
+        for fold in np.unique(folds):
+            inside = values[folds != fold]
+            best = _fits(inside, count, prior, rng).likeliest(inside)
+            likelihood += float(best.log_likelihood(values[folds == fold]).sum())
+        scores.append(likelihood)
+    if not scores:
+        return Choice(1, 0.0)
+    best_count = int(np.argmax(scores))
+    return Choice(1 + best_count, (scores[best_count] - scores[0]) * total / len(values))
+
+
+def fit_mixture(
+    values: Float[np.ndarray, "N D"],
+    patients: Sequence[str],
+    count: int,
+    prior: Float[np.ndarray, " D"],
+    rng: np.random.Generator,
+) -> Mixture:
+    """A mixture of `count` components.
+
+    Without each fold of patients it is fitted from `STARTS` starts, and the one that those patients find likeliest
+    is fitted on, to all. The likeliest of these is kept.
+    """
+    folds = _folds(patients, rng)
+    inside = [folds != fold for fold in np.unique(folds) if (folds != fold).sum() >= count]
+    if count == 1 or not inside:
+        return expectation_maximisation(values, np.ones((len(values), 1)), prior)
+    best = [_fits(values[one], count, prior, rng).likeliest(values[~one]) for one in inside]
+    start = np.stack([one.responsibilities(values) for one in best])
+    return expectation_maximisation(values, start, prior).likeliest(values)
+
+
+def _fits(values: np.ndarray, count: int, prior: np.ndarray, rng: np.random.Generator) -> Mixture:
+    """From `STARTS` starts: values far apart, as k-means++ draws them, each with those that are nearest to it."""
+    from sklearn.cluster import kmeans_plusplus
+
+    starts = []
+    for seed in rng.integers(0, 2**31, STARTS if count > 1 else 1):
+        means, _ = kmeans_plusplus(values, count, random_state=int(seed))
+        starts.append(np.eye(count)[(-2 * values @ means.T + (means**2).sum(1)).argmin(1)])
+    return expectation_maximisation(values, np.stack(starts), prior)
+
+
+def _folds(patients: Sequence[str], rng: np.random.Generator) -> Int[np.ndarray, " N"]:
+    """The fold of each description: patients stay together; where there is one alone, descriptions spread."""
+    names, owner = np.unique(np.array(patients), return_inverse=True)
+    if len(names) == 1:
+        names, owner = np.arange(len(patients)), np.arange(len(patients))
+    order = rng.permutation(len(names))
+    folds: Int[np.ndarray, " N"] = (order % min(_FOLDS, len(names)))[owner]
+    return folds

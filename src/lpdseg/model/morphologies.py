@@ -1,0 +1,144 @@
+"""What the prototypes of every class stand for: a mixture over descriptions of its tissue, kept as state.
+
+Nothing here is a parameter: no gradient reaches it, and it is saved with a run. N training patches, C classes, k
+prototypes per class (at most), K in all; d dimensions of the space in which descriptions are compared.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lpdseg.model.mixture import Mixture, choose_components, fit_mixture
+
+DIMENSIONS = 32
+"""d, at most."""
+
+_TRIED = (8, 12, 16, 24, DIMENSIONS)
+"""Numbers of dimensions from which the data choose. Each holds a component apart or adds noise to all of them."""
+
+_STREAM = 11
+
+
+class Morphologies(nn.Module):
+    """Mixtures of all classes; component j of a class belongs to its prototype j, for good.
+
+    **Attributes:**
+
+    - `shares`: N x k, of a patch that shows one class alone: its responsibilities; zeros of the others.
+    - `centre`, `axes`: of the space: (description − centre) @ axes.
+    - `means`, `variance`, `weights`: K x d, C x d, K; weight 0: no component, the prototype is retired.
+    - `counts`: K, how many patches each component has.
+    """
+
+    shares: Float[Tensor, "N k"]
+    centre: Float[Tensor, " D"]
+    axes: Float[Tensor, "D d"]
+    means: Float[Tensor, "K d"]
+    variance: Float[Tensor, "C d"]
+    weights: Float[Tensor, " K"]
+    counts: Float[Tensor, " K"]
+
+    def __init__(self, prototypes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.prototypes = prototypes
+        total = sum(prototypes)
+        self.register_buffer("shares", torch.zeros(0, max(prototypes)))
+        self.register_buffer("centre", torch.zeros(0))
+        self.register_buffer("axes", torch.zeros(0, DIMENSIONS))
+        self.register_buffer("means", torch.zeros(total, DIMENSIONS))
+        self.register_buffer("variance", torch.ones(len(prototypes), DIMENSIONS))
+        self.register_buffer("weights", torch.zeros(total))
+        self.register_buffer("counts", torch.zeros(total))
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Takes over sizes that hang on the data."""
+        for name in ("shares", "centre", "axes"):
+            if prefix + name in state:
+                held = getattr(self, name)
+                setattr(self, name, held.new_zeros(state[prefix + name].shape))
+        super()._load_from_state_dict(state, prefix, *rest)
+
+    def fit(
+        self,
+        descriptions: Float[np.ndarray, "n D"],
+        indices: Sequence[int],
+        classes: Int[np.ndarray, " n"],
+        patients: Sequence[str],
+        total: int,
+    ) -> None:
+        """Fits the mixtures to patches of one class each.
+
+        All classes share one standardisation: each number is divided by its spread within classes. The space holds
+        the directions of most such spread, as many as make components likeliest to patients that are held out.
+
+        **Arguments:**
+
+        - `indices`: of the patches among all `total` of the training.
+        """
+        rng = np.random.default_rng(
+            _STREAM
+        )  # the same data have the same morphologies, whatever the training's seed
+        values = descriptions.astype(np.float64)
+        centre = values.mean(0)
+        within = _within(values, classes)
+        spread = within.std(0)
+        usable = spread > 1e-6 * max(float(spread.max()), 1e-12)
+        scale = np.where(usable, 1 / np.where(usable, spread, 1), 0.0)
+        axes = np.linalg.svd(within * scale, full_matrices=False)[2][:DIMENSIONS].T * scale[:, None]
+        space = (values - centre) @ axes
+        prior = _within(space, classes).var(0).clip(min=1e-9)
+        owned = {c: np.flatnonzero(classes == c) for c in np.unique(classes).tolist()}
+        known = {c: [patients[index] for index in own.tolist()] for c, own in owned.items()}
+        tried = {}
+        for wide in sorted({min(one, axes.shape[1]) for one in _TRIED}):
+            tried[wide] = {
+                c: choose_components(space[own, :wide], known[c], self.prototypes[c], prior[:wide], rng)
+                for c, own in owned.items()
+            }
+        wide = max(tried, key=lambda one: sum(choice.gain for choice in tried[one].values()))
+        shares = np.zeros((total, max(self.prototypes)))
+        for c, own in owned.items():
+            found = _sorted(fit_mixture(space[own, :wide], known[c], tried[wide][c].count, prior[:wide], rng))
+            mine = found.responsibilities(space[own, :wide])
+            shares[np.array(indices)[own], : mine.shape[1]] = mine
+            self._keep(c, found, mine)
+        axes = np.pad(axes[:, :wide], ((0, 0), (0, DIMENSIONS - wide)))
+        self.shares, self.centre, self.axes = (
+            torch.from_numpy(one).to(self.means) for one in (shares, centre, axes)
+        )
+
+    def _keep(self, c: int, mixture: Mixture, shares: Float[np.ndarray, "n m"]) -> None:
+        count, wide = mixture.means.shape
+        first = sum(self.prototypes[:c])
+        own = slice(first, first + count)
+        self.counts[own] = torch.from_numpy(shares.sum(0)).to(self.counts)
+        self.weights[own] = torch.from_numpy(mixture.weights).to(self.weights)
+        self.means[own, :wide] = torch.from_numpy(mixture.means).to(self.means)
+        self.variance[c, :wide] = torch.from_numpy(mixture.variance).to(self.means)
+
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many each class has."""
+        parts = self.weights.split(self.prototypes)
+        return tuple(int((part > 0).sum()) for part in parts)
+
+    def of_patches(self, sources: Int[Tensor, "n C"]) -> Float[Tensor, "n C k"]:
+        """The responsibilities of patches by index, zeros for −1: which morphology each one's class shows."""
+        known = self.shares[sources.clamp(min=0)]
+        return known * (sources >= 0)[..., None]
+
+
+def _within(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Each value without the mean of its class."""
+    means = np.stack([values[classes == c].mean(0) for c in np.unique(classes)])
+    return np.asarray(values - means[np.searchsorted(np.unique(classes), classes)])
+
+
+def _sorted(mixture: Mixture) -> Mixture:
+    """The component that most of the class belongs to comes first."""
+    order = np.argsort(-mixture.weights, kind="stable")
+    return Mixture(mixture.means[order], mixture.variance, mixture.weights[order])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lpdseg.checkpoint import read_state
 from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
 from lpdseg.data.mask_values import declare_values
 from lpdseg.data.opening import open_data, same_classes
@@ -36,6 +37,7 @@ from lpdseg.training.loop import train as run_training
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import versions
 from lpdseg.training.result import TrainResult
+from lpdseg.training.start import begin
 from lpdseg.workflows.patches import Exported, export_patches
 from lpdseg.workflows.slides.many import segment_slides
 from lpdseg.workflows.slides.options import SlideOptions
@@ -78,6 +80,8 @@ def train(
     seed: int | None = None,
     epochs: float | None = None,
     resume: bool = False,
+    start: str | Path | None = None,
+    edits: str | Path | Edits | None = None,
     device: str = "auto",
     devices: int = 1,
     nodes: int = 1,
@@ -89,7 +93,7 @@ def train(
 
     - `data`: what `load_data` reads, or a manifest.
     - `preset`: the name of a preset, a YAML file, or settings; by default the plain settings, or those of the run
-      where it is resumed.
+      where it is resumed, or of `start`.
     - `encoder`: its architecture; by default that of the settings.
     - `weights`: folder or hub id of the encoder's pretrained weights, or `imagenet`, see `model.weights`.
     - `classes`: a class preset or names separated by commas; by default those of the data's `classes.yaml`, else of
@@ -99,6 +103,9 @@ def train(
     - `overrides`: such as `train.lr=1e-4`; `encoder`, `weights`, `classes`, `mask_values`, `method`, `seed` and
       `epochs` are set after them.
     - `resume`: go on with the run in `out`.
+    - `start`: a run whose weights this one goes on from; its classes and network must be the same.
+    - `edits`: what an expert says of the prototypes of `start`, see `load`: patches that show one which was moved
+      are taught its new class.
     - `device`, `devices`, `nodes`: see `Engine`.
     - `reporter`: who is told of progress; by default nobody.
 
@@ -110,8 +117,13 @@ def train(
     resumed = resume and preset is None and (run / "settings.yaml").is_file()
     if resumed:
         preset = run / "settings.yaml"
+    continued = start is not None and preset is None
+    if start is not None and preset is None:
+        preset = parse_settings(read_state(Path(start), "best")["settings"], str(start))
     overrides = list(overrides)
-    chosen = classes is not None or resumed or any(text.startswith("data.classes=") for text in overrides)
+    chosen = (
+        classes is not None or resumed or continued or any(text.startswith("data.classes=") for text in overrides)
+    )
     settings = _settings(
         preset,
         [*overrides, *([] if method is None else [f"method={method}"])],
@@ -126,7 +138,8 @@ def train(
         reporter.note(note)
     with quiet():
         engine = Engine(device, devices, nodes)
-        return run_training(settings, manifest, run, resume=resume, engine=engine, reporter=reporter)
+        manifest, started = begin(run, manifest, start, edits, resume, device, reporter)
+        return run_training(settings, manifest, run, resume=resume, engine=engine, reporter=reporter, start=started)
 
 
 def load(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lpdseg.choices import EncoderName, MethodName
-from lpdseg.cli.common import Device, MaskValues
+from lpdseg.cli.common import Device, Edits, MaskValues
 from lpdseg.cli.processes import is_first
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import Stopped, told_what_is_left
@@ -57,6 +57,11 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is random.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training patches.")] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Go on from the weights and settings of another run."),
+    ] = None,
+    edits: Edits = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, each started by a launcher such as torchrun.")] = 1,
@@ -69,6 +74,7 @@ def train(
 
     Masks of the valid split, where there are any, choose the best checkpoint.
     Ctrl-C saves and stops; --resume goes on as if it had never stopped.
+    With --from and --edits, patches that show a prototype which was moved to another class are taught that class.
     """
     from rich.console import Console
 
@@ -95,6 +101,8 @@ def train(
             seed=seed,
             epochs=epochs,
             resume=resume,
+            start=from_,
+            edits=edits,
             device=device,
             devices=devices,
             nodes=nodes,

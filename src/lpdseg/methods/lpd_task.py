@@ -9,6 +9,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from lpdseg.choices import ImageMerge
+from lpdseg.data.composites import alone
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.errors import SettingsError
 from lpdseg.losses.classification import Classification
@@ -18,6 +19,7 @@ from lpdseg.losses.diversity import Diversity
 from lpdseg.losses.morphology import Morphology
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.maps.pad import as_pixels
+from lpdseg.methods.earlier import Earlier, edit_prototypes, edit_shares
 from lpdseg.methods.morphology import find_morphologies
 from lpdseg.methods.task import Task, check_scales
 from lpdseg.methods.teacher import PseudoMasks, Teacher
@@ -115,6 +117,28 @@ class LpdTask(Task):
             assert isinstance(self.model.head, PrototypeHead)
             describer = build_describer(self.settings.morphology.encoder, self.model.encoder)
             find_morphologies(self.morphologies, self.model.head, patches, describer, self.glass)
+
+    def take_up(self, earlier: Earlier, patches: TrainingPatches) -> bool:
+        """See `Task.take_up`; edits of prototypes become part of the network.
+
+        Morphologies are those of the earlier run where its patches are known: component j keeps its number.
+        """
+        super().take_up(earlier, patches)
+        mixture = {
+            name.removeprefix("morphologies."): value
+            for name, value in earlier.weights.items()
+            if name.startswith("morphologies.")
+        }
+        if self.morphologies is not None and (earlier.patches is None or not mixture):
+            return False
+        if self.morphologies is not None:
+            self.morphologies.load_state_dict(mixture)
+        places = edit_prototypes(self.model, self.morphologies, earlier)
+        if self.morphologies is not None:
+            shown = {index: c for c, found in alone(patches.records).items() for index in found}
+            classes = [shown.get(index, -1) for index in range(len(patches))]
+            edit_shares(self.morphologies, self.model, earlier, classes, places)
+        return True
 
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
         """See `Task.look`. Prototypes are compared only at the scales that something reads."""

@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lpdseg.data.dataset import TrainingPatches
-from lpdseg.errors import SettingsError
+from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.losses.objective import Objective, Seen
+from lpdseg.methods.earlier import Earlier
 from lpdseg.model.image_encoders import ImageEncoder
 from lpdseg.model.network import Network
 
@@ -67,6 +68,27 @@ class Task(nn.Module, ABC):
     def prepare(self, patches: TrainingPatches) -> None:
         """Called once, before the first step of a run that starts; what it finds belongs into saved buffers."""
 
+    def take_up(self, earlier: Earlier, patches: TrainingPatches) -> bool:
+        """Called once, before the first step of a run that goes on from another one's weights.
+
+        All of the network is taken over, and of the rest what fits. Returns whether that leaves `prepare` nothing
+        to find.
+
+        **Raises:** `CheckpointError` where the network is another.
+        """
+        del patches
+        own = self.trained_state()
+        held = {name: value for name, value in earlier.weights.items() if name in own}
+        odd = next((name for name in own if name.startswith("model.") and not same_shape(held, own, name)), None)
+        odd = odd or next((name for name in earlier.weights if name.startswith("model.") and name not in own), None)
+        if odd is not None:
+            raise CheckpointError(
+                f"the network of {earlier.run} is another ({odd} differs); go on with its own settings of the model"
+            )
+        fitting = {name: value for name, value in held.items() if same_shape(held, own, name)}
+        self.load_state_dict(fitting, strict=False)
+        return len(fitting) == len(own)
+
     def after_step(self, step: int) -> None:
         """Called once the optimiser has made step `step` (from 1)."""
 
@@ -74,6 +96,11 @@ class Task(nn.Module, ABC):
         """Parameters and buffers to save: all but those of a frozen image encoder."""
         state: dict[str, Any] = self.state_dict()
         return {name: value for name, value in state.items() if not name.startswith("image_encoder.")}
+
+
+def same_shape(held: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str) -> bool:
+    """Whether both have a tensor of that name, and of one shape."""
+    return name in held and held[name].shape == own[name].shape
 
 
 def check_scales(weights: Sequence[float], scales: int) -> None:

@@ -5,7 +5,7 @@ K prototypes in all, class-major; C classes.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,10 @@ class Edit:
     merge: str | None = None
     hide: bool = False
     move: str | None = None
+
+    def as_dict(self) -> dict[str, str | bool]:
+        """What is said, for records."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from lpdseg.data.reading import Looked
 from lpdseg.data.records import Manifest
 from lpdseg.errors import SettingsError, TrainingError
 from lpdseg.evaluation.protocol import figure_text
-from lpdseg.files import write_text
+from lpdseg.files import write_json, write_text
 from lpdseg.guard import end_if_run_again
 from lpdseg.methods.task import Task
 from lpdseg.segmenting.effective import effective
@@ -52,6 +52,7 @@ from lpdseg.training.setup import (
     training_batches,
     training_patches,
 )
+from lpdseg.training.start import FROM, Start
 from lpdseg.training.stop import stop_requested
 from lpdseg.training.validation import Validated, Validation
 
@@ -67,13 +68,14 @@ def train(
     resume: bool = False,
     engine: Engine | None = None,
     reporter: Reporter | None = None,
+    start: Start | None = None,
 ) -> TrainResult:
     """Trains on the image-level labels of `data` and leaves checkpoints, metrics and a record in `run`.
 
     Masks of the training split are opened only for a method that learns from them. Those of `valid`, where there
     are any, choose the best checkpoint and the image-level thresholds. Ctrl-C ends the step at hand, saves and
     returns. Where labels leave no composites to be made, pseudo masks step in, see `lpdseg.training.fallback`; the
-    run's settings say so.
+    run's settings say so. `start` says from which run's weights a new one goes on.
 
     **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number.
     """
@@ -83,7 +85,7 @@ def train(
     records = data.split("train")
     check_labels(records, data.classes)
     goes_on = check_run_folder(run, resume)
-    settings, start = settle_weights(settings, run if goes_on else None)
+    settings, random_start = settle_weights(settings, run if goes_on else None if start is None else start.run)
     settings, fallback = settle(settings, records, data.classes)
     fabric = make_fabric(engine or Engine(), settings.train)
     looked = look_once(data, settings, fabric, reporter or Silent())
@@ -92,10 +94,10 @@ def train(
     described["notes"] += [scale] if scale else []
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if goes_on else None
     batches = training_batches(training_patches(records, settings, data.classes, looked), settings)
-    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked)
+    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked, start)
     for note in (
         f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
-        start,
+        random_start,
         fallback,
         size_note(looked.sizes),
         scale,
@@ -120,13 +122,15 @@ class _Trainer:
         reporter: Reporter,
         state: dict[str, Any] | None,
         looked: Looked,
+        start: Start | None = None,
     ) -> None:
-        self.looked = looked
+        self.looked, self.start = looked, start if state is None else None
         self.settings, self.data, self.described, self.run, self.fabric = settings, data, described, run, fabric
         self.leads = fabric.is_global_zero
         self.dropped = effective(settings.predict, data.classes)[1]
         self.reporter: Reporter = reporter if self.leads else Silent()
-        task: Any = build_task(settings, data.classes, None if state is None else state["encoder"])
+        known = self.start.encoder if self.start is not None else None if state is None else state["encoder"]
+        task: Any = build_task(settings, data.classes, known)
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             task = torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)
         # Convolutions run up to twice as fast on pixels whose channels lie side by side.
@@ -165,7 +169,7 @@ class _Trainer:
         self.began = time.monotonic()
         self.patch = list(training.patches.shape)
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
-        if self.step == 0:
+        if self.step == 0 and not (self.start and self.task.take_up(self.start.earlier, training.patches)):
             self.task.prepare(training.patches)
         in_first_process(self.fabric, self._start_record)
         with (
@@ -235,6 +239,9 @@ class _Trainer:
 
     def _start_record(self) -> None:
         write_text(self.run / "settings.yaml", as_yaml(self.settings, self.dropped))
+        if self.start is not None:
+            write_json(self.run / FROM, self.start.as_json())
+            self.record.values["from"] = self.start.told
         image_encoder = self.task.image_encoder
         self.record.write_start(
             steps=self.total,
@@ -379,6 +386,8 @@ class _Trainer:
                 self.reporter.note(f"validation: {note}")
         source = self.settings.model.weights
         start = "random weights; --weights FOLDER starts from pretrained ones" if source is None else source
+        if self.start is not None:
+            start = f"the weights of {self.start.run}"
         self.reporter.note(
             f"encoder {self.settings.model.encoder} from {start}; "
             f"{self._parameters() / 1e6:.1f} million parameters on {self.fabric.device}"

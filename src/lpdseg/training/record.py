@@ -114,7 +114,7 @@ class RunRecord:
             with suppress(OSError, ValueError):
                 before = json.loads(self.path.read_text(encoding="utf-8"))
                 self.values |= {
-                    key: before[key] for key in ("started", "weights", "image_encoder") if key in before
+                    key: before[key] for key in ("started", "weights", "image_encoder", "from") if key in before
                 }
                 self.values["resumed"] = before.get("resumed", 0) + 1
 

@@ -31,7 +31,9 @@ def segment(
     ] = False,
     prototypes: Annotated[
         bool,
-        typer.Option("--prototypes", help="Also write which prototype of its class won each pixel: index maps."),
+        typer.Option(
+            "--prototypes", help="Also write which prototype of its class won each pixel, and their areas."
+        ),
     ] = False,
     gate: Annotated[
         OpenGate | None,
@@ -77,7 +79,6 @@ def segment(
             {
                 "--probabilities": probabilities,
                 "--overlay": overlay,
-                "--prototypes": prototypes,
                 "--no-recurse": not recurse,
             }
         )
@@ -88,6 +89,7 @@ def segment(
             gate=gate,
             refine=refine,
             palette=palette,
+            prototypes=prototypes,
             skip_bad=on_error == "skip",
             batch=batch,
             checkpoint=checkpoint,

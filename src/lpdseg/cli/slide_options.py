@@ -115,7 +115,6 @@ def refuse_for_slides(asked: Mapping[str, bool]) -> None:
     instead = {
         "--probabilities": "use --to zarr",
         "--overlay": "use --to png",
-        "--prototypes": "leave it out",
         "--no-recurse": "name the slides, or a pattern such as 'scans/*.svs'",
     }
     for name, given in asked.items():

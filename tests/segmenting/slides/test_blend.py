@@ -51,6 +51,37 @@ def test_bands_are_the_rows_of_the_whole_sum(
     assert y == height
 
 
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 120),
+    overlap=st.integers(0, 15),
+    glass=st.sampled_from([0.0, 0.5, 0.95]),
+    seed=st.integers(0, 99),
+)
+def test_winners_are_those_of_the_heaviest_window(
+    width: int, height: int, overlap: int, glass: float, seed: int
+) -> None:
+    window, rng = 16, np.random.default_rng(seed)
+    grid = Grid((width, height), window, overlap)
+    weights = grid.weights()
+    segments = plan_segments(grid, lambda *_: bool(rng.random() >= glass), 3)
+    heaviest, wanted = np.zeros((height + window, width + window), np.float32), {}
+    strips = []
+    for segment in segments:
+        across = segment.width(window)
+        winners = rng.integers(0, 255, (3, window, across), np.uint8)
+        strips.append(Strip(segment, np.zeros((CHANNELS, window, across), np.float32), 0.0, 0.0, winners))
+        for left in segment.lefts:
+            for y, x in np.ndindex(window, window):
+                at = segment.y + y, left + x
+                if weights[y, x] > heaviest[at]:
+                    heaviest[at], wanted[at] = weights[y, x], winners[:, y, left + x - segment.lefts[0]]
+    for band in Blender((width, height), CHANNELS, weights, 3).bands(iter(strips)):
+        assert band.winners is not None and band.winners.shape == (3, *band.weights.shape)
+        for y, x in zip(*np.nonzero(band.weights), strict=True):
+            np.testing.assert_array_equal(band.winners[:, y, x], wanted[band.y + y, x])
+
+
 @given(width=st.integers(1, 5000), rows=st.integers(1, 300), most=st.integers(1, 10000))
 def test_blocks_cover_the_columns_once(width: int, rows: int, most: int) -> None:
     blocks = list(column_blocks([slice(0, width), slice(width + 3, 2 * width + 3)], rows, most))

@@ -10,13 +10,14 @@ import torch
 
 from drawn_slide import DrawnSource
 from lpdseg.errors import DataError
+from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.segmenter import Evidence, Prediction, Segmenter
 from lpdseg.segmenting.slides.blend import Band
 from lpdseg.segmenting.slides.engine import Job, LocalEngine
 from lpdseg.segmenting.slides.labels import LabelFile
 from lpdseg.segmenting.slides.meter import Pace
 from lpdseg.segmenting.slides.plan import plan_segments
-from lpdseg.segmenting.slides.stream import band_labels, band_probabilities, stream_labels
+from lpdseg.segmenting.slides.stream import band_labels, band_probabilities, band_prototypes, stream_labels
 from lpdseg.slides.grid import Grid
 
 WINDOW = 32
@@ -83,6 +84,39 @@ def test_any_number_of_processes_gives_the_same_bits(
         found = streamed(segmenter, source, tmp_path / str(readers), readers=readers)
         np.testing.assert_array_equal(found[0], plain[0])
         np.testing.assert_array_equal(found[1], plain[1])
+
+
+def test_prototypes_divide_the_labels_and_change_nothing_of_them(
+    segmenter: Segmenter, tiny_lpd: Callable[..., LPD], drawn: Callable[..., Any], tmp_path: Path
+) -> None:
+    network = tiny_lpd(head=8).eval()
+    network.bank.weight.data.mul_(50)  # prototypes that differ
+    with_head, size = segmenter.computed_by(network).with_settings(gate="none"), (130, 75)
+    source = drawn(*size, seed=3)
+    grid = Grid(size, WINDOW, 16)
+    plain = streamed(with_head, source, tmp_path / "plain")
+    found = []
+    for readers in (0, 2):
+        job = Job(source, plan_segments(grid, lambda x, *_: x != 64, 3), WINDOW, grid.weights(), prototypes=True)
+        labels, won = (
+            LabelFile(tmp_path / name / str(readers), size, background) for name, background in (("c", 2), ("p", 5))
+        )
+        with LocalEngine(with_head, readers) as engine:
+            stream_labels(engine, job, size, labels, classes=2, background=True, prototypes=won)
+        found.append((labels.array[:], won.array[:]))
+    (labels, won), (again, won_again) = found
+    np.testing.assert_array_equal(labels, again)
+    np.testing.assert_array_equal(won, won_again)
+    np.testing.assert_array_equal(np.array([0, 0, 1, 1, 1, 2], np.uint8)[won], labels)
+    assert len(np.unique(won)) > 3
+    np.testing.assert_array_equal(labels[:, :48], plain[0][:, :48])  # where the same windows were computed
+
+
+def test_a_class_without_prototypes_has_none() -> None:
+    winners = np.array([[[3, 3]], [[255, 255]]], np.uint8)
+    flat = np.ones((1, 2), np.float32)
+    band = Band(0, np.zeros((3, 1, 2), np.float32), flat, [slice(0, 2)], winners)
+    assert band_prototypes(band, np.array([[0, 1]], np.uint8), 5).tolist() == [[3, 5]]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 31), (32, 32), (33, 5)])

@@ -40,12 +40,13 @@ def cluster() -> Iterator[Any]:
 
 def job_of(source: Any) -> Job:
     grid = Grid(source.view.size, WINDOW, 16)
-    return Job(source, plan_segments(grid, lambda *_: True, 3), WINDOW, grid.weights())
+    return Job(source, plan_segments(grid, lambda *_: True, 3), WINDOW, grid.weights(), prototypes=True)
 
 
 def equal(found: list[Strip], wanted: list[Strip]) -> bool:
     return [strip.segment for strip in found] == [strip.segment for strip in wanted] and all(
-        np.array_equal(strip.values, same.values) for strip, same in zip(found, wanted, strict=True)
+        np.array_equal(strip.values, same.values) and np.array_equal(strip.winners, same.winners)  # type: ignore[arg-type]
+        for strip, same in zip(found, wanted, strict=True)
     )
 
 
@@ -79,13 +80,14 @@ def test_a_run_that_a_node_cannot_read_is_told(cluster: Any, tmp_path: Path) -> 
         next(engine.strips(job_of(DrawnSource(DrawnView((40, 40), 0)))))
 
 
-def test_a_cluster_gives_the_bits_of_one_machine_whatever_is_lost(cluster: Any, small_run: Path) -> None:
+def test_a_cluster_gives_the_bits_of_one_machine_whatever_is_lost(cluster: Any, prototype_run: Path) -> None:
     """A damaged slide does not stop the workers; nor does a worker that is killed, nor a node that is lost."""
-    load = partial(load_segmenter, small_run.absolute(), device="cpu")
+    load = partial(load_segmenter, prototype_run.absolute(), device="cpu")
     view = DrawnView((260, 200), 5)
     job = job_of(SlowSource(view))
     with LocalEngine(load(), 0) as here:
         plain = list(here.strips(job_of(DrawnSource(view))))
+    assert all(strip.winners is not None for strip in plain)
     found: list[Strip] = []
     with RayEngine(load, address=cluster.address) as engine:
         with pytest.raises(SlideError, match=r"drawn\.svs cannot be read at x 0, y 48"):

@@ -17,15 +17,25 @@ def test_kinds_are_read_in_any_form_and_come_in_one_order() -> None:
         parse_kinds(" ,")
 
 
+def test_prototypes_are_written_beside_what_has_them() -> None:
+    assert parse_kinds("zarr,csv", prototypes=True) == ("zarr", "csv", "csv of prototypes")
+    with pytest.raises(SettingsError, match="no prototypes in --to zarr; name another kind beside it"):
+        parse_kinds("zarr", prototypes=True)
+    with pytest.raises(SettingsError, match="no output 'csv of prototypes'"):
+        parse_kinds("csv of prototypes")
+
+
 def test_every_kind_is_told_and_has_one_writer() -> None:
     told = OPTIONS["to"].__metadata__[0].help
     for name, kind in KINDS.items():
-        assert name in told.replace("(", " ").replace(",", " ").split()
+        asked = name.removesuffix(" of prototypes")
+        assert asked in told.replace("(", " ").replace(",", " ").split()
         assert (kind.write is None) != (kind.store is None)
 
 
 def test_stems_keep_their_points(tmp_path: Path) -> None:
     assert output_path(tmp_path, "ome-tiff", "A.1[x]").name == "A.1[x].ome.tif"
+    assert output_path(tmp_path, "csv of prototypes", "A.1") == tmp_path / "prototypes" / "A.1.prototypes.csv"
     # A plain TIFF is none of OME's, whatever the slide is named.
     assert not output_path(tmp_path, "label-tiff", "case.ome").name.endswith(".ome.tif")
     assert state_path(tmp_path, "A.1").name == "A.1.json"

@@ -21,6 +21,7 @@ import zarr
 import lpdseg
 from lpdseg import api
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
+from lpdseg.segmenting.prototype_classes import prototype_classes
 from lpdseg.segmenting.slides.labels import LabelFile
 from lpdseg.slides.slide import Slide, SlideError
 from lpdseg.workflows.slides import kinds, one
@@ -35,8 +36,8 @@ def segment(small_run: Path, tmp_path: Path) -> Callable[..., list[api.SlideResu
 
     def run(*inputs: Path, **options: Any) -> list[api.SlideResult]:
         wanted = {"to": "geojson,csv", "model_mpp": 0.5, "workers": 0, "device": "cpu"} | options
-        out = wanted.pop("out", tmp_path / "out")
-        results = api.segment_slides(small_run, inputs or [tmp_path / "slides"], out, **wanted)
+        out, trained = wanted.pop("out", tmp_path / "out"), wanted.pop("run", small_run)
+        results = api.segment_slides(trained, inputs or [tmp_path / "slides"], out, **wanted)
         return [replace(result, sentence=_of_the_slide(result.sentence)) for result in results]
 
     return run
@@ -93,6 +94,49 @@ def test_everything_that_a_slide_becomes_agrees(segment: Any, draw_slide: DrawSl
         [row] = csv.DictReader(file)
     assert row["status"] == "segmented" and row["mpp_x"] == "0.5"
     assert float(row["mm2_pink"]) + float(row["mm2_blue"]) == pytest.approx(tissue, abs=2e-6)
+
+
+def test_prototypes_are_written_as_classes_are(
+    segment: Any, prototype_run: Path, draw_slide: DrawSlide, tmp_path: Path
+) -> None:
+    draw_slide("a.tif")
+    asked, out = {"run": prototype_run, "to": ALL, "minimum_um2": 0.0}, tmp_path / "out"
+    segment(**asked)
+    plain = files(out)
+    [result] = segment(**asked, prototypes=True)
+    assert result.status == "segmented" and statuses(segment(**asked, prototypes=True)) == ["kept"]
+    assert statuses(segment(**asked)) == ["kept"]
+    written = files(out)
+    assert {name: written[name] for name in plain} == plain
+    assert set(written) - set(plain) == {
+        "prototypes/a.prototypes.geojson", "prototypes/a.prototypes.geojson.gz", "prototypes/a.prototypes.ome.tif",
+        "prototypes/a.prototypes.labels.tif", "prototypes/a.prototypes.png", "prototypes/a.prototypes.csv",
+    }  # fmt: skip
+    labels = tifffile.imread(out / "labels" / "a.labels.tif")
+    with tifffile.TiffFile(out / "prototypes" / "a.prototypes.ome.tif") as file:
+        won, told = file.asarray(), file.ome_metadata
+    np.testing.assert_array_equal(tifffile.imread(out / "prototypes" / "a.prototypes.labels.tif"), won)
+    names = prototype_classes(api.load(prototype_run, device="cpu")).names
+    assert set(np.unique(won)) <= {0, 1, 2, 3, 255} and told is not None and f'<M K="3">{names[3]}</M>' in told
+    np.testing.assert_array_equal(np.where(won == 255, 255, won // 2), labels)
+    with (out / "prototypes" / "a.prototypes.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [(row["slide"], row["class"]) for row in rows] == [("a", name) for name in names]
+    assert [int(row["pixels"]) for row in rows] == [(won == value).sum() for value in range(4)]
+    features = json.loads((out / "prototypes" / "a.prototypes.geojson").read_text())["features"]
+    areas = dict.fromkeys((row["class"] for row in rows), 0.0)
+    for feature in features:
+        areas[feature["properties"]["classification"]["name"]] += feature["properties"]["measurements"]["Area mm^2"]
+    assert areas == pytest.approx({row["class"]: float(row["mm2"]) for row in rows}, rel=1e-4)
+
+
+def test_prototypes_of_masks_that_none_make_are_refused(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path
+) -> None:
+    draw_slide("a.tif")
+    with pytest.raises(SettingsError, match="made by class maps, so no pixel of them has a prototype"):
+        segment(prototypes=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_options_may_come_together_or_one_by_one(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
@@ -438,6 +482,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 
 _PROGRAM = """
 import sys
+import torch
 import lpdseg
 from lpdseg import api
 run, slides, out, stop = sys.argv[1:]
@@ -448,16 +493,18 @@ def told(number, of, path, stage, pace):
         sys.stdin.read()
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # as the tests: otherwise sums are rounded in another order
     api.segment_slides(run, [slides], out, to="geojson,ome-tiff,zarr,csv", model_mpp=0.5, device="cpu", overlap=0.0,
-                       workers=1, progress=told)
+                       workers=1, prototypes=True, progress=told)
 """
 
 
 def test_a_process_that_is_killed_leaves_nothing_half_written(
-    segment: Any, small_run: Path, draw_slide: DrawSlide, tmp_path: Path
+    segment: Any, prototype_run: Path, draw_slide: DrawSlide, tmp_path: Path
 ) -> None:
     draw_slide("a.tif"), draw_slide("b.tif", seed=1)
-    out, wanted = tmp_path / "out", {"to": "geojson,ome-tiff,zarr,csv", "overlap": 0.0}
+    out, wanted = tmp_path / "out", {"to": "geojson,ome-tiff,zarr,csv", "overlap": 0.0, "prototypes": True}
+    wanted["run"] = prototype_run
     segment(**wanted)
     plain = files(out)
     shutil.rmtree(out)
@@ -466,7 +513,7 @@ def test_a_process_that_is_killed_leaves_nothing_half_written(
     script = tmp_path / "program.py"
     script.write_text(_PROGRAM)
     for stage in ("segmenting", "writing"):
-        words = [sys.executable, str(script), str(small_run), str(tmp_path / "slides"), str(out), stage]
+        words = [sys.executable, str(script), str(prototype_run), str(tmp_path / "slides"), str(out), stage]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
             assert program.stdout is not None and program.stdout.readline() == "there\n"
             program.send_signal(signal.SIGKILL)

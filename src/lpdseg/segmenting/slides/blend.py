@@ -1,13 +1,13 @@
 """Strips of weighted probabilities → rows of probabilities, in a buffer as high as a window.
 
-n channels; a slide has H x W pixels, a window w x w; a band is h rows of the slide.
+C classes, n channels; a slide has H x W pixels, a window w x w; a band is h rows of the slide.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from lpdseg.segmenting.slides.engine import Strip
 
@@ -20,12 +20,15 @@ class Band:
     - `sums`: Σ weight · probability.
     - `weights`: Σ weight; 0 where nothing was computed.
     - `columns`: runs of columns, from left to right, outside which nothing was. Most of a slide is glass.
+    - `winners`: of each class its winning prototype, from the window of the largest weight at the pixel (the first
+      of equals); None where strips do not tell.
     """
 
     y: int
     sums: Float32[np.ndarray, "n h W"]
     weights: Float32[np.ndarray, "h W"]
     columns: Sequence[slice]
+    winners: UInt8[np.ndarray, "C h W"] | None = None
 
 
 class Blender:
@@ -36,14 +39,19 @@ class Blender:
     - `size`: (W, H) of the slide.
     - `channels`: n.
     - `weights`: of a window's pixels, w x w.
+    - `classes`: C where strips tell which prototypes win, else 0.
     """
 
-    def __init__(self, size: tuple[int, int], channels: int, weights: Float32[np.ndarray, "w w"]) -> None:
+    def __init__(
+        self, size: tuple[int, int], channels: int, weights: Float32[np.ndarray, "w w"], classes: int = 0
+    ) -> None:
         self._width, self._height = size
         self._window, self._weights = len(weights), weights
         across = max(self._width, self._window)  # a window may reach outside a small slide
         self._sums = np.zeros((channels, self._window, across), np.float32)
         self._total = np.zeros((self._window, across), np.float32)
+        self._winners = np.zeros((classes, self._window, across), np.uint8)
+        self._heaviest = np.zeros((self._window if classes else 0, across), np.float32)
         self._top = 0  # row of the slide that the buffer begins with
         self._held: list[tuple[int, int, int]] = []  # of each strip in it: the row below its last, first and last x
 
@@ -60,6 +68,14 @@ class Blender:
         self._sums[:, :, first:last] += strip.values
         for left in strip.segment.lefts:
             self._total[:, left : left + self._window] += self._weights
+        if strip.winners is not None:
+            here = np.zeros(strip.values.shape[1:], np.float32)
+            for left in strip.segment.lefts:
+                part = here[:, left - first : left - first + self._window]
+                np.maximum(part, self._weights, out=part)
+            before = self._heaviest[:, first:last]
+            np.copyto(self._winners[:, :, first:last], strip.winners, where=here > before)
+            np.maximum(before, here, out=before)
 
     def _down_to(self, y: int) -> Iterator[Band]:
         """Gives the rows above `y`, and moves the buffer there."""
@@ -68,8 +84,11 @@ class Blender:
             shown = min(rows, self._height - self._top)
             columns = _runs((first, last) for _, first, last in self._held)
             inside = [slice(one.start, min(one.stop, self._width)) for one in columns if one.start < self._width]
-            yield Band(self._top, self._sums[:, :shown, : self._width], self._total[:shown, : self._width], inside)
-            for buffer in (part[:, one] for part in (*self._sums, self._total) for one in columns):
+            winners = self._winners[:, :shown, : self._width] if len(self._winners) else None
+            sums, total = self._sums[:, :shown, : self._width], self._total[:shown, : self._width]
+            yield Band(self._top, sums, total, inside, winners)
+            buffers = [*self._sums, self._total, *self._winners, *([] if winners is None else [self._heaviest])]
+            for buffer in (part[:, one] for part in buffers for one in columns):
                 buffer[:-rows] = buffer[rows:].copy() if rows < self._window else 0
                 buffer[-rows:] = 0
             self._top += rows

@@ -1,6 +1,6 @@
 """Who computes the segments of a slide: the contract of the engines, and the engine of one machine.
 
-n channels; a strip spans W pixels of a row of windows, each w x w pixels.
+C classes, n channels; a strip spans W pixels of a row of windows, each w x w pixels.
 """
 
 import time
@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from lpdseg.ahead import ahead
 from lpdseg.segmenting.segmenter import Segmenter
@@ -31,12 +31,14 @@ class Job:
     - `segments`: what of it, in order.
     - `window`: side of a window in pixels.
     - `weights`: of a window's pixels in blending, w x w, float32, positive.
+    - `prototypes`: whether strips tell which prototypes win.
     """
 
     source: Source
     segments: Sequence[Segment]
     window: int
     weights: np.ndarray
+    prototypes: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ class Strip:
     - `values`: Σ weight · probability over its windows.
     - `waited`: seconds in which the model stood still for pixels.
     - `busy`: seconds that the segment took in all, waiting included.
+    - `winners`: see `lpdseg.segmenting.slides.window_model.Blended`.
     """
 
     segment: Segment
     values: Float32[np.ndarray, "n w W"]
     waited: float
     busy: float
+    winners: UInt8[np.ndarray, "C w W"] | None = None
 
 
 @runtime_checkable
@@ -94,8 +98,8 @@ class LocalEngine:
                 pixels = next(windows)
                 waited = time.monotonic() - began
                 offsets = tuple(x - segment.lefts[0] for x in segment.lefts)
-                values = self._model.strip(pixels, offsets, job.weights)
-                yield Strip(segment, values, waited, time.monotonic() - began)
+                found = self._model.strip(pixels, offsets, job.weights, job.prototypes)
+                yield Strip(segment, found.values, waited, time.monotonic() - began, found.winners)
 
     def __enter__(self) -> "LocalEngine":
         self._readers.__enter__()

@@ -33,6 +33,7 @@ class LabelFile:
         needed("slides", "zarr")
         import zarr
 
+        self.background = background
         width, height = size
         self.array: Any = zarr.create_array(
             folder,

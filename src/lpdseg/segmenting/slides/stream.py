@@ -42,6 +42,7 @@ def stream_labels(
     background: bool,
     tissue: TissueMask | None = None,
     store: RowStore | None = None,
+    prototypes: LabelFile | None = None,
     progress: Callable[[Pace], None] | None = None,
 ) -> Pace:
     """Computes a slide.
@@ -55,6 +56,7 @@ def stream_labels(
     - `classes`, `background`: how many channels are classes, and whether another follows that is background.
     - `tissue`: gives glass the label of background, pixel by pixel, where the model knows none.
     - `store`: gets probabilities.
+    - `prototypes`: gets the winners among the prototypes of the label's class, where the job asks for them.
     - `progress`: told after each segment.
 
     **Returns:** the pace of the whole slide.
@@ -72,7 +74,7 @@ def stream_labels(
                 progress(pace)
 
     kept = None if store is None else RowBlocks(store.write_rows, _STORED_ROWS, size[1])
-    blender = Blender(size, classes + background, job.weights)
+    blender = Blender(size, classes + background, job.weights, classes if job.prototypes else 0)
     with closing(engine.strips(job)) as strips:  # nothing is computed any more once a slide has failed
         for band in blender.bands(counted(strips)):
             found = band_labels(band, classes)
@@ -80,6 +82,8 @@ def stream_labels(
                 for block in band.columns:
                     found[:, block][~tissue_part(tissue, band.y, len(found), block)] = classes
             labels.append(found)
+            if prototypes is not None:
+                prototypes.append(band_prototypes(band, found, prototypes.background))
             if kept is not None:
                 kept.append(band_probabilities(band, background))
     return meter.pace()
@@ -93,6 +97,16 @@ def band_labels(band: Band, classes: int) -> UInt8[np.ndarray, "h W"]:
         best = likeliest(torch.from_numpy(band.sums[None, :, :, block]))[0].numpy()
         np.copyto(labels[:, block], best.astype(np.uint8), where=band.weights[:, block] > 0)
     return labels
+
+
+def band_prototypes(band: Band, labels: UInt8[np.ndarray, "h W"], background: int) -> UInt8[np.ndarray, "h W"]:
+    """The prototype that wins each pixel among those of its label's class; `background` where there is none."""
+    assert band.winners is not None
+    won = np.full(labels.shape, background, np.uint8)
+    for block in column_blocks(band.columns, len(labels)):
+        for c, winners in enumerate(band.winners[:, :, block]):
+            np.copyto(won[:, block], winners, where=labels[:, block] == c)
+    return np.minimum(won, background, out=won)  # classes without prototypes have `NO_WINNER`
 
 
 def band_probabilities(band: Band, background: bool) -> UInt8[np.ndarray, "n h W"]:

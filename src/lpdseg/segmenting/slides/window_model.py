@@ -1,15 +1,37 @@
 """The model on the windows of a segment: their class probabilities, blended into one strip.
 
-B windows, each w x w pixels; n channels (background last where the model has it); a strip spans W pixels.
+B windows, each w x w pixels; C classes, n channels (background last where the model has it); a strip spans W
+pixels.
 """
+
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
 
 from lpdseg.errors import DataError
+from lpdseg.maps.winners import winner_of_class
 from lpdseg.segmenting.memory import if_it_fits
 from lpdseg.segmenting.segmenter import Segmenter
+
+NO_WINNER = 255
+"""Of a class without prototypes."""
+
+
+@dataclass(frozen=True)
+class Blended:
+    """What the windows of a segment add up to.
+
+    - `values`: Σ weight · probability.
+    - `winners`: of each class the index of its winning prototype, from the window of the largest weight at the
+      pixel (the first of equals); None where they were not asked for.
+    """
+
+    values: Float32[np.ndarray, "n w W"]
+    winners: UInt8[np.ndarray, "C w W"] | None
 
 
 class WindowModel:
@@ -24,24 +46,31 @@ class WindowModel:
         self.most: int | None = None  # windows at once; None while nothing was too large
 
     def strip(
-        self, pixels: UInt8[np.ndarray, "B w w 3"], offsets: tuple[int, ...], weights: Float32[np.ndarray, "w w"]
-    ) -> Float32[np.ndarray, "n w W"]:
-        """Σ weight · probability over the windows, at their places.
+        self,
+        pixels: UInt8[np.ndarray, "B w w 3"],
+        offsets: tuple[int, ...],
+        weights: Float32[np.ndarray, "w w"],
+        prototypes: bool = False,
+    ) -> Blended:
+        """The windows at their places, blended.
 
         **Arguments:**
 
         - `offsets`: x of each window in the strip, rising from 0.
-        - `weights`: of a window's pixels.
+        - `weights`: of a window's pixels, positive.
+        - `prototypes`: ask for winners. Of those there are 253 at most.
 
         **Raises:** `DataError` where one window alone does not fit in memory.
         """
         side = pixels.shape[1]
         weight = torch.from_numpy(weights).to(self.segmenter.device)
-        total: torch.Tensor | None = None
+        total: Tensor | None = None
+        won: Tensor | None = None
+        heaviest = weight.new_zeros(side, offsets[-1] + side)
         first = 0
         while first < len(pixels):
             some = pixels[first : first + (self.most or len(pixels))]
-            found = if_it_fits(self.probabilities, some)
+            found = if_it_fits(partial(self.compute, prototypes=prototypes), some)
             if found is None:
                 if len(some) == 1:
                     raise DataError(
@@ -50,17 +79,37 @@ class WindowModel:
                     )
                 self.most = len(some) // 2
                 continue
+            probabilities, winners = found
             if total is None:
-                total = found.new_zeros(found.shape[1], side, offsets[-1] + side)
-            for x, window in zip(offsets[first : first + len(some)], found, strict=True):
+                total = probabilities.new_zeros(probabilities.shape[1], side, offsets[-1] + side)
+            for x, window in zip(offsets[first : first + len(some)], probabilities, strict=True):
                 total[:, :, x : x + side] += window * weight
+            if winners is not None:
+                if won is None:
+                    won = winners.new_zeros(winners.shape[1], side, offsets[-1] + side)
+                for x, winner in zip(offsets[first : first + len(some)], winners, strict=True):
+                    here, before = won[:, :, x : x + side], heaviest[:, x : x + side]
+                    here.copy_(torch.where(weight > before, winner, here))
+                    before.copy_(torch.maximum(weight, before))
             first += len(some)
         assert total is not None
-        strip: Float32[np.ndarray, "n w W"] = total.cpu().numpy()
-        return strip
+        return Blended(total.cpu().numpy(), None if won is None else won.cpu().numpy())
 
-    def probabilities(self, pixels: UInt8[np.ndarray, "B w w 3"]) -> Float[torch.Tensor, "B n w w"]:
-        """Class probabilities of windows, all at once, on the segmenter's device."""
+    @torch.inference_mode()
+    def compute(
+        self, pixels: UInt8[np.ndarray, "B w w 3"], prototypes: bool = False
+    ) -> tuple[Float[Tensor, "B n w w"], UInt8[Tensor, "B C w w"] | None]:
+        """Class probabilities of windows, and each class's winners where asked for, on the segmenter's device."""
         images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
-        with torch.inference_mode():
-            return self.segmenter.decide(self.segmenter.observe(images), images).probabilities.float()
+        if not prototypes:
+            return self.segmenter.decide(self.segmenter.observe(images), images).probabilities.float(), None
+        evidence = self.segmenter.observe(images, parts=True)
+        # Without a map of prototypes of its own: here each class has one.
+        probabilities = self.segmenter.decide(replace(evidence, parts=None), images).probabilities.float()
+        claims, winning = self.segmenter.claims(evidence), self.segmenter.winning
+        assert claims is not None and winning is not None
+        winners = [
+            winner_of_class(claims, winning, c, evidence.size, evidence.padded).clamp(max=NO_WINNER).to(torch.uint8)
+            for c in range(len(self.segmenter.classes))
+        ]
+        return probabilities, torch.stack(winners, 1)

@@ -36,7 +36,9 @@ class ClusterWorker:
                 return error
         return None
 
-    def strip(self, source: Source, segment: Segment, window: int, weights: np.ndarray) -> Strip | LpdsegError:
+    def strip(
+        self, source: Source, segment: Segment, window: int, weights: np.ndarray, prototypes: bool
+    ) -> Strip | LpdsegError:
         """The strip of a segment, or why there is none."""
         assert self._model is not None
         began = time.monotonic()
@@ -48,8 +50,8 @@ class ClusterWorker:
                 computing = time.monotonic()
                 torch.set_num_threads(self._threads)  # each thread has a number of its own
                 offsets = tuple(x - segment.lefts[0] for x in segment.lefts)
-                values = self._model.strip(pixels, offsets, weights)
+                found = self._model.strip(pixels, offsets, weights, prototypes)
                 self._free_since = time.monotonic()
-            return Strip(segment, values, waited, waited + self._free_since - computing)
+            return Strip(segment, found.values, waited, waited + self._free_since - computing, found.winners)
         except LpdsegError as error:
             return error

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lpdseg.errors import SettingsError
 from lpdseg.export.areas import ClassArea, write_areas
@@ -27,9 +27,11 @@ _PICTURE = 2048
 class Segmented:
     """A slide whose labels are known.
 
+    - `name`: of the slide in tables.
     - `view`: the slide at the resolution of the labels.
     """
 
+    name: str
     labels: LabelMap
     view: AtMpp
     areas: Sequence[ClassArea]
@@ -63,6 +65,7 @@ class Kind:
     - `store`: instead of that opens what takes probabilities while the slide is segmented: (path, map whose labels
       are not known yet, channels).
     - `depends`: what the output alone depends on, from the options and the bounds of the slide.
+    - `of`: what its labels are.
     """
 
     folder: str
@@ -71,6 +74,7 @@ class Kind:
     write: Callable[[Path, Segmented, Chosen], Iterator[str]] | None = None
     store: Callable[[Path, LabelMap, Sequence[str]], AbstractContextManager[RowStore]] | None = None
     depends: Callable[[SlideOptions, Bounds | None], dict[str, Any]] = _nothing
+    of: Literal["classes", "prototypes"] = "classes"
 
 
 def _regions_depend(options: SlideOptions, bounds: Bounds | None) -> dict[str, Any]:
@@ -115,14 +119,14 @@ def _write_picture(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str
 
 
 def _write_table(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
-    write_areas({path.name.removesuffix(".csv"): slide.areas}, path, slide.labels.about)
+    write_areas({slide.name: slide.areas}, path, slide.labels.about)
     yield from ()
 
 
 _POLYGONS = ("rasterio", "shapely")
 _TIFF = ("tifffile", "imagecodecs")
 
-KINDS: dict[str, Kind] = {
+_OF_CLASSES: dict[str, Kind] = {
     "geojson": Kind("geojson", ".geojson", _POLYGONS, _write_regions, depends=_regions_depend),
     "geojson.gz": Kind("geojson", ".geojson.gz", _POLYGONS, _write_regions, depends=_regions_depend),
     "ome-tiff": Kind("masks", ".ome.tif", _TIFF, _write_mask, depends=_where),
@@ -133,16 +137,36 @@ KINDS: dict[str, Kind] = {
 }
 """By the name that `--to` takes."""
 
+_OF_PROTOTYPES = {name: f"{name} of prototypes" for name, kind in _OF_CLASSES.items() if kind.write is not None}
 
-def parse_kinds(words: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of kinds, separated by commas or one by one → each once, in the order of `KINDS`.
+KINDS: dict[str, Kind] = _OF_CLASSES | {
+    other: replace(
+        _OF_CLASSES[name], folder="prototypes", suffix=f".prototypes{_OF_CLASSES[name].suffix}", of="prototypes"
+    )
+    for name, other in _OF_PROTOTYPES.items()
+}
+"""By name; with `--prototypes` there is another file of most kinds, in which each prototype counts as a class."""
 
-    **Raises:** `SettingsError` for one that does not exist, or none.
+
+def parse_kinds(words: str | Iterable[str], prototypes: bool = False) -> tuple[str, ...]:
+    """Names that `--to` takes, separated by commas or one by one → kinds, each once, in the order of `KINDS`.
+
+    `prototypes` asks for the same of prototypes.
+
+    **Raises:** `SettingsError` for one that does not exist, or none; where prototypes are wanted of kinds that have
+    none.
     """
     parts = words.split(",") if isinstance(words, str) else [part for word in words for part in word.split(",")]
     names = [part.strip() for part in parts if part.strip()]
-    unknown = [name for name in names if name not in KINDS]
+    unknown = [name for name in names if name not in _OF_CLASSES]
     if unknown or not names:
         told = f"no output {unknown[0]!r}" if unknown else "no output is named"
-        raise SettingsError(f"{told}; slides can become {', '.join(KINDS)}")
-    return tuple(name for name in KINDS if name in names)
+        raise SettingsError(f"{told}; slides can become {', '.join(_OF_CLASSES)}")
+    asked = [name for name in _OF_CLASSES if name in names]
+    also = [_OF_PROTOTYPES[name] for name in asked if name in _OF_PROTOTYPES] if prototypes else []
+    if prototypes and not also:
+        raise SettingsError(
+            f"there are no prototypes in --to {', '.join(asked)}; name another kind beside it, or leave "
+            "--prototypes out"
+        )
+    return (*asked, *also)

@@ -16,6 +16,7 @@ from lpdseg.guard import end_if_run_again
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.edits import as_read
+from lpdseg.segmenting.prototype_classes import prototype_classes
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, LocalEngine
 from lpdseg.segmenting.slides.meter import Pace
@@ -77,7 +78,7 @@ def segment_slides(
     end_if_run_again()
     run, out = Path(run), Path(out)
     options = replace(options or SlideOptions(), **changes)
-    kinds = parse_kinds(options.to)
+    kinds = parse_kinds(options.to, options.prototypes)
     needed("slides", "zarr", *(module for kind in kinds for module in KINDS[kind].modules))
     found = with_table(find_slides(inputs, leave_out=[out]), options.mpp_table)
     slides = take_shard(found, options.shard)
@@ -87,6 +88,8 @@ def segment_slides(
     load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, edits=edits, **options.predicting)
     with quiet():
         segmenter = load(device="cpu" if options.engine == "ray" else options.device)
+    if options.prototypes:
+        prototype_classes(segmenter)  # which raises where there are none
     _check_writable(out)
     summary = summary_path(out, options.shard)
     read_table(summary, "slide")  # a table of something else is met now

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,8 @@ from typing import Any, Literal
 from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.export.areas import ClassArea, class_areas
 from lpdseg.files import absolute, check_name, recover_folder
+from lpdseg.plain import plain_text
+from lpdseg.segmenting.prototype_classes import prototype_classes
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, Job
 from lpdseg.segmenting.slides.labels import LabelFile
@@ -136,10 +138,13 @@ def _segment(
     tissue = find_tissue(view)
     grid = Grid(view.size, wanted.window, wanted.overlap)
     segments = plan_segments(grid, tissue.touches, wanted.batch)
-    job = Job(SlideSource(path, view.mpp, wanted.mpp), segments, wanted.window, grid.weights())
+    by_prototype = prototype_classes(segmenter) if wanted.options.prototypes else None
+    source = SlideSource(path, view.mpp, wanted.mpp)
+    job = Job(source, segments, wanted.window, grid.weights(), by_prototype is not None)
     names = segmenter.channel_names
     try:
-        labels = LabelFile(folder, view.size, len(classes))
+        labels = LabelFile(folder / "classes", view.size, len(classes))
+        won = None if by_prototype is None else LabelFile(folder / "prototypes", view.size, len(by_prototype))
         label_map = LabelMap(
             labels.array,
             view.scale,
@@ -166,11 +171,16 @@ def _segment(
                 background=len(names) > len(classes),
                 tissue=tissue if len(names) == len(classes) else None,
                 store=store,
+                prototypes=won,
                 progress=lambda pace: told("segmenting", pace),
             )
         told("writing", None)
         areas = class_areas(label_map)
-        facts = [*_write(Segmented(label_map, view, areas), out, path.stem, depends)]
+        made = {"classes": Segmented(plain_text(path.stem), label_map, view, areas)}
+        if by_prototype is not None and won is not None:
+            prototype_map = replace(label_map, labels=won.array, classes=by_prototype)
+            made["prototypes"] = replace(made["classes"], labels=prototype_map, areas=class_areas(prototype_map))
+        facts = [*_write(made, out, path.stem, depends)]
         outputs = {kind: describe_output(output_path(out, kind, path.stem), depends[kind]) for kind in depends}
     except OSError as error:
         raise OutputError(
@@ -191,12 +201,12 @@ def _segment(
     }
 
 
-def _write(slide: Segmented, out: Path, stem: str, depends: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _write(made: dict[str, Segmented], out: Path, stem: str, depends: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Writes each kind that has not been while the slide was segmented; gives what is worth knowing about them."""
     for kind, chosen in depends.items():
         write = KINDS[kind].write
         if write is not None:
-            yield from write(output_path(out, kind, stem), slide, chosen)
+            yield from write(output_path(out, kind, stem), made[KINDS[kind].of], chosen)
 
 
 def _notes(path: Path, view: AtMpp, tissue: TissueMask) -> Iterator[str]:

@@ -27,6 +27,7 @@ class SlideOptions:
     - `overlap`: share of a window's side that neighbours share, in 0..0.9; 0.5 by default.
     - `gate`, `refine`, `palette`: instead of the run's own. The gate acts on each window, as it was
       calibrated on patches.
+    - `prototypes`: write everything but probabilities also of the prototypes that win the pixels of each class.
     - `simplify_um`, `minimum_um2`: of GeoJSON, see `write_geojson`.
     - `from_bounds`: coordinates, and positions in the metadata of masks and probabilities, count from the corner of
       the part of a slide that was scanned, as in QuPath, which crops slides to it; otherwise from that of level 0.
@@ -51,6 +52,7 @@ class SlideOptions:
     gate: Gate | None = None
     refine: str | None = None
     palette: Palette | None = None
+    prototypes: bool = False
     simplify_um: float = 0.0
     minimum_um2: float = SPECK_UM2
     from_bounds: bool = True

@@ -62,6 +62,7 @@ install_import_hook(
         "lpdseg.segmenting",
         "lpdseg.slides",
         "lpdseg.training.optimiser",
+        "lpdseg.training.regions",
         "lpdseg.workflows",
     ],
     "beartype.beartype",

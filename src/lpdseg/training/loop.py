@@ -39,6 +39,7 @@ from lpdseg.training.optimiser import (
 )
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import RunRecord, best_of, describe_data
+from lpdseg.training.regions import keep_regions
 from lpdseg.training.result import TrainResult
 from lpdseg.training.scale import scale_note
 from lpdseg.training.setup import (
@@ -345,6 +346,9 @@ class _Trainer:
         def conclude() -> None:
             if done and self.best is None:
                 self._save("best", with_optimiser=False)
+            missing = keep_regions(self.run, self.data, str(self.fabric.device)) if done else None
+            if missing is not None:
+                self.reporter.note(missing)
             self.record.write(
                 status="finished" if done else "interrupted",
                 step=self.step,

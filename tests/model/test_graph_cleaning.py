@@ -67,20 +67,31 @@ def test_the_documented_recipe_makes_the_same_mask(
 ) -> None:
     settings = PredictSettings(fusion=(0.0, 0.4, 0.6), refine="none", temperature=0.3).model_copy(update=changes)
     chosen = Calibration(torch.tensor([0.45, 0.52]), torch.tensor([0.1, -0.2]))
-    segmenter = Segmenter(tiny_lpd(head=head).eval(), CLASSES, settings, chosen, (0.0, 0.1, 1.0), "mean")
+    network = tiny_lpd(head=head).eval()
+    network.bank.weight.data.mul_(50)  # prototypes that differ
+    if head:
+        network.head.live[3] = False
+        network.head.cosine.log_scale.data.zero_()  # or pixels between two that are sure are ties
+    segmenter = Segmenter(network, CLASSES, settings, chosen, (0.0, 0.1, 1.0), "mean")
     told = recipe(segmenter, TrainedOn(0.5, (224, 224)), "For research.")
     metadata = {RECIPE: documented.json.dumps(told)}
     write_graph(segmenter.model, segmenter.wanted, tmp_path / "x.onnx", metadata)
     session = onnxruntime.InferenceSession(tmp_path / "x.onnx", providers=["CPUExecutionProvider"])
-    seen = set()
+    seen, told_of = set(), set()
     for number, (height, width) in enumerate([(48, 64), (41, 75), (7, 90)]):
         image = picture(height, width, number)
-        expected = segmenter.segment(image).mask
-        found = documented.segment(session, image)
+        whole = segmenter.segment(image)
+        expected = whole.mask
+        found, won = documented.segment(session, image)
+        if whole.prototypes is None:
+            assert won is None and not head
+        else:
+            assert won.dtype == np.uint16 and (won == whole.prototypes).mean() > 0.999
+            told_of |= set(np.unique(won).tolist())
         assert found.dtype == np.uint8 and found.shape == expected.shape
         assert (found == expected).mean() > 0.999
         seen |= set(np.unique(expected).tolist())
-    assert len(seen) > 1  # else nothing was compared
+    assert len(seen) > 1 and (not head or (len(told_of) > 2 and 3 not in told_of))  # else nothing was compared
 
 
 def test_an_exported_run_makes_its_masks_from_the_file_alone(
@@ -94,7 +105,8 @@ def test_an_exported_run_makes_its_masks_from_the_file_alone(
     assert told["classes"] == segmenter.classes.as_dict() and told["patch"] == [32, 32]
     assert told["about"].startswith("For research only, not for diagnosis.")
     for image in (picture(32, 32), picture(70, 50, 1)):
-        assert (documented.segment(session, image) == segmenter.segment(image).mask).mean() > 0.999
+        mask, prototypes = documented.segment(session, image)
+        assert (mask == segmenter.segment(image).mask).mean() > 0.999 and prototypes is None
     model = onnx.load(path)
     axes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]

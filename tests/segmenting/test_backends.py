@@ -8,6 +8,7 @@ import pytest
 
 from lpdseg import api
 from lpdseg.choices import Backend
+from lpdseg.data.patches import read_image
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.segmenting.backends import backend_device
 
@@ -72,3 +73,32 @@ def test_a_backend_that_does_not_exist() -> None:
     unchecked = inspect.unwrap(backend_device)  # tests check types on the way in; users' programs do not
     with pytest.raises(SettingsError, match="unknown backend 'foo'; use torch, onnx,"):
         unchecked("foo", "auto")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("backend", "least"), [("onnx", 0.99), ("openvino", 0.99), ("onnx-int8", 0.8)])
+def test_a_runtime_gives_the_prototypes_of_pytorch(
+    prototype_run: Path,
+    small_data: Path,
+    tmp_path: Path,
+    backend: Backend,
+    least: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But for ties; and of any runtime, those of the class that its mask shows."""
+    import shutil
+
+    monkeypatch.setattr("lpdseg.export.int8._MOST_LOST", 100.0)
+    run = Path(shutil.copytree(prototype_run, tmp_path / "run"))
+    if backend == "onnx-int8":
+        api.export_int8(run, small_data, classes="pink,blue")
+    exact, other = api.load(run, device="cpu"), api.load(run, backend=backend)
+    assert other.winning == exact.winning and other.prototype_names == exact.prototype_names
+    images = np.stack([read_image(path) for path in sorted((small_data / "valid" / "img").iterdir())])
+    same = []
+    for ours, theirs in zip(
+        exact.segment_batch(images, prototypes=True), other.segment_batch(images, prototypes=True), strict=True
+    ):
+        assert ours.prototypes is not None and theirs.prototypes is not None
+        np.testing.assert_array_equal(theirs.prototypes // 2, theirs.mask)  # two of each class
+        same.append((ours.prototypes == theirs.prototypes).mean())
+    assert np.mean(same) > least

@@ -35,9 +35,13 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
       are filled up to multiples of `multiple_of` (images below 32 px first to 32), mirrored at the right and below.
     - `views`: predicted and averaged, `flip` left to right, with `brightness` times that.
     - `source`: `head`, softmax of `dense`; or `maps`, each made non-negative and shifted and scaled to [0, 1].
+    - `parts`: the class of each channel of `dense` where they are prototypes, whose probabilities add up to their
+      class's; None where they are classes.
+    - `winning`, `prototypes`: the class whose pixels each prototype may win, −1 for none, and its name. The winner
+      of a pixel is the likeliest of those of its class in the mask, after views are averaged and maps enlarged.
     - `fusion`: weights of the scales, enlarged bilinearly to the size of the input; of the head alone 1.
     - `image_level`: weights of the scales in the mean of `logits`, whose sigmoid it is; or `spot`, the side of the
-      square over which the head's softmax is averaged before its maximum.
+      square over which the head's classes are averaged before its maximum.
     - `gate`: `predicted` opens classes whose image-level probability reaches `thresholds`; where none does, the
       nearest, but for the background rule `power`. `none` opens all.
     - `background`: its rule and figures, see `lpdseg.maps.background`.
@@ -53,7 +57,7 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
     }
     fusion = {"0": 1.0} if head else {str(level): weight for level, weight in segmenter.fusion.items()}
     return {
-        "format": 1,
+        "format": 2,
         "about": told,
         "classes": segmenter.classes.as_dict(),
         "mpp": trained.mpp,
@@ -61,6 +65,9 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
         "input": {"name": "images", "colour": "RGB", "range": [0, 1], "multiple_of": segmenter.model.stride},
         "views": [{"flip": view.startswith("flip"), "brightness": BRIGHTNESS[view]} for view in settings.views],
         "source": "head" if head else "maps",
+        "parts": None if segmenter.winning is None else list(segmenter.model.parts or ()),
+        "winning": None if segmenter.winning is None else list(segmenter.winning),
+        "prototypes": list(segmenter.prototype_names),
         "fusion": fusion,
         "image_level": {"weights": weights} if segmenter.model.has_maps else {"spot": SPOT},
         "gate": settings.gate,

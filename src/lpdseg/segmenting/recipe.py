@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lpdseg.errors import SettingsError
 from lpdseg.maps.glass import GLASS_DENSITY, GLASS_STEP, GLASS_WINDOW
 from lpdseg.segmenting.bundle import TrainedOn, about, trained_on
 from lpdseg.segmenting.segmenter import SMALLEST, SPOT, Segmenter
@@ -48,7 +49,11 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
     - `temperature`: scores are divided by it; None where their logarithm is taken, above `smallest`.
     - `offsets`: added then. The mask is the likeliest open class or background.
     - `refine`: `none`, or `crf` with its figures, which is a step further.
+
+    **Raises:** `SettingsError` for a segmenter under edits, of which a recipe cannot tell.
     """
+    if segmenter.edits_sha256 is not None:
+        raise SettingsError("a graph for other programs cannot hold edits of prototypes; export it without them")
     settings, head = segmenter.settings, segmenter.by_head
     weights = {
         str(level): segmenter.level_weights[level]

@@ -67,20 +67,22 @@ def test_figures_and_their_record(
 
 
 def test_slides_are_made_again_under_other_edits(prototype_run: Path, edits: Path, tmp_path: Path) -> None:
-    pixels = np.full((96, 128, 3), 245, np.uint8)
-    pixels[16:80, 16:112] = (230, 120, 170)
+    pixels = np.full((190, 250, 3), 245, np.uint8)
+    noise = np.random.default_rng(0).integers(-20, 20, (120, 160, 3))
+    pixels[40:160, 50:210] = np.where(np.arange(160)[None, :, None] < 70, (230, 120, 170), (80, 70, 160)) + noise
     slide, out = tmp_path / "a.tif", tmp_path / "out"
     tifffile.imwrite(
         slide, pixels, photometric="rgb", tile=(64, 64), resolution=(2e4, 2e4), resolutionunit="CENTIMETER"
     )
 
     def done(**options: object) -> api.SlideResult:
-        options = {"to": "csv,label-tiff", "model_mpp": 0.5, "workers": 0, "device": "cpu"} | options
+        options = {"to": "csv,geojson", "model_mpp": 0.5, "workers": 0, "device": "cpu"} | options
         return api.segment_slides(prototype_run, [slide], out, **options)[0]
 
     digest = read_edits(edits).sha256
     first = done(edits=edits)
-    assert first.status == "segmented" and {a.name: a.pixels for a in first.areas}["pink"] == 0
+    pixels_of = {area.name: area.pixels for area in first.areas}
+    assert first.status == "segmented" and pixels_of["pink"] == 0 and pixels_of["blue"] > 10_000
     state = json.loads((out / "states" / "a.json").read_text())
     assert state["settings"]["edits_sha256"] == digest and f"edits {digest[:12]}" in state["about"]
     assert rows(out / "summary.csv")[0]["edits"] == digest[:12]
@@ -91,6 +93,10 @@ def test_slides_are_made_again_under_other_edits(prototype_run: Path, edits: Pat
     without = done()
     assert without.status == "segmented" and "of other edits" in without.sentence and without.edits == ""
     assert "of no edits" in done(edits=edits).sentence
+    edits.write_text("pink 1: {move: blue, name: faded}\npink 2: {merge: pink 1}\nblue 2: {merge: blue 1}\n")
+    found = json.loads(done(edits=edits, prototypes=True).outputs["geojson of prototypes"].read_text())
+    names = {feature["properties"]["classification"]["name"] for feature in found["features"]}
+    assert names == {"blue: faded", "blue: 1"}
 
 
 def test_a_runtime_under_edits_gives_the_masks_of_pytorch(prototype_run: Path, edits: Path, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ install_import_hook(
         "lpdseg.insight.atlas",
         "lpdseg.insight.atlas_page",
         "lpdseg.insight.atlas_patches",
+        "lpdseg.insight.atlas_regions",
         "lpdseg.insight.atlas_sheet",
         "lpdseg.insight.coverage",
         "lpdseg.insight.evidence",

@@ -1,6 +1,7 @@
 """`lpdseg prototypes` as a user runs it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lpdseg.cli.prototypes import summary
 from lpdseg.data.importers import load_data
 from lpdseg.insight.coverage import measure_coverage
 from lpdseg.tissue import TissueClasses
+from lpdseg.training.regions import read_regions
 
 
 def test_a_run_becomes_an_atlas_a_picture_and_measures(
@@ -55,6 +57,56 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         assert shown.err.count("\n") == 1
         assert told in shown.err
     assert not page.exists()
+
+
+@pytest.fixture(scope="module")
+def taught_run(small_data: Path, small_settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose prototypes were taught morphologies."""
+    run = tmp_path_factory.mktemp("taught") / "run"
+    taught = ("loss.composite.weight=1", "model.head_width=8", "loss.morphology.encoder=stain", "train.epochs=1")
+    api.train(small_data, run, classes="pink,blue", overrides=(*small_settings, *taught), device="cpu")
+    return run
+
+
+def test_a_run_alone_becomes_an_atlas_of_training_regions(
+    taught_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = read_regions(taught_run)
+    assert kept is not None
+    first = next(f"{one.name} {one.number}" for one in kept.prototypes if not one.retired)
+    edits, page = tmp_path / "edits.yaml", tmp_path / "a.html"
+    edits.write_text(f"{first}: {{name: flat}}")
+    wanted = ["prototypes", str(taught_run), "--out", str(page), "--device", "cpu", "--patches", "2"]
+    assert main([*wanted, "--edits", str(edits)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    regions = sum(len(one.regions[:2]) for one in kept.prototypes)
+    assert f"{regions} training regions show what the prototypes stand for" in shown.out
+    text = page.read_text()
+    assert f"{first}: flat" in text
+    assert text.count("<figcaption>") == regions
+    bare = tmp_path / "bare"
+    shutil.copytree(small_data / "valid" / "img", bare / "valid" / "img")
+    shutil.copytree(small_data / "train", bare / "train")
+    measures = tmp_path / "m.json"
+    assert main([*wanted, "--data", str(bare), "--json", str(measures)]) == 0
+    assert json.loads(measures.read_text())["masks"] == "predicted"
+
+
+def test_measures_without_data_are_refused(
+    prototype_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "a.html"
+    assert main(["prototypes", str(prototype_run), "--out", str(page), "--json", str(tmp_path / "m.json")]) == 2
+    assert "name them with --data" in capsys.readouterr().err
+    assert not page.exists()
+
+
+def test_a_run_without_regions_asks_for_data(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prototypes", str(small_run), "--out", str(tmp_path / "a.html"), "--device", "cpu"]) == 1
+    assert "name them with --data" in capsys.readouterr().err
 
 
 def test_a_method_without_prototypes_is_refused(

@@ -18,7 +18,7 @@ from lpdseg.evaluation.split import LabelledBatch, observe_split, score_split
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.bundle import TrainedOn
-from lpdseg.segmenting.edited import EditedSegmenter, edited
+from lpdseg.segmenting.edited import EditedSegmenter, edited, names_in
 from lpdseg.segmenting.edits import Edits, read_edits
 from lpdseg.segmenting.recipe import recipe
 from lpdseg.segmenting.segmenter import Calibration, Evidence, Segmenter
@@ -214,6 +214,14 @@ def test_nothing_is_chosen_under_edits(plain: Any, say: Say) -> None:
     batch = LabelledBatch(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), np.zeros((1, 16, 16), np.uint8), ("p",))
     with pytest.raises(SettingsError, match="leave the edits out"):
         calibrate(segmenter, observe_split(segmenter, [batch]), offsets=True)
+
+
+def test_edited_prototypes_are_called_by_what_became_of_them(plain: Any, say: Say) -> None:
+    told = "B 2: {move: A, name: odd}\nA 2: {merge: B 1}\nB 3: {hide: true}\nC 1: {name: plain}"
+    assert names_in(plain(), say(told)) == {
+        1: "A 2 (merged into B 1)", 3: "B 2: odd (moved to A)", 4: "B 3 (hidden)", 5: "C 1: plain",
+    }  # fmt: skip
+    assert names_in(plain(), None) == {}
 
 
 @pytest.mark.parametrize(

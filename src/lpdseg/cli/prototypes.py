@@ -6,28 +6,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lpdseg.choices import Split
-from lpdseg.cli.common import DataClasses, Device, MaskValues, OfRun
+from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun
 from lpdseg.cli.stop import told_what_is_left
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from lpdseg.insight.atlas import Atlas
+
 
 def prototypes(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
-    data: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR_OR_CSV", envvar="LPDSEG_DATA", help="A manifest CSV, or the folder of a data set."
-        ),
-    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The atlas, an HTML page that needs no other file.")],
-    split: Annotated[Split, typer.Option(help="Which patches to look at; they need masks.")] = "valid",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR_OR_CSV",
+            envvar="LPDSEG_DATA",
+            help="A manifest CSV, or the folder of a data set, to measure on. Without it only the training regions "
+            "that the run keeps are shown.",
+        ),
+    ] = None,
+    split: Annotated[
+        Split,
+        typer.Option(help="Which patches to measure on, by true masks; where there are none, by predicted ones."),
+    ] = "valid",
     patches: Annotated[int, typer.Option(min=1, max=24, help="Typical patches shown per prototype.")] = 6,
     png: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write one picture, the best patch of each prototype.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the measures there.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the measures there; needs --data.")
+    ] = None,
     most: Annotated[
         int | None, typer.Option(min=1, help="Look at no more patches than this, drawn at random. Default: all.")
     ] = None,
@@ -36,27 +46,40 @@ def prototypes(
     mask_value: MaskValues = None,
     checkpoint: OfRun = "best",
     device: Device = "auto",
+    edits: Edits = None,
 ) -> None:
-    """Show what each prototype has become, and measure whether a class's prototypes cover it."""
+    """Show what each prototype has become, and measure whether a class's prototypes cover it.
+
+    Prototypes that make the mask and were taught morphologies are shown by training regions that the run keeps.
+    """
     from rich.console import Console
 
     from lpdseg import api
     from lpdseg.checkpoint import read_state
     from lpdseg.cli.progress import stages
     from lpdseg.data.opening import same_classes
+    from lpdseg.errors import SettingsError
     from lpdseg.files import write_json
     from lpdseg.insight.atlas import make_atlas
     from lpdseg.insight.atlas_page import write_atlas
     from lpdseg.insight.atlas_sheet import save_atlas_picture
+    from lpdseg.segmenting.edited import names_in
     from lpdseg.settings import parse_settings
+    from lpdseg.training.regions import read_regions
 
+    if data is None and json is not None:
+        raise SettingsError(
+            "--json writes measures, which need patches: name them with --data, or leave --json out"
+        )
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         segmenter = api.load_for_prototypes(run, checkpoint, device)
         settings = parse_settings(read_state(run, checkpoint)["settings"], source=str(run))
         atlas = make_atlas(
             segmenter,
-            same_classes(segmenter.classes, data, classes, mask_value or ()),
+            None if data is None else same_classes(segmenter.classes, data, classes, mask_value or ()),
             split,
+            kept=read_regions(run),
+            names=names_in(segmenter, edits),
             patches=patches,
             most=most,
             seed=seed,
@@ -67,12 +90,25 @@ def prototypes(
     write_atlas(atlas, out, title=run.resolve().name, about=about)
     if png is not None:
         save_atlas_picture(atlas, png)
-    if json is not None:
-        write_json(json, atlas.coverage)
     console = Console(markup=False, highlight=False)
-    console.print(table(atlas.coverage))
-    console.print(summary(atlas.coverage), soft_wrap=True)
+    if atlas.coverage is not None:
+        if json is not None:
+            write_json(json, atlas.coverage)
+        console.print(table(atlas.coverage))
+        console.print(summary(atlas.coverage), soft_wrap=True)
+    for line in (told_of(atlas), atlas.note):
+        if line is not None:
+            console.print(f"{line}.", soft_wrap=True)
     console.print(f"Look at the atlas: open {out}", soft_wrap=True)
+
+
+def told_of(atlas: "Atlas") -> str | None:
+    """How many training regions are shown, and which prototypes are retired; None where there is nothing to say."""
+    shown = sum(len(card.patches) for plate in atlas.plates for card in plate.cards) if atlas.regions else 0
+    retired = [title for plate in atlas.plates for title in plate.retired]
+    parts = [f"{shown} training regions show what the prototypes stand for"] if shown else []
+    parts += [f"retired, for their class has fewer morphologies: {', '.join(retired)}"] if retired else []
+    return "; ".join(parts) or None
 
 
 def table(coverage: dict[str, Any]) -> "Table":

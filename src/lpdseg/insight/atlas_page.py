@@ -42,8 +42,9 @@ def write_atlas(atlas: Atlas, path: Path, *, title: str, about: str = "") -> Non
         about=about,
         atlas=atlas,
         coverage=atlas.coverage,
-        measures=measures(atlas.coverage),
+        measures=[] if atlas.coverage is None else measures(atlas.coverage),
         plates=[_plate(number, plate) for number, plate in enumerate(atlas.plates)],
+        prototypes=sum(len(plate.cards) + len(plate.retired) for plate in atlas.plates),
         per_cent=per_cent,
     )
     write_text(path, text)
@@ -83,7 +84,7 @@ def measures(coverage: dict[str, Any]) -> list[Measure]:
         Measure(
             "Jeffrey similarity",
             _number(coverage["jeffrey_similarity"], 3),
-            "How alike siblings answer over the true pixels of their class in a patch, exp(−D_J) as in "
+            "How alike siblings answer over the pixels of their class in a patch, exp(−D_J) as in "
             f"the diversity loss with τ = {coverage['temperature']:g}; 1: their maps are the same, 0: each looks "
             "elsewhere.",
         ),
@@ -106,6 +107,9 @@ def measures(coverage: dict[str, Any]) -> list[Measure]:
                 f"{', with the 95 % interval over patients' if ends else ''}; "
                 f"the least covered is {worst['name']} ({worst['class']}), {per_cent(worst['claimed'])}.",
             ),
+        ]
+    if coverage["mutual_information"] is not None:
+        rows += [
             Measure(
                 "winner tells the sub-type",
                 f"{_number(coverage['mutual_information'], 3)} bits, "
@@ -149,6 +153,7 @@ def _plate(number: int, plate: Plate) -> dict[str, Any]:
         "figures": plate.figures,
         "colour": css_colour(plate.colour),
         "anchor": f"class-{number}",
+        "trained": bool(plate.cards) and all(card.trained is not None for card in plate.cards),
         "cards": [
             {
                 "card": card,
@@ -167,10 +172,8 @@ def _told(card: Card, plate: Plate) -> list[str]:
         alike = card.siblings[0]
         near = max(card.siblings, key=lambda one: one.cosine)
         if alike.similarity is not None:
-            said.append(
-                f"answers most like {plate.name} {alike.number} (Jeffrey similarity {alike.similarity:.2f})"
-            )
-        said.append(f"nearest in direction: {plate.name} {near.number} (cosine {near.cosine:.2f})")
+            said.append(f"answers most like {alike.title} (Jeffrey similarity {alike.similarity:.2f})")
+        said.append(f"nearest in direction: {near.title} (cosine {near.cosine:.2f})")
     if card.preferred is not None and card.preferred.times >= _PREFERS:
         face = card.preferred
         said.append(
@@ -181,9 +184,9 @@ def _told(card: Card, plate: Plate) -> list[str]:
 
 def _tile(card: Card, patch: TypicalPatch, plate: Plate) -> dict[str, str]:
     return {
-        "image": photo_uri(patch.image),
+        "image": photo_uri(patch.framed()),
         "heat": photo_uri(heat_of(patch, plate)),
-        "said": f"patch {patch.file}, typical of {plate.name} {card.number}",
+        "said": f"patch {patch.file}, typical of {card.title}",
         "patient": patch.patient,
         "share": per_cent(patch.share, 0),
         "strength": f"{patch.strength:.2f}",

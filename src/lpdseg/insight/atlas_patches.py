@@ -3,20 +3,22 @@
 N patches, K prototypes in all, H x W pixels; pictures are h x w.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
-from lpdseg.insight.evidence import class_prototypes, prototype_values, prototypes_of
+from lpdseg.insight.evidence import class_prototypes, predicted_mask, prototype_values, prototypes_of
 from lpdseg.insight.survey import PatchUse
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import TissueClasses
+from lpdseg.training.regions import turns
+
+_DARK, _LIGHT = (20, 20, 20), (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,10 @@ class TypicalPatch:
     """A patch, small, with one prototype's map.
 
     - `value`: of the prototype, see `lpdseg.insight.evidence.PrototypeMaps`.
-    - `won`: the class's true pixels at which it is the strongest of its class.
+    - `won`: the class's pixels at which it is the strongest of its class.
     - `strength`: mean value over them, at full size.
-    - `share`: of the patch that is won.
+    - `share`: of the patch that is won; of a training region both are those of its largest connected area.
+    - `box`: of that area: x, y, width and height in the picture; None where it has none.
     """
 
     file: str
@@ -36,6 +39,18 @@ class TypicalPatch:
     image: UInt8[np.ndarray, "h w 3"]
     value: Float[np.ndarray, "h w"]
     won: Bool[np.ndarray, "h w"]
+    box: tuple[int, int, int, int] | None = None
+
+    def framed(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The image with the box: dark, and light inside, so that it is seen on any tissue."""
+        picture = Image.fromarray(self.image)
+        if self.box is not None:
+            x, y, width, height = self.box
+            for inset, colour in ((0, _DARK), (1, _LIGHT)):
+                corners = (x + inset, y + inset, x + width - 1 - inset, y + height - 1 - inset)
+                if corners[2] >= corners[0] and corners[3] >= corners[1]:
+                    ImageDraw.Draw(picture).rectangle(corners, outline=colour)
+        return np.asarray(picture)
 
 
 def choose_typical(patches: Sequence[PatchUse], prototype: int, count: int) -> list[PatchUse]:
@@ -54,12 +69,9 @@ def choose_typical(patches: Sequence[PatchUse], prototype: int, count: int) -> l
         return little, -float(patch.won[prototype] if little else patch.strength[prototype])
 
     by_rank = sorted(candidates, key=rank)
-    turns: Counter[str] = Counter()
-    order = []
-    for place, patch in enumerate(by_rank):
-        turns[patch.record.patient] += 1
-        order.append((rank(patch)[0], turns[patch.record.patient], place))
-    return [by_rank[place] for _, _, place in sorted(order)[:count]]
+    turn = turns([patch.record.patient for patch in by_rank])
+    order = sorted((rank(patch)[0], turn[place], place) for place, patch in enumerate(by_rank))
+    return [by_rank[place] for _, _, place in order[:count]]
 
 
 def show_patches(
@@ -67,7 +79,7 @@ def show_patches(
 ) -> dict[int, tuple[TypicalPatch, ...]]:
     """Pictures of the patches chosen for each prototype, each patch goes through the network once.
 
-    Masks are read by `classes`, the data's own.
+    Masks are read by `classes`, the data's own; where there is none the predicted one stands for it.
     """
     wanted: dict[PatchRecord, list[tuple[int, int]]] = {}
     uses: dict[tuple[int, int], PatchUse] = {}
@@ -78,8 +90,11 @@ def show_patches(
     made: dict[tuple[int, int], TypicalPatch] = {}
     for record, places in wanted.items():
         image = read_image(record.path)
-        assert record.mask is not None
-        truth = read_mask(record.mask, classes, image.shape[:2])
+        truth = (
+            predicted_mask(segmenter, image)
+            if record.mask is None
+            else read_mask(record.mask, classes, image.shape[:2])
+        )
         values = prototype_values(segmenter, image)
         for prototype, place in places:
             made[prototype, place] = _typical(
@@ -103,15 +118,27 @@ def _typical(
     index = int(prototypes_of(segmenter).bank.class_of[prototype])
     own = class_prototypes(segmenter, index)
     won = (truth == index) & (own[values[own].argmax(0)] == prototype)
-    height, width = truth.shape
-    scale = min(1.0, side / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return TypicalPatch(
         use.record.path.name,
         use.record.patient,
         float(use.strength[prototype]),
         float(won.mean()),
+        *made_small(image, values[prototype], won, side),
+    )
+
+
+def made_small(
+    image: UInt8[np.ndarray, "H W 3"],
+    value: Float[np.ndarray, "H W"],
+    won: Bool[np.ndarray, "H W"],
+    side: int,
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """The three layers with sides of at most `side` pixels."""
+    height, width = won.shape
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return (
         np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)),
-        np.asarray(Image.fromarray(values[prototype]).resize(size, Image.Resampling.BILINEAR)),
+        np.asarray(Image.fromarray(value).resize(size, Image.Resampling.BILINEAR)),
         np.asarray(Image.fromarray(won).resize(size, Image.Resampling.NEAREST)),
     )

@@ -38,7 +38,7 @@ def save_atlas_picture(atlas: Atlas, path: Path) -> None:
 
 def atlas_picture(atlas: Atlas, tile: int = 128) -> Image.Image:
     """Each cell: the patch that shows the prototype best, below it the same under the prototype's map."""
-    columns = max(len(plate.cards) for plate in atlas.plates)
+    columns = max(1, *(len(plate.cards) for plate in atlas.plates))
     cell = (tile + _GAP, 2 * tile + _CAPTION + _GAP + 8)
     width = max(_LEFT + columns * cell[0] - _GAP + _MARGIN, _NARROWEST)
     sheet = Image.new("RGB", (width, _HEAD + len(atlas.plates) * cell[1] + _FOOT), "white")
@@ -47,7 +47,8 @@ def atlas_picture(atlas: Atlas, tile: int = 128) -> Image.Image:
         _name(sheet, plate, top + _CAPTION)
         for column, card in enumerate(plate.cards):
             _cell(sheet, plate, card, (_LEFT + column * cell[0], top), tile)
-    _legend(sheet, "probability" if atlas.coverage["map"] == "dense" else "cosine")
+    of = "all of the class" if atlas.coverage is not None else "its training patches"
+    _legend(sheet, "probability" if atlas.dense else "cosine", of)
     return sheet
 
 
@@ -56,23 +57,29 @@ def _name(sheet: Image.Image, plate: Plate, top: int) -> None:
     draw.rectangle((_MARGIN, top, _MARGIN + 4, top + 66), plate.colour)
     figures = plate.figures
     lines = [f"{len(plate.cards)} prototypes" if len(plate.cards) != 1 else "1 prototype"]
-    if figures["effective_prototypes"] is not None:
-        lines += [f"{figures['effective_prototypes']:.1f} effective", f"{100 * figures['claimed']:.0f} % claimed"]
-    draw.text((_MARGIN + 12, top - 1), _fitted(draw, plate.name, _font(16)), _INK, _font(16))
+    if figures is not None and figures["effective_prototypes"] is not None:
+        lines.append(f"{figures['effective_prototypes']:.1f} effective")
+    if figures is not None and figures["claimed"] is not None:
+        lines.append(f"{100 * figures['claimed']:.0f} % claimed")
+    draw.text((_MARGIN + 12, top - 1), _fitted(draw, plate.name, _font(16), _LEFT - _MARGIN - 20), _INK, _font(16))
     for place, line in enumerate(lines):
         draw.text((_MARGIN + 12, top + 22 + 16 * place), line, _SOFT, _font(12))
 
 
 def _cell(sheet: Image.Image, plate: Plate, card: Card, place: tuple[int, int], tile: int) -> None:
     draw, (left, top) = ImageDraw.Draw(sheet), place
-    draw.text((left, top + 2), str(card.number), _INK, _font(14))
-    word = "never wins" if card.share == 0 else f"{'dead, ' if card.dead else ''}{_short(card.share)}"
+    share = card.trained if card.share is None else card.share
+    word = "" if share is None else f"{'dead, ' if card.dead else ''}{_short(share)}"
+    word = "never wins" if card.share == 0 else word
+    room = tile - 6 - round(draw.textlength(word, _font(12)))
+    title = card.title.removeprefix(f"{plate.name} ")
+    draw.text((left, top + 2), _fitted(draw, title, _font(14), room), _INK, _font(14))
     draw.text((left + tile, top + 3), word, _WARN if card.dead else _SOFT, _font(12), anchor="ra")
     for turn in (0, 1):
         corner = (left, top + _CAPTION + turn * tile)
         if card.patches:
             patch = card.patches[0]
-            picture = Image.fromarray(patch.image if turn == 0 else heat_of(patch, plate))
+            picture = Image.fromarray(patch.framed() if turn == 0 else heat_of(patch, plate))
             sheet.paste(_square(picture, tile), corner)
         else:
             draw.rectangle((*corner, corner[0] + tile - 1, corner[1] + tile - 1), _EMPTY)
@@ -80,11 +87,11 @@ def _cell(sheet: Image.Image, plate: Plate, card: Card, place: tuple[int, int], 
     draw.rectangle((left, top + _CAPTION, left + tile - 1, bottom), outline=_RULE)
 
 
-def _legend(sheet: Image.Image, value: str) -> None:
+def _legend(sheet: Image.Image, value: str, of: str) -> None:
     draw, y = ImageDraw.Draw(sheet), sheet.height - _FOOT // 2
     ramp = Image.fromarray(np.repeat(heat_palette()[:: 256 // _STEPS].repeat(4, 0)[None], 10, 0))
     sheet.paste(ramp, (_LEFT, y - 5))
-    told = f"{value}, lowest to highest of the class; outlined: the pixels it wins (%: of all of the class)"
+    told = f"{value}, lowest to highest of the class; outlined: what it wins; %: of {of}"
     draw.text((_LEFT + ramp.width + 8, y), told, _SOFT, _font(12), anchor="lm")
 
 
@@ -100,9 +107,10 @@ def _short(share: float) -> str:
     return per_cent(share, 0 if share >= 0.01 else 2)
 
 
-def _fitted(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The text, cut where it would reach the pictures."""
-    room = _LEFT - _MARGIN - 20
+def _fitted(
+    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int
+) -> str:
+    """The text, cut where it would be wider than `room`."""
     if draw.textlength(text, font) <= room:
         return text
     while text and draw.textlength(text + "…", font) > room:

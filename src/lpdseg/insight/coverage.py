@@ -78,6 +78,7 @@ def coverage_record(survey: Survey) -> dict[str, Any]:
     - `region_shrinkage`: the share of the claimed region that the prototype which wins most of it would miss
       alone, mean over (patch, class with claimed pixels).
     - `claimed`: the share of a class's pixels that is claimed, mean over classes.
+    - `masks`: `true`; or `predicted`, where the run's own stand for them: nothing is told of what is claimed.
     - `classes`, `subtypes`: the same for each. Prototypes count from 1 within their class, in the order of lists.
     """
     classes = [_class_record(survey, index) for index in range(len(survey.names))]
@@ -99,6 +100,7 @@ def coverage_record(survey: Survey) -> dict[str, Any]:
         "split": survey.split,
         "patches": len(survey.patches),
         "patients": len(patients),
+        "masks": "predicted" if survey.predicted else "true",
         "map": survey.map,
         "temperature": survey.temperature,
         "prototypes": len(survey.class_of),
@@ -114,7 +116,9 @@ def coverage_record(survey: Survey) -> dict[str, Any]:
         "dead": dead,
         **means("effective_prototypes"),
         "jeffrey_similarity": _known_mean(np.stack([_mean_similarity(survey, c) for c in range(len(classes))])),
-        "region_shrinkage": _known_mean(np.stack([patch.shrinkage for patch in survey.patches])),
+        "region_shrinkage": None
+        if survey.predicted
+        else _known_mean(np.stack([patch.shrinkage for patch in survey.patches])),
         **means("claimed"),
         "classes": {one["name"]: one for one in classes},
         "subtypes": faces,
@@ -150,9 +154,11 @@ def _class_record(survey: Survey, index: int) -> dict[str, Any]:
         "retired_prototypes": int((~survey.live[own]).sum()),
         "dead_prototypes": int(dead.sum()),
         "dead": (np.flatnonzero(dead) + 1).tolist(),
-        "claimed": claimed / pixels if pixels else None,
+        "claimed": claimed / pixels if pixels and not survey.predicted else None,
         "jeffrey_similarity": _known_mean(_mean_similarity(survey, index)),
-        "region_shrinkage": _known_mean(np.array([patch.shrinkage[index] for patch in survey.patches])),
+        "region_shrinkage": None
+        if survey.predicted
+        else _known_mean(np.array([patch.shrinkage[index] for patch in survey.patches])),
         "mutual_information": told and told[0],
         "normalised_mutual_information": told and told[1],
         "purity": pure and pure[0],
@@ -185,7 +191,9 @@ def _region_figures(survey: Survey, index: int) -> dict[str, float | None]:
 
 
 def _subtype_records(survey: Survey) -> list[dict[str, Any]]:
-    """One for each sub-type of a class that the patches show."""
+    """One for each sub-type of a class that the patches truly show."""
+    if survey.predicted:
+        return []
     won = np.sum([patch.subtype_won for patch in survey.patches], 0)
     claimed = np.sum([patch.subtype_claimed for patch in survey.patches], 0)
     records = []

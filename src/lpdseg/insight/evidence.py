@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import as_pixels, pad_to_stride
+from lpdseg.maps.winners import numbered
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.segmenter import Segmenter
@@ -66,6 +67,19 @@ def live_prototypes(segmenter: Segmenter) -> Bool[np.ndarray, " K"]:
     live = model.head.live if isinstance(model.head, PrototypeHead) else torch.ones_like(model.bank.class_of)
     kept: Bool[np.ndarray, " K"] = live.bool().cpu().numpy()
     return kept
+
+
+def prototype_titles(segmenter: Segmenter) -> tuple[str, ...]:
+    """The class and number of every prototype, such as `TUM 3`."""
+    of = prototypes_of(segmenter).bank.class_of.tolist()
+    return tuple(f"{segmenter.classes.names[c]} {n}" for c, n in zip(of, numbered(of), strict=True))
+
+
+def predicted_mask(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W"]:
+    """What the segmenter says of an image, in internal numbering."""
+    batch = _batch(image)
+    mask: UInt8[np.ndarray, "H W"] = segmenter.decide(segmenter.observe(batch), batch).mask[0].cpu().numpy()
+    return mask
 
 
 @dataclass(frozen=True)

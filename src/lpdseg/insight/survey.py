@@ -1,4 +1,4 @@
-"""One pass of the network over the masked patches of a split, counted patch by patch: small whatever the split.
+"""One pass of the network over the patches of a split, counted patch by patch: small whatever the split.
 
 N patches, B of them at once, C classes, K prototypes in all, k of one class, S sub-types; H x W pixels.
 """
@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
-from lpdseg.insight.evidence import is_dense, live_prototypes, prototype_maps, prototypes_of
+from lpdseg.insight.evidence import is_dense, live_prototypes, predicted_mask, prototype_maps, prototypes_of
 from lpdseg.insight.sample import draw, with_masks
 from lpdseg.insight.subtypes import pixel_subtypes, subtype_names
 from lpdseg.insight.usage import usage
@@ -26,7 +27,7 @@ from lpdseg.tissue import TissueClasses
 
 @dataclass(frozen=True)
 class PatchUse:
-    """How the prototypes are used in one patch; only true pixels of a class count for its prototypes.
+    """How the prototypes are used in one patch; only pixels that truly are of a class count for its prototypes.
 
     - `won`: pixels of its class at which the prototype's value is the highest of its class; values are those of
       `lpdseg.insight.evidence.PrototypeMaps`.
@@ -56,6 +57,7 @@ class Survey:
     - `subtypes`: their names.
     - `map`: `dense` where prototypes make the mask, else `scale n`, counted from 1 for the finest.
     - `temperature`: τ_v of the activation distributions.
+    - `predicted`: where nobody knows the truth the segmenter's own masks stand for it.
     """
 
     split: str
@@ -66,6 +68,7 @@ class Survey:
     subtypes: tuple[str, ...]
     map: str
     temperature: float
+    predicted: bool = False
 
 
 def survey_split(
@@ -76,6 +79,7 @@ def survey_split(
     most: int | None = None,
     seed: int = 0,
     temperature: float = 0.1,
+    predicted: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
     """Looks at the patches of a split that have masks: at most `most` of them, drawn with `seed`.
@@ -85,18 +89,22 @@ def survey_split(
     **Arguments:**
 
     - `temperature`: τ_v of the Jeffrey similarity, as in `DiversitySettings`.
+    - `predicted`: take all patches, and predicted masks for true ones.
     - `progress`: called with patches done, and of how many.
 
     **Raises:** `SettingsError` for a method without prototypes; `DataError` where no patch has a mask, or a file
     cannot be read.
     """
     model, dense = prototypes_of(segmenter), is_dense(segmenter)
-    records = with_masks(manifest.split(split))
+    records = list(manifest.split(split)) if predicted else with_masks(manifest.split(split))
     if not records:
         raise DataError(f"no patch of the split {split!r} has a mask, which says where a class truly is; add masks")
     records, names = draw(records, most, seed), subtype_names(records)
     found: list[PatchUse] = []
-    for record, values, cosine, truth in _looked_at(segmenter, records, manifest.classes, split):
+    looked_at = (
+        _predicted(segmenter, records) if predicted else _looked_at(segmenter, records, manifest.classes, split)
+    )
+    for record, values, cosine, truth in looked_at:
         subtypes = pixel_subtypes(record, segmenter.classes, truth.shape, names)
         similarity = sibling_similarity(cosine, truth, model.bank, temperature)
         found.append(patch_use(record, values, truth, subtypes, similarity, model.bank, dense, len(names)))
@@ -111,12 +119,24 @@ def survey_split(
         names,
         "dense" if dense else f"scale {model.scales}",
         temperature,
+        predicted,
     )
+
+
+_Looked = tuple[PatchRecord, Float[Tensor, "K H W"], Float[Tensor, "K H W"], UInt8[np.ndarray, "H W"]]
+
+
+def _predicted(segmenter: Segmenter, records: list[PatchRecord]) -> Iterator[_Looked]:
+    for record in records:
+        image = read_image(record.path)
+        mask = predicted_mask(segmenter, image)
+        batch = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+        yield record, *prototype_maps(segmenter, batch).full(0, mask.shape), mask
 
 
 def _looked_at(
     segmenter: Segmenter, records: list[PatchRecord], classes: TissueClasses, split: str
-) -> Iterator[tuple[PatchRecord, Float[Tensor, "K H W"], Float[Tensor, "K H W"], UInt8[np.ndarray, "H W"]]]:
+) -> Iterator[_Looked]:
     """Each patch with its values, its cosines and its true mask, a batch of the network at a time."""
     step = segmenter.settings.batch
     for first in range(0, len(records), step):

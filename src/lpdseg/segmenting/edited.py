@@ -158,6 +158,27 @@ class EditedSegmenter(Segmenter):
         return EditedSegmenter(super()._like(settings, calibration, model), self.edits)
 
 
+def names_in(segmenter: Segmenter, edits: str | Path | Edits | None) -> dict[int, str]:
+    """What people call those that the edits speak of, by index, such as `TUM 3: cribriform (moved to STR)`.
+
+    **Raises:** as `edited`.
+    """
+    read = as_read(edits)
+    if read is None:
+        return {}
+    plan, keys = EditedSegmenter(segmenter, read).plan, segmenter.prototype_names
+    channels, called = (*segmenter.classes.names, BACKGROUND), list(keys)
+    for k, name in enumerate(plan.names):
+        called[k] += "" if name is None else f": {name}"
+        if plan.shown[k] != k:
+            called[k] += f" (merged into {keys[plan.shown[k]]})"
+        elif k in plan.hidden:
+            called[k] += " (hidden)"
+        elif k in plan.moved:
+            called[k] += f" (moved to {channels[plan.target[k]]})"
+    return {k: now for k, (now, key) in enumerate(zip(called, keys, strict=True)) if now != key}
+
+
 def edited(segmenter: Segmenter, edits: str | Path | Edits | None) -> Segmenter:
     """The segmenter under edits, given as a file or as they were read; with None it is as it was.
 

@@ -214,9 +214,7 @@ def _region(
 
 
 def _most_telling(regions: Sequence[Region]) -> list[Region]:
-    """By strength, patients by turns; what is smaller than usual comes last: few strong pixels show little."""
-    usual = float(np.mean([region.share for region in regions])) / 2 if regions else 0.0
-    order = sorted(regions, key=lambda one: -one.strength)
+    """By how much of the patch they win, and how surely; patients by turns."""
+    order = sorted(regions, key=lambda one: -one.share * one.strength)
     turn = turns([region.patient for region in order])
-    ranked = sorted(range(len(order)), key=lambda place: (order[place].share < usual, turn[place]))
-    return [order[place] for place in ranked]
+    return [order[place] for place in np.argsort(turn, kind="stable")]

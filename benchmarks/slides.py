@@ -137,7 +137,7 @@ def bare_rate(run: Path, slide: Path, overlap: float) -> float:
 
     def compute() -> None:
         for windows in pixels:
-            model.probabilities(windows)
+            model.compute(windows)
 
     compute()
     return sum(map(len, pixels)) / measuring.seconds(compute)

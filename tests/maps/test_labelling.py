@@ -99,3 +99,10 @@ def test_the_temperature_is_that_of_background_too() -> None:
     scores, background = torch.tensor([0.6, 0.1]).view(1, 2, 1, 1), torch.full((1, 1, 1, 1), 0.4)
     found = class_probabilities(scores, torch.ones(1, 2, dtype=torch.bool), background, 0.1).flatten()
     torch.testing.assert_close(found, torch.tensor([6.0, 1.0, 4.0]).softmax(0))
+
+
+def test_the_likeliest_of_many_channels_and_of_scores_that_are_no_numbers_is_a_channel() -> None:
+    scores = torch.zeros(1, 300, 1, 2)
+    scores[0, 280, 0, 1] = 1
+    assert likeliest(scores).tolist() == [[[0, 280]]]
+    assert 0 <= int(likeliest(torch.tensor([0.5, torch.nan, 0.1]).view(1, 3, 1, 1))) < 3

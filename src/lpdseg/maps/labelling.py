@@ -9,13 +9,20 @@ from torch import Tensor
 
 from lpdseg.maps.normalise import unit_range
 
+_MOST_RANKS = 255
+
 
 def likeliest(scores: Float[Tensor, "B n H W"]) -> Int[Tensor, "B H W"]:
     """The channel with the highest score at each pixel, the first of equals.
 
-    As `scores.argmax(1)`, which takes 25 times longer on CPUs.
+    As `scores.max(1).indices`, which takes twice as long on CPUs, and `argmax`, which takes 50 times as long.
     """
-    return scores.max(1).indices
+    count = scores.shape[1]
+    if count > _MOST_RANKS:
+        return scores.max(1).indices
+    ranks = torch.arange(count, 0, -1, dtype=torch.uint8, device=scores.device)[:, None, None]
+    first = ((scores == scores.amax(1, keepdim=True)) * ranks).amax(1)
+    return count - first.clamp(min=1).long()  # where a score is no number, none equals the highest
 
 
 def gated_logits(

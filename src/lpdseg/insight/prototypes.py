@@ -10,7 +10,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lpdseg.data.synthetic import SUBTYPES
-from lpdseg.insight.evidence import class_prototypes, effective_number, prototype_values, winning_shares
+from lpdseg.insight.evidence import (
+    class_prototypes,
+    effective_number,
+    is_dense,
+    live_prototypes,
+    prototype_values,
+    winning_shares,
+)
 from lpdseg.insight.pictures import heat_palette, indexed_uri, number_palette, quantise, rgb_uri
 from lpdseg.insight.sample import Choice, Patch
 from lpdseg.insight.subtypes import NO_SUBTYPE, read_subtypes
@@ -45,13 +52,18 @@ class SubtypeRow:
 class PrototypeView:
     """The prototypes of one class.
 
-    - `shares`: of each prototype, over the class's true pixels in `patches` patches.
+    - `numbers`: of its prototypes that are not retired, and `retired` of those that are: from 1 within the class.
+    - `dense`: whether these prototypes make the mask; maps are then of their probabilities, else of cosines.
+    - `shares`: of each of `numbers`, over the class's true pixels in `patches` patches.
     - `effective`: see `effective_number`.
     - `subtypes`: for generated data; otherwise empty.
     """
 
     name: str
     rows: tuple[PrototypeRow, ...]
+    numbers: tuple[int, ...]
+    retired: tuple[int, ...]
+    dense: bool
     shares: tuple[float, ...]
     patches: int
     effective: float
@@ -65,7 +77,9 @@ def view_prototypes(
     classes = segmenter.classes
     pixels = sum((patch.shares(len(classes)) * patch.truth.size for patch in patches), np.zeros(len(classes)))
     index = int(pixels.argmax())
-    own = class_prototypes(segmenter, index)
+    every = class_prototypes(segmenter, index)
+    live = live_prototypes(segmenter)[every]
+    own = every[live]
     showing = [patch for patch in patches if (patch.truth == index).any()][:_MOST_PATCHES]
     winners: list[Int[np.ndarray, " P"]] = []
     subtypes: list[Int[np.ndarray, " P"]] = []
@@ -80,6 +94,9 @@ def view_prototypes(
     return PrototypeView(
         classes.names[index],
         tuple(_row(segmenter, choice, index, own) for choice in shown if (choice.patch.truth == index).any()),
+        tuple((np.flatnonzero(live) + 1).tolist()),
+        tuple((np.flatnonzero(~live) + 1).tolist()),
+        is_dense(segmenter),
         tuple(shares.tolist()),
         len(showing),
         effective_number(shares.tolist()),

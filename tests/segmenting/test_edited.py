@@ -263,3 +263,15 @@ def test_the_map_of_prototypes_follows_the_edits(
         sums = {shown: sum(term[k] for k in members) for shown, members in options.get(c, {}).items()}
         assert int(found.prototypes[b, y, x]) == (65535 if c == 3 else max(sums, key=lambda k: sums[k]))
     assert set(found.prototypes.unique().tolist()) >= seen
+
+
+def test_claims_tell_prototypes_apart_where_no_class_passes(plain: Any, say: Say) -> None:
+    """A window in which a class is closed may be the heaviest where others of the slide show the class."""
+    segmenter, images = edited(plain(gate="predicted"), say("A 1: {name: large}")), batch_of(pictures())
+    evidence = segmenter.observe(images, parts=True)
+    closed, opened = (
+        segmenter.claims(with_image_level(evidence, levels)) for levels in ((0.1, 0.9, 0.9), (0.9, 0.9, 0.9))
+    )
+    assert closed is not None and opened is not None
+    assert torch.equal(closed[:, :2].argmax(1), opened[:, :2].argmax(1))
+    assert closed[:, :2].amax() < opened[:, :2].amin()

@@ -18,6 +18,8 @@ from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.edits import BACKGROUND, Edits, as_read, plan
 from lpdseg.segmenting.segmenter import Calibration, Evidence, Segmenter
 
+_LAST = 1e-30
+
 
 class EditedSegmenter(Segmenter):
     """The same model under edits: a prototype acts where the class that it was trained for passes the gate, with
@@ -87,12 +89,15 @@ class EditedSegmenter(Segmenter):
     def claims(
         self, evidence: Evidence, labels: Bool[Tensor, "B C"] | None = None
     ) -> Float[Tensor, "B P H_0 W_0"] | None:
-        """See `Segmenter.claims`: terms of the sums that the classes' scores are."""
+        """See `Segmenter.claims`: terms of the sums that the classes' scores are. Those that do not act come after
+        all that do; among themselves they tell whose tissue it is where other windows of a slide show the class.
+        """
         parts = evidence.parts
         if parts is None:
             return None
         acting = self._acting(evidence, labels)[:, self._group_of]
-        factors = self.calibration.offsets.to(parts.device).exp()[list(self.plan.trained)] * acting
+        weights = self.calibration.offsets.to(parts.device).exp()[list(self.plan.trained)]
+        factors = weights * acting.float().clamp(min=_LAST)
         weighted = parts * factors[:, :, None, None]
         shown = torch.tensor(self.plan.shown, device=parts.device)
         return torch.zeros_like(weighted).index_add_(1, shown, weighted)

@@ -35,8 +35,9 @@ def test_a_moved_prototype_takes_the_place_of_a_retired_one(tiny_lpd: Build) -> 
     morphologies.means[:, 0] = torch.arange(6.0)
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     before = sum_parts(probabilities(model, images), (0, 1, 0, 1, 1, 1), 2)  # as edits would have it
-    places = edit_prototypes(model, morphologies, earlier((0, 1, 0, 1, 1, 1), (0, 1, 2, 3, 4, 5), []))
-    assert places == {1: 4}
+    said = earlier((0, 1, 0, 1, 1, 1), (0, 1, 2, 3, 4, 5), [])
+    edit_prototypes(model, morphologies, said)
+    assert said.places == {1: 4}
     assert head.live.tolist() == [True, False, True, True, True, True]
     torch.testing.assert_close(model.bank.weight[4], model.bank.weight[1])
     assert morphologies.weights.tolist() == pytest.approx([0.5, 0, 0.2, 0.6, 0.3, 0.4])
@@ -47,9 +48,11 @@ def test_a_moved_prototype_takes_the_place_of_a_retired_one(tiny_lpd: Build) -> 
 def test_without_a_free_place_it_retires_and_others_learn_its_tissue(tiny_lpd: Build) -> None:
     model = tiny_lpd(counts=(3, 2), head=8)
     weights = model.bank.weight.detach().clone()
-    assert edit_prototypes(model, None, earlier((1, -1, 0, 1, 1), (0, 1, 2, 3, 4), [])) == {}
+    said = earlier((1, -1, 0, 1, 1), (0, 1, 2, 3, 4), [])
+    edit_prototypes(model, None, said)
+    assert said.places == {}
     assert model.retired == {0, 1} and model.bank.weight.equal(weights)
-    assert edit_prototypes(model, None, Earlier(Path("before"), {}, None)) == {}
+    edit_prototypes(model, None, Earlier(Path("before"), {}, None))
     assert model.retired == {0, 1}
 
 
@@ -63,8 +66,8 @@ def test_responsibilities_follow(tiny_lpd: Build) -> None:
         [[0.6, 0.1, 0.3], [0.0, 0.2, 0.8], [0.2, 0.8, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     )
     said = earlier((0, 0, 1, -1, 1, 1), (1, 1, 2, 3, 4, 5), [(0, -1), (1, 2), (2, -1), (3, -1), (4, -1)])
-    places = edit_prototypes(model, morphologies, said)
-    assert places == {2: 5}
-    edit_shares(morphologies, model, said, [0, 1, 1, 1, -1], places)
+    edit_prototypes(model, morphologies, said)
+    assert said.places == {2: 5}
+    edit_shares(morphologies, model, said, [0, 1, 1, 1, -1])
     wanted = [[0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]]
     torch.testing.assert_close(morphologies.shares, torch.tensor(wanted).float())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from interrupted import StopAfter
@@ -97,6 +98,25 @@ def test_an_interrupted_run_goes_on_as_it_was_started(
     (run / start.FROM).write_text("{")
     with pytest.raises(CheckpointError, match=r"from\.json cannot be read"):
         api.train(small_data, run, resume=True, device="cpu")
+
+
+def test_a_moved_prototype_gets_a_number_of_its_new_class(
+    prototype_run: Path, small_data: Path, edits: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(prototype_run, tmp_path / "run"))
+    file = run / "checkpoints" / read_state(run, "best")["files"]["weights"]
+    weights = load_file(file)
+    weights["model.head.live"] = torch.tensor([True, True, True, False])
+    save_file(weights, file)
+    edits.write_text("pink 1: {move: blue}\n")
+    notes = Notes()
+    still = ["train.lr=1e-9", "train.epochs=1", "train.weight_decay=0"]
+    api.train(small_data, tmp_path / "next", start=run, edits=edits, overrides=still, device="cpu", reporter=notes)
+    assert json.loads((tmp_path / "next" / "run.json").read_text())["from"]["became"] == {"pink 1": "blue 2"}
+    assert "pink 1 is blue 2 from now on" in notes.told
+    after = tensors(tmp_path / "next")
+    assert after["model.head.live"].tolist() == [False, True, True, True]
+    torch.testing.assert_close(after["model.bank.weight"][3], weights["model.bank.weight"][0], rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_go_on_is_told(prototype_run: Path, small_data: Path, edits: Path, tmp_path: Path) -> None:

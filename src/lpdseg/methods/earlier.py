@@ -4,7 +4,7 @@ N training patches, C classes, k prototypes per class (at most), K in all.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ class Earlier:
       it has another label since, −1 for none; None where the data are others.
     - `counts_for`: K; the class that each prototype counts for since, −1 for none; empty where nothing was said.
     - `stands_in`: K; the prototype that each was merged into, or itself.
+    - `places`: the new indices of prototypes that were moved, once `edit_prototypes` has found them.
     """
 
     run: Path
@@ -31,26 +32,25 @@ class Earlier:
     patches: Sequence[tuple[int, int]] | None
     counts_for: Sequence[int] = ()
     stands_in: Sequence[int] = ()
+    places: dict[int, int] = field(default_factory=dict)
 
 
 @torch.no_grad()
-def edit_prototypes(model: LPD, morphologies: Morphologies | None, earlier: Earlier) -> dict[int, int]:
+def edit_prototypes(model: LPD, morphologies: Morphologies | None, earlier: Earlier) -> None:
     """Makes the edits part of the network: what was moved becomes a prototype of its new class, what was hidden,
     merged into another or moved away retires.
 
     A moved one needs a retired prototype of the new class to take the place of. Where that has none, its tissue is
     left to the prototypes that are there.
-
-    **Returns:** for each that found a place, its new index.
     """
     head = model.head
     if not earlier.counts_for or not isinstance(head, PrototypeHead):
-        return {}
+        return
     trained = model.bank.class_of.tolist()
     live = head.live.tolist()
     pairs = list(zip(earlier.counts_for, earlier.stands_in, strict=True))
     gone = [k for k, (c, into) in enumerate(pairs) if live[k] and (c != trained[k] or into != k)]
-    places: dict[int, int] = {}
+    places = earlier.places
     for k in gone:
         head.live[k] = False
         c, into = pairs[k]
@@ -68,7 +68,6 @@ def edit_prototypes(model: LPD, morphologies: Morphologies | None, earlier: Earl
     if morphologies is not None:
         morphologies.weights[gone] = 0
         morphologies.counts[gone] = 0
-    return places
 
 
 @torch.no_grad()
@@ -77,7 +76,6 @@ def edit_shares(
     model: LPD,
     earlier: Earlier,
     classes: Sequence[int],
-    places: Mapping[int, int],
 ) -> None:
     """The responsibilities of this training's patches: those of the earlier one, without what has retired.
 
@@ -86,7 +84,6 @@ def edit_shares(
     **Arguments:**
 
     - `classes`: of each patch the class that it shows alone, −1 where it shows others as well.
-    - `places`: what `edit_prototypes` gave.
     """
     assert earlier.patches is not None
     old, gone = morphologies.shares, model.retired
@@ -100,7 +97,7 @@ def edit_shares(
     shares = old.new_zeros(len(classes), old.shape[1])
     for n, (c, (row, moved)) in enumerate(zip(classes, earlier.patches, strict=True)):
         if c >= 0 and moved >= 0:
-            place = places.get(into[moved])
+            place = earlier.places.get(into[moved])
             if place is not None and of[place] == c:
                 shares[n, place - first[c]] = 1
         elif c >= 0 and row >= 0:

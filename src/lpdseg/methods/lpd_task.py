@@ -133,11 +133,11 @@ class LpdTask(Task):
             return False
         if self.morphologies is not None:
             self.morphologies.load_state_dict(mixture)
-        places = edit_prototypes(self.model, self.morphologies, earlier)
+        edit_prototypes(self.model, self.morphologies, earlier)
         if self.morphologies is not None:
             shown = {index: c for c, found in alone(patches.records).items() for index in found}
             classes = [shown.get(index, -1) for index in range(len(patches))]
-            edit_shares(self.morphologies, self.model, earlier, classes, places)
+            edit_shares(self.morphologies, self.model, earlier, classes)
         return True
 
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:

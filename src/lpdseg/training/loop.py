@@ -242,7 +242,7 @@ class _Trainer:
         write_text(self.run / "settings.yaml", as_yaml(self.settings, self.dropped))
         if self.start is not None:
             write_json(self.run / FROM, self.start.as_json())
-            self.record.values["from"] = self.start.told
+            self.record.values["from"] = self.start.record()
         image_encoder = self.task.image_encoder
         self.record.write_start(
             steps=self.total,
@@ -392,6 +392,8 @@ class _Trainer:
         start = "random weights; --weights FOLDER starts from pretrained ones" if source is None else source
         if self.start is not None:
             start = f"the weights of {self.start.run}"
+            for before, now in self.start.became.items():
+                self.reporter.note(f"{before} is {now} from now on")
         self.reporter.note(
             f"encoder {self.settings.model.encoder} from {start}; "
             f"{self._parameters() / 1e6:.1f} million parameters on {self.fabric.device}"

@@ -32,6 +32,7 @@ class Start:
     - `encoder`: the architecture of its encoder.
     - `earlier`: what it has learnt, with the edits.
     - `told`: for the run's record; `labels`: those that differ from the data's, by path, None: left out.
+    - `keys`: what people call the prototypes, by index; none without edits.
     """
 
     run: Path
@@ -39,10 +40,20 @@ class Start:
     earlier: Earlier
     told: dict[str, Any]
     labels: Mapping[str, Labels | None]
+    keys: tuple[str, ...] = ()
+
+    @property
+    def became(self) -> dict[str, str]:
+        """What moved prototypes are called now, by what they were, once the task has taken them up."""
+        return {self.keys[k]: self.keys[place] for k, place in self.earlier.places.items()}
+
+    def record(self) -> dict[str, Any]:
+        """What the run's record says of its start."""
+        return {**self.told, "became": self.became}
 
     def as_json(self) -> dict[str, Any]:
         """What `read_labels` reads."""
-        return {**self.told, "labels": {path: _text(labels) for path, labels in self.labels.items()}}
+        return {**self.record(), "labels": {path: _text(labels) for path, labels in self.labels.items()}}
 
 
 def read_labels(run: Path) -> dict[str, Labels | None]:
@@ -116,12 +127,13 @@ def start_from(
     changes: dict[str, Change] = {}
     counts_for: Sequence[int] = ()
     stands_in: Sequence[int] = ()
+    keys: tuple[str, ...] = ()
     after = data
     if edits is not None:
         plain = load_segmenter(run, _CHECKPOINT, device)
         plan = EditedSegmenter(plain, edits).plan
         counts_for = [-1 if k in plan.hidden or c >= len(trained) else c for k, c in enumerate(plan.target)]
-        stands_in = plan.shown
+        stands_in, keys = plan.shown, prototype_keys(plan.trained, trained.names)
         _check_classes(edits, trained, plan.trained, counts_for, stands_in, plain.model.retired)
         changes = find_changes(plain, plan, data, reporter)
         after = with_labels(data, {path: change.labels for path, change in changes.items()})
@@ -139,7 +151,7 @@ def start_from(
     known = state["data"] == data.fingerprint() if "morphologies.shares" in weights else True
     earlier = Earlier(run, weights, _places(data, after, changes) if known else None, counts_for, stands_in)
     labels = before | {path: change.labels for path, change in changes.items()}
-    return after, Start(run, state["encoder"], earlier, told, labels)
+    return after, Start(run, state["encoder"], earlier, told, labels, keys)
 
 
 def _places(data: Manifest, after: Manifest, changes: Mapping[str, Change]) -> list[tuple[int, int]]:

@@ -91,6 +91,9 @@ def test_a_run_alone_becomes_an_atlas_of_training_regions(
     measures = tmp_path / "m.json"
     assert main([*wanted, "--data", str(bare), "--json", str(measures)]) == 0
     assert json.loads(measures.read_text())["masks"] == "predicted"
+    shown = capsys.readouterr().out
+    assert "by predicted masks" in shown
+    assert "claimed" not in shown
 
 
 def test_measures_without_data_are_refused(
@@ -123,7 +126,8 @@ def test_a_method_without_prototypes_is_refused(
 
 def test_summary_names_the_dead_and_the_least_covered() -> None:
     coverage: dict[str, Any] = {
-        "prototypes": 6,
+        "prototypes": 8,
+        "retired_prototypes": 2,
         "dead": [{"class": "TUM", "prototype": 2, "share": 0.0}],
         "worst_subtype": {"name": "spindle", "class": "TUM", "claimed": 0.25},
         "subtype_coverage": 0.5,

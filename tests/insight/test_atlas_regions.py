@@ -90,7 +90,12 @@ def test_without_data_prototypes_are_shown_by_their_regions(
     assert [len(card.patches) for card in cards] == [2, 1, 1, 1]
     assert [[one.title for one in card.siblings] for card in cards[2:]] == [["STR 2"], ["STR 1"]]
     said = words(atlas, tmp_path)
-    for told in ("no part of any mask: STR 3.", "75.0 % of the training patches of TUM", "TUM 2: glandular"):
+    for told in (
+        "4 prototypes of 2 classes (1 more",
+        "no part of any mask: STR 3.",
+        "75.0 % of the training patches of TUM",
+        "TUM 2: glandular",
+    ):
         assert told in said
     assert "claimed" not in said
     assert "STR 3 wins" not in said

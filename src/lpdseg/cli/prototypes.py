@@ -117,20 +117,22 @@ def table(coverage: dict[str, Any]) -> "Table":
 
     from lpdseg.insight.atlas_page import per_cent
 
-    result = Table(title=f"prototypes on {coverage['patches']} {coverage['split']} patches", title_justify="left")
+    predicted = coverage["masks"] == "predicted"
+    title = f"prototypes on {coverage['patches']} {coverage['split']} patches"
+    result = Table(title=f"{title}, by predicted masks" if predicted else title, title_justify="left")
     result.add_column("class")
-    for name in ("prototypes", "effective", "dead", "claimed", "similarity", "shrinkage"):
+    told = ("prototypes", "effective", "dead", "similarity", *(() if predicted else ("claimed", "shrinkage")))
+    for name in told:
         result.add_column(name, justify="right")
     for name, one in coverage["classes"].items():
         effective, alike = one["effective_prototypes"], one["jeffrey_similarity"]
         result.add_row(
             name,
-            str(one["prototypes"]),
+            str(one["prototypes"] - one["retired_prototypes"]),
             "–" if effective is None else f"{effective:.2f}",
             str(one["dead_prototypes"]),
-            per_cent(one["claimed"]),
             "–" if alike is None else f"{alike:.3f}",
-            per_cent(one["region_shrinkage"]),
+            *(() if predicted else (per_cent(one["claimed"]), per_cent(one["region_shrinkage"]))),
         )
     return result
 
@@ -140,8 +142,9 @@ def summary(coverage: dict[str, Any]) -> str:
     from lpdseg.insight.atlas_page import per_cent
 
     dead = [f"{one['class']} {one['prototype']}" for one in coverage["dead"]]
-    number = f"{len(dead)} of {coverage['prototypes']} prototypes {'is' if len(dead) == 1 else 'are'} dead"
-    parts = [f"{number}: {', '.join(dead)}." if dead else f"None of {coverage['prototypes']} prototypes is dead."]
+    count = coverage["prototypes"] - coverage["retired_prototypes"]
+    number = f"{len(dead)} of {count} prototypes {'is' if len(dead) == 1 else 'are'} dead"
+    parts = [f"{number}: {', '.join(dead)}." if dead else f"None of {count} prototypes is dead."]
     worst = coverage["worst_subtype"]
     if worst is not None:
         ends = coverage["subtype_coverage_interval"]

@@ -44,7 +44,8 @@ def write_atlas(atlas: Atlas, path: Path, *, title: str, about: str = "") -> Non
         coverage=atlas.coverage,
         measures=[] if atlas.coverage is None else measures(atlas.coverage),
         plates=[_plate(number, plate) for number, plate in enumerate(atlas.plates)],
-        prototypes=sum(len(plate.cards) + len(plate.retired) for plate in atlas.plates),
+        prototypes=sum(len(plate.cards) for plate in atlas.plates),
+        retired=sum(len(plate.retired) for plate in atlas.plates),
         per_cent=per_cent,
     )
     write_text(path, text)
@@ -77,7 +78,7 @@ def measures(coverage: dict[str, Any]) -> list[Measure]:
         ),
         Measure(
             "dead prototypes",
-            f"{coverage['dead_prototypes']} of {coverage['prototypes']}",
+            f"{coverage['dead_prototypes']} of {coverage['prototypes'] - coverage['retired_prototypes']}",
             "Prototypes that win less than 1 % of an equal share of their class's pixels; "
             f"{coverage['never_winning']} of them win none at all.",
         ),
@@ -139,8 +140,9 @@ def measures(coverage: dict[str, Any]) -> list[Measure]:
 
 
 def _of(coverage: dict[str, Any]) -> str:
-    counts = {one["prototypes"] for one in coverage["classes"].values()}
-    return f" of {counts.pop()}" if len(counts) == 1 else ""
+    counts = [one["prototypes"] - one["retired_prototypes"] for one in coverage["classes"].values()]
+    fewest, most = min(counts), max(counts)
+    return f" of {most}" if fewest == most else f" of {fewest} to {most}"
 
 
 def _number(value: float | None, digits: int) -> str:

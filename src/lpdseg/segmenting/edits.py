@@ -103,12 +103,12 @@ def read_edits(path: str | Path) -> Edits:
     try:
         value = read_yaml_words(content.decode("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+        raise DataError(f"{path} is no valid YAML: {_short(str(error), 300)}") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply to be edits; write a line for each prototype") from error
     if not isinstance(value, dict) or not value:
         raise DataError(f"{path} names no prototype; write a line for each that is to change, {_EXAMPLE}")
-    entries = {str(key): _entry(f"{path}: {key}", key, said) for key, said in value.items()}
+    entries = {str(key): _entry(f"{path}: {_short(str(key))}", key, said) for key, said in value.items()}
     return Edits(str(path), hashlib.sha256(content).hexdigest(), entries)
 
 
@@ -147,7 +147,8 @@ def plan(
         into = _place(edits, keys[k], edit.merge, places, names, parts, retired)
         other = found.get(into, Edit())
         why = "itself" if into == k else "one that is hidden" if other.hide else None
-        why = f"one that is merged into {other.merge}" if why is None and other.merge is not None else why
+        if why is None and other.merge is not None:
+            why = f"one that is merged into {_short(other.merge)}"
         if why is not None:
             raise DataError(f"{edits.source}: {keys[k]} cannot be merged into {edit.merge}, {why}; choose another")
         shown[k], target[k] = into, target[into]
@@ -160,19 +161,27 @@ def plan(
     return Plan(tuple(parts), tuple(target), tuple(shown), hidden, tuple(called))
 
 
+def _short(text: str, most: int = 80) -> str:
+    """Text of strangers as part of a sentence: one line, and not too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def _entry(where: str, key: object, said: object) -> Edit:
     if not isinstance(key, str) or not isinstance(said, dict) or not said:
         raise DataError(f"{where} says nothing that can be done; write an action and its value, {_EXAMPLE}")
     values: dict[str, Any] = {}
     for action, value in said.items():
         if action not in _ACTIONS:
-            raise DataError(f"{where}: there is no action {action!r}; use {', '.join(_ACTIONS)}")
+            raise DataError(f"{where}: there is no action {_short(str(action))!r}; use {', '.join(_ACTIONS)}")
         if not isinstance(value, str) or not value:
             raise DataError(f"{where}: {action} needs one word or name, {_EXAMPLE}")
         values[action] = value
     if "hide" in values:
         if values["hide"] != "true":
-            raise DataError(f"{where}: hide can be true alone, got {values['hide']!r}; leave it out to show it")
+            raise DataError(
+                f"{where}: hide can be true alone, got {_short(values['hide'])!r}; leave it out to show it"
+            )
         values["hide"] = True
     does: list[str] = [action for action in ("merge", "hide", "move") if action in values]
     if "merge" in does and "name" in values:
@@ -198,7 +207,7 @@ def _place(
     retired: frozenset[int],
 ) -> int:
     """The index of a prototype that `entry` is about, or names."""
-    where = f"{edits.source}: {entry}" + ("" if entry == key else f": {key}")
+    where = f"{edits.source}: {_short(entry)}" + ("" if entry == key else f": {_short(key)}")
     found = places.get(key)
     if found is None:
         name, _, _ = key.rpartition(" ")
@@ -219,7 +228,7 @@ def _destination(where: str, name: str, names: Sequence[str], background: bool) 
         return names.index(name)
     if name != BACKGROUND:
         raise DataError(
-            f"{where} cannot be moved to {name!r}, which is no class; use {', '.join(names)}"
+            f"{where} cannot be moved to {_short(name)!r}, which is no class; use {', '.join(names)}"
             + (f" or {BACKGROUND}" if background else "")
         )
     if not background:

@@ -33,7 +33,8 @@ def prototypes(
     ] = "valid",
     patches: Annotated[int, typer.Option(min=1, max=24, help="Typical patches shown per prototype.")] = 6,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write one picture, the best patch of each prototype.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write one picture, the best patches of each prototype."),
     ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the measures there; needs --data.")

@@ -1,4 +1,4 @@
-"""An atlas as one picture: a row per class, a column per prototype, each with its most typical patch."""
+"""An atlas as one picture: a row per class, a column per prototype, each with its most typical patches."""
 
 import io
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ _MOST_BYTES = 500_000
 _NARROWEST = 740  # what the legend needs
 _TILES = (160, 144, 128, 112, 96, 84, 72, 64)
 _STEPS, _MOST_CLASSES = 32, 32
+_TWO_UP_TO = 6  # columns in which there is room for two patches side by side
 _GAP, _HEAD, _FOOT, _MARGIN, _CAPTION, _LEFT = 10, 14, 40, 14, 22, 118
 _INK, _SOFT, _RULE, _EMPTY, _WARN = (27, 29, 33), (92, 98, 107), (201, 205, 210), (241, 242, 244), (180, 85, 29)
 
@@ -37,16 +38,17 @@ def save_atlas_picture(atlas: Atlas, path: Path) -> None:
 
 
 def atlas_picture(atlas: Atlas, tile: int = 128) -> Image.Image:
-    """Each cell: the patch that shows the prototype best, below it the same under the prototype's map."""
+    """Each cell: the patches that show the prototype best, below them the same under the prototype's map."""
     columns = max(1, *(len(plate.cards) for plate in atlas.plates))
-    cell = (tile + _GAP, 2 * tile + _CAPTION + _GAP + 8)
+    across = 2 if columns <= _TWO_UP_TO else 1
+    cell = (across * tile + _GAP, 2 * tile + _CAPTION + _GAP + 8)
     width = max(_LEFT + columns * cell[0] - _GAP + _MARGIN, _NARROWEST)
     sheet = Image.new("RGB", (width, _HEAD + len(atlas.plates) * cell[1] + _FOOT), "white")
     for row, plate in enumerate(atlas.plates):
         top = _HEAD + row * cell[1]
         _name(sheet, plate, top + _CAPTION)
         for column, card in enumerate(plate.cards):
-            _cell(sheet, plate, card, (_LEFT + column * cell[0], top), tile)
+            _cell(sheet, plate, card, (_LEFT + column * cell[0], top), tile, across)
     of = "all of the class" if atlas.coverage is not None else "its training patches"
     _legend(sheet, "probability" if atlas.dense else "cosine", of)
     return sheet
@@ -66,25 +68,21 @@ def _name(sheet: Image.Image, plate: Plate, top: int) -> None:
         draw.text((_MARGIN + 12, top + 22 + 16 * place), line, _SOFT, _font(12))
 
 
-def _cell(sheet: Image.Image, plate: Plate, card: Card, place: tuple[int, int], tile: int) -> None:
-    draw, (left, top) = ImageDraw.Draw(sheet), place
+def _cell(sheet: Image.Image, plate: Plate, card: Card, place: tuple[int, int], tile: int, across: int) -> None:
+    draw, (left, top), width = ImageDraw.Draw(sheet), place, across * tile
     share = card.trained if card.share is None else card.share
     word = "" if share is None else f"{'dead, ' if card.dead else ''}{_short(share)}"
     word = "never wins" if card.share == 0 else word
-    room = tile - 6 - round(draw.textlength(word, _font(12)))
+    room = width - 6 - round(draw.textlength(word, _font(12)))
     title = card.title.removeprefix(f"{plate.name} ")
     draw.text((left, top + 2), _fitted(draw, title, _font(14), room), _INK, _font(14))
-    draw.text((left + tile, top + 3), word, _WARN if card.dead else _SOFT, _font(12), anchor="ra")
-    for turn in (0, 1):
-        corner = (left, top + _CAPTION + turn * tile)
-        if card.patches:
-            patch = card.patches[0]
-            picture = Image.fromarray(patch.framed() if turn == 0 else heat_of(patch, plate))
-            sheet.paste(_square(picture, tile), corner)
-        else:
-            draw.rectangle((*corner, corner[0] + tile - 1, corner[1] + tile - 1), _EMPTY)
-    bottom = top + _CAPTION + 2 * tile - 1
-    draw.rectangle((left, top + _CAPTION, left + tile - 1, bottom), outline=_RULE)
+    draw.text((left + width, top + 3), word, _WARN if card.dead else _SOFT, _font(12), anchor="ra")
+    draw.rectangle((left, top + _CAPTION, left + width - 1, top + _CAPTION + 2 * tile - 1), _EMPTY, _RULE)
+    for column, patch in enumerate(card.patches[:across]):
+        for row, pixels in enumerate((patch.framed(), heat_of(patch, plate))):
+            corner = (left + column * tile, top + _CAPTION + row * tile)
+            sheet.paste(_square(Image.fromarray(pixels), tile), corner)
+            draw.rectangle((*corner, corner[0] + tile - 1, corner[1] + tile - 1), outline=_RULE)
 
 
 def _legend(sheet: Image.Image, value: str, of: str) -> None:

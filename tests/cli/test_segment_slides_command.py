@@ -48,6 +48,20 @@ def run(small_run: Path, tmp_path: Path) -> Callable[..., int]:
 SLIDE = ("--model-mpp", "0.5", "--workers", "0")
 
 
+def test_prototypes_of_slides_are_written_where_asked_for(
+    small_run: Path, prototype_run: Path, slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(slides / "b.tif"), "--out", str(tmp_path / "out"), "--device", "cpu", "--prototypes", *SLIDE]
+    assert main(["segment", str(small_run), *words, "--to", "csv"]) == 2
+    assert "leave --prototypes out" in capsys.readouterr().err
+    assert main(["segment", str(prototype_run), *words, "--to", "zarr"]) == 2
+    assert "no prototypes in --to zarr" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["segment", str(prototype_run), *words, "--to", "csv"]) == 0
+    with (tmp_path / "out" / "prototypes" / "b.prototypes.csv").open(newline="") as table:
+        assert {row["class"].split(":")[0] for row in csv.DictReader(table)} == {"pink", "blue"}
+
+
 def test_slides_become_what_is_asked_for(
     run: Callable[..., int], slides: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

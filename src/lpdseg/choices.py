@@ -60,6 +60,9 @@ Source = Literal["maps", "head"]
 AnySource = Literal["auto", "maps", "head"]
 """The same in the settings; auto: the head where there is one."""
 
+MapSource = Literal["auto", "maps"]
+"""Which prototypes a loss sees: those of the dense map where they make one, or those of the coarsest class maps."""
+
 BackgroundRule = Literal["power", "glass", "none"]
 """How background pixels are found, see `lpdseg.maps.background`. Glass is what holds no tissue: nearly white."""
 

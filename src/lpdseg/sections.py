@@ -14,6 +14,7 @@ from lpdseg.choices import (
     HeadMerge,
     HeadName,
     ImageMerge,
+    MapSource,
     Merge,
     Negatives,
     Palette,
@@ -91,6 +92,7 @@ class ContrastSettings(Section):
     """Foreground/background contrast L_sim with a frozen image encoder (method §2)."""
 
     weight: NonNegative = Field(0.0, description="λ_sim, published 0.1; 0: no contrast")
+    source: MapSource = Field("auto", description="maps that it cuts out with")
     encoder: str = Field("self", description="self | hf:FOLDER_OR_ID | medclip:FOLDER | none")
     threshold: Fraction = Field(0.5, description="α: the mask is where a map reaches α times its maximum")
     temperature: Positive = Field(0.07, description="of the softmax over similarities")
@@ -106,13 +108,13 @@ class DiversitySettings(Section):
     """Jeffrey's-divergence diversity L_div (method §2)."""
 
     weight: NonNegative = Field(0.1, description="λ_div, published 0.5; 0: no diversity term")
+    source: MapSource = Field("auto", description="maps whose prototypes it keeps apart")
     temperature: Positive = Field(0.1, description="τ_v, of the cosine in [-1, 1]")
     space: Literal["projected", "raw"] = Field(
         "projected", description="which prototypes meet the features; raw needs model.prototype_dim of their width"
     )
     pixels: Literal["class", "image", "batch"] = Field(
-        "class",
-        description="Ω_c: of the pseudo mask of c, of the image, or of c in the batch",
+        "batch", description="Ω_c: pixels of c in each image, all of each image, or those of c in the batch"
     )
 
 

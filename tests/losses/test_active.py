@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpdseg.losses.active import active_prototypes, draw_pairs
+from lpdseg.losses.active import active_by_share, active_prototypes, draw_pairs
 from lpdseg.model.prototypes import PrototypeBank
 
 COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
@@ -70,3 +70,13 @@ def test_a_weighted_sum_over_drawn_pairs_is_unbiased(limit: int) -> None:
     sums = torch.stack([(pairs.weights * values[pairs.images, pairs.prototypes]).sum() for pairs in drawn])
     exact = float(values[active].sum())
     assert float(sums.mean()) == pytest.approx(exact, abs=max(4 * float(sums.std()) / 4000**0.5, 1e-4))
+
+
+def test_a_prototype_is_active_above_an_equal_share_of_its_class() -> None:
+    slots_of = torch.tensor([0, 0, 0, 1, 2])
+    live = torch.tensor([True, True, False, True, True])
+    share = torch.tensor([[0.3, 0.1, 0.0, 0.4, 0.2], [0.05, 0.25, 0.0, 0.4, 0.3]])
+    probability = share[..., None, None].expand(2, 5, 3, 3)
+    labels = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    found = active_by_share(probability, labels, slots_of, live)
+    assert found.tolist() == [[True, False, False, True, False], [False, True, False, False, True]]

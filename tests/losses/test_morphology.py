@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lpdseg.losses.morphology import meaning_loss, nearest, sibling_loss
+from lpdseg.losses.composite import nearest
+from lpdseg.losses.morphology import meaning_loss, sibling_loss
 from lpdseg.losses.pseudo import IGNORED
 from lpdseg.maps.merge import class_slots, joint_logits
 

@@ -44,7 +44,7 @@ def losses(contrast: dict[str, Any] | None = None, diversity: float = 0.5) -> Lo
     return LossSettings(
         scale_weights=(0.0, 0.1, 1.0),
         contrast=ContrastSettings(**({"weight": 0.2, "map_weight": 0.3} | (contrast or {}))),
-        diversity=DiversitySettings(weight=diversity, temperature=0.3),
+        diversity=DiversitySettings(weight=diversity, temperature=0.3, pixels="class"),
         composite=CompositeSettings(weight=0.0),
     )
 
@@ -319,3 +319,75 @@ def test_diversity_may_look_at_raw_prototypes_and_the_whole_image(tiny_lpd: Call
     torch.testing.assert_close(found["diversity"], expected)
     with pytest.raises(SettingsError, match=r"model\.prototype_dim=6"):
         LpdTask(tiny_lpd(), plain.model_copy(update={"diversity": other}), "mean", None, None, hidden=7)
+
+
+def test_diversity_of_the_dense_map_compares_pixels_of_composites_over_the_batch(
+    tiny_lpd: Callable[..., LPD],
+) -> None:
+    lpd, made = tiny_lpd(head=8), batch() | composites()
+    settings = LossSettings(
+        scale_weights=(0.0, 0.1, 1.0),
+        diversity=DiversitySettings(weight=0.5, temperature=0.3),
+        composite=CompositeSettings(weight=0.4),
+        morphology=MorphologySettings(weight=0.0),
+    )
+    predict = PredictSettings(fusion=(0, 0.4, 0.6), background="none")
+    task = LpdTask(lpd, settings, "mean", None, None, hidden=7, predict=predict)
+    found = task(made, done=0.5)["diversity"]
+    with torch.no_grad():
+        dense = lpd.dense(lpd.encoder(made["composite"].float() / 255))
+        assert dense.cosine is not None
+        mask = made["composite_mask"].long()[:, 2::4, 2::4]
+        bank, labels = lpd.bank, torch.ones(2, 2)
+        term = diversity_loss(dense.cosine, mask, labels, bank.slots, bank.real, 0.3, over_batch=True)
+    torch.testing.assert_close(found.detach(), term.mean)
+    found.backward()
+    assert lpd.dense_projection is not None
+    assert all(parameter.grad is not None for parameter in lpd.dense_projection.parameters())
+
+
+def test_contrast_of_the_dense_map_reaches_the_head(tiny_lpd: Callable[..., LPD]) -> None:
+    lpd, made = tiny_lpd(head=8), batch() | composites()
+    settings = LossSettings(
+        scale_weights=(0.0, 0.1, 1.0),
+        contrast=ContrastSettings(weight=0.2),
+        diversity=DiversitySettings(weight=0.0),
+        composite=CompositeSettings(weight=0.4),
+        morphology=MorphologySettings(weight=0.0),
+    )
+    predict = PredictSettings(fusion=(0, 0.4, 0.6), background="none")
+    task = LpdTask(lpd, settings, "mean", SelfEncoder(lpd.encoder), None, hidden=7, predict=predict)
+    parts = task(made, done=0.5)
+    (parts["foreground"] + parts["background"] + parts["map_mean"]).backward()
+    assert lpd.dense_projection is not None
+    assert any(
+        bool(parameter.grad.any()) for parameter in lpd.dense_projection.parameters() if parameter.grad is not None
+    )
+
+
+def test_morphologies_are_taught_to_the_shares_of_siblings(tiny_lpd: Callable[..., LPD]) -> None:
+    lpd = tiny_lpd(head=8)
+    made = batch() | composites() | {"composite_source": torch.tensor([[0, 2], [1, 2]])}
+    settings = LossSettings(
+        scale_weights=(0.0, 0.1, 1.0),
+        diversity=DiversitySettings(weight=0.0),
+        composite=CompositeSettings(weight=0.4),
+        morphology=MorphologySettings(weight=0.3),
+    )
+    predict = PredictSettings(fusion=(0, 0.4, 0.6), background="none")
+    task = LpdTask(lpd, settings, "mean", None, None, hidden=7, predict=predict)
+    assert task.morphologies is not None
+    task.morphologies.shares = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0.2, 0.3, 0.5]])
+    parts = task(made, done=0.0)
+    torch.testing.assert_close(
+        parts["loss"],
+        parts["classification"] + 0.4 * parts["composite"] + 0.3 * (parts["morphology"] + parts["meaning"]),
+    )
+    before = float(parts["morphology"].detach())
+    optimiser = torch.optim.Adam(task.parameters(), 3e-2)
+    for _ in range(30):
+        optimiser.zero_grad()
+        task(made, done=0.0)["morphology"].backward()
+        optimiser.step()
+    assert float(task(made, done=0.0)["morphology"].detach()) < 0.7 * before
+    assert set(task.trained_state()) >= {"morphologies.shares", "model.head.live", "told.layers.0.weight"}

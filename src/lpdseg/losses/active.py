@@ -27,6 +27,28 @@ def active_prototypes(
     return (logits >= mean[:, class_of]) & (labels[:, class_of] > 0)
 
 
+def active_by_share(
+    probability: Float[Tensor, "B K *pixels"],
+    labels: Float[Tensor, "B C"],
+    class_of: Int[Tensor, " K"],
+    live: Bool[Tensor, " K"],
+) -> Bool[Tensor, "B K"]:
+    """Prototypes whose share of their class in the image exceeds an equal one, 1/k, of classes that are present.
+
+    **Arguments:**
+
+    - `probability`: of each prototype at each pixel; those of a class add up to the class's.
+    - `live`: which prototypes take part, k of a class; one that is alone is active.
+    """
+    area = probability.flatten(2).sum(2)
+    whole = torch.zeros_like(labels).to(area.dtype).index_add(1, class_of, area)
+    count = torch.zeros(labels.shape[1], dtype=area.dtype, device=area.device).index_add(
+        0, class_of, live.to(area.dtype)
+    )
+    alone = count[class_of] == 1
+    return ((area * count[class_of] > whole[:, class_of]) | alone) & live & (labels[:, class_of] > 0)
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Pairs of an image and a prototype; `weights` says for how many active pairs of its image each stands."""

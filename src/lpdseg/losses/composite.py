@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from lpdseg.losses.objective import Seen, Single
 from lpdseg.losses.pseudo import IGNORED, pseudo_mask_loss
@@ -45,6 +46,11 @@ def nothing_here(model: LPD) -> Term:
     """Those of this batch are all in other processes, which wait for this one's gradients: zeros."""
     nothing = torch.stack([one.sum() for one in model.dense_parameters()]).sum() * 0.0
     return Term(nothing, torch.zeros_like(nothing))
+
+
+def nearest(mask: Int[Tensor, "n H W"], size: tuple[int, int]) -> Int[Tensor, "n h w"]:
+    """A mask at fewer pixels: each takes the value at its middle."""
+    return F.interpolate(mask[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
 
 
 def look_at_composites(

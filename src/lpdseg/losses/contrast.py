@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.choices import Fill, Negatives
-from lpdseg.losses.active import Pairs, active_prototypes, draw_pairs
+from lpdseg.losses.active import Pairs, active_by_share, active_prototypes, draw_pairs
 from lpdseg.losses.chunks import PairSums, chunked_sums
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.normalise import unit_range
+from lpdseg.model.head import PrototypeHead
 from lpdseg.model.image_encoders import ImageEncoder
 from lpdseg.model.lpd import LPD
 from lpdseg.model.prototypes import Projection
@@ -56,7 +57,7 @@ CONTRAST_TITLES = {
 
 
 class Contrast(Objective):
-    """L_sim of the last scale's active prototypes.
+    """L_sim of the active prototypes of the dense map, or as published of the last scale.
 
     **Arguments:**
 
@@ -83,9 +84,16 @@ class Contrast(Objective):
     def __call__(self, seen: Seen) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """See `Objective`."""
         assert self.image_encoder is not None
-        maps, bank = seen.outputs[self.last].maps, self.model.bank
+        maps, bank, head = seen.outputs[self.last].maps, self.model.bank, self.model.head
         # Which prototypes are active is a choice, not something to learn: no gradient goes through it.
-        active = active_prototypes(maps.mean((2, 3)).detach(), seen.labels, bank.class_of, bank.slots, bank.real)
+        if isinstance(head, PrototypeHead) and self.settings.source == "auto":
+            dense = self.model.dense(seen.features)
+            assert dense.cosine is not None
+            maps = dense.cosine * head.cosine.scale
+            active = active_by_share(dense.logits.detach().softmax(1), seen.labels, bank.class_of, head.live)
+        else:
+            logits = maps.mean((2, 3)).detach()
+            active = active_prototypes(logits, seen.labels, bank.class_of, bank.slots, bank.real)
         pairs = draw_pairs(active, self.settings.pairs_per_image)
         projected = seen.outputs[self.last].projected if self.head is None else self.head(bank.weight)
         return self.compare(seen.images, maps, pairs, projected, self.image_encoder).bracket(

@@ -10,45 +10,70 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
+from lpdseg.losses.composite import nearest, nothing_here
 from lpdseg.losses.objective import Seen, Single
+from lpdseg.losses.pseudo import IGNORED
 from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.labelling import pseudo_mask
+from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import DiversitySettings
 
 
 class Diversity(Single):
-    """L_div of the last scale.
+    """L_div between the prototypes of the dense map, over composites, whose masks are known.
+
+    Or, as published, between those of the last scale, over pseudo masks.
 
     **Arguments:**
 
     - `start`: the share of the steps from which it counts.
     - `power`: of background in the pseudo mask; None where every pixel belongs to a class.
+    - `composites`: whether there are composites.
     """
 
     titles: ClassVar[Mapping[str, str]] = {"diversity": "prototype similarity, L_div"}
 
-    def __init__(self, model: LPD, settings: DiversitySettings, start: float, power: float | None) -> None:
+    def __init__(
+        self, model: LPD, settings: DiversitySettings, start: float, power: float | None, composites: bool = False
+    ) -> None:
         self.last = model.scales - 1
-        super().__init__(settings.weight, start, levels=[self.last])
+        self.composites = composites and isinstance(model.head, PrototypeHead) and settings.source == "auto"
+        super().__init__(settings.weight, start, levels=[] if self.composites else [self.last])
         self.model, self.settings, self.power = model, settings, power
 
     def mean(self, seen: Seen) -> Float[Tensor, ""]:
         """See `Single`."""
-        output, bank, pixels = seen.outputs[self.last], self.model.bank, self.settings.pixels
-        mask = None
-        if pixels != "image":
-            # Masks come from the soft maximum whatever the training's merge is: it is the class map of prediction.
-            mask = pseudo_mask(self.model.merge(output.maps.detach(), "softmax"), seen.labels, self.power)
+        return global_mean(self._of_dense_map(seen) if self.composites else self._of_last_scale(seen))
+
+    def _of_dense_map(self, seen: Seen) -> Term:
+        head, bank = self.model.head, self.model.bank
+        assert isinstance(head, PrototypeHead)
+        if seen.composite is None:
+            return nothing_here(self.model)
+        assert seen.composite.cosine is not None and seen.composite_mask is not None
+        cosine = seen.composite.cosine
+        mask = nearest(seen.composite_mask, (cosine.shape[-2], cosine.shape[-1]))
+        classes = len(bank.slots)
+        mask = torch.where(mask == IGNORED, classes, mask)
+        labels = F.one_hot(mask, classes + 1)[..., :classes].amax((1, 2)).to(cosine.dtype)
+        return self._compare(cosine, mask, labels, head.real & head.live[head.slots])
+
+    def _of_last_scale(self, seen: Seen) -> Term:
+        output, bank = seen.outputs[self.last], self.model.bank
+        # Masks come from the soft maximum whatever the training's merge is: it is the class map of prediction.
+        mask = pseudo_mask(self.model.merge(output.maps.detach(), "softmax"), seen.labels, self.power)
         cosine = output.cosine
         if self.settings.space == "raw":
             cosine = self.model.cosines[self.last](seen.features[self.last], bank.weight)
-        return global_mean(
-            diversity_loss(
-                cosine, mask, seen.labels, bank.slots, bank.real, self.settings.temperature, pixels == "batch"
-            )
-        )
+        return self._compare(cosine, mask, seen.labels, bank.real)
+
+    def _compare(self, cosine: Tensor, mask: Tensor, labels: Tensor, real: Tensor) -> Term:
+        pixels, slots = self.settings.pixels, self.model.bank.slots
+        chosen = None if pixels == "image" else mask
+        return diversity_loss(cosine, chosen, labels, slots, real, self.settings.temperature, pixels == "batch")
 
 
 def diversity_loss(

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from lpdseg.losses.composite import nothing_here
+from lpdseg.losses.composite import nearest, nothing_here
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.losses.pseudo import IGNORED
 from lpdseg.losses.term import Term, global_mean
@@ -59,11 +59,6 @@ class Morphology(Objective):
         taught = global_mean(term)
         meaning = meaning_loss(self.told(self.model.bank.weight), morphologies.means, head.live)
         return taught + meaning, {"morphology": taught, "meaning": meaning}
-
-
-def nearest(mask: Int[Tensor, "n H W"], size: tuple[int, int]) -> Int[Tensor, "n h w"]:
-    """A mask at fewer pixels: each takes the value at its middle."""
-    return F.interpolate(mask[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
 
 
 def sibling_loss(

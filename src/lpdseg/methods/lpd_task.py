@@ -96,7 +96,7 @@ class LpdTask(Task):
         return (
             Classification(scales_of(settings.scale_weights)),
             Contrast(model, settings.contrast, self.image_encoder, self.contrast_head, settings.warmup),
-            Diversity(model, settings.diversity, settings.warmup, self.power),
+            Diversity(model, settings.diversity, settings.warmup, self.power, settings.composite.weight > 0),
             Composite(model, settings.composite.weight),
             *self._morphology(),
             PseudoMasks(model, settings.pseudo, self.teacher),

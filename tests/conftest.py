@@ -122,6 +122,7 @@ SMALL = (
     "train.batch=4", "train.epochs=2", "train.validations=2", "train.precision=32-true", "train.log_every=1",
     "train.lr=1e-3", "train.lr_warmup=0", "data.stain_jitter=0", "predict.background=none",
     "loss.contrast.weight=0.1", "loss.diversity.weight=0.5", "loss.composite.weight=0",
+    "loss.morphology.encoder=stain",
 )  # fmt: skip
 """All losses of the method, and nothing of the recommended recipe that would slow a test down."""
 

@@ -40,6 +40,7 @@ SMALL = (
     "train.batch=4", "train.epochs=2", "train.validations=2", "train.precision=32-true", "train.log_every=1",
     "train.lr=1e-3", "loss.warmup=0.4", "data.stain_jitter=0.1", "train.lr_warmup=0", "predict.background=power",
     "loss.contrast.weight=0.1", "loss.diversity.weight=0.5", "loss.composite.weight=0",
+    "loss.morphology.encoder=stain",
 )  # fmt: skip
 
 

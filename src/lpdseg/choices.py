@@ -60,6 +60,9 @@ Source = Literal["maps", "head"]
 AnySource = Literal["auto", "maps", "head"]
 """The same in the settings; auto: the head where there is one."""
 
+MorphologyFit = Literal["mixture", "kmeans"]
+"""How the morphologies of a class are found: a mixture of as many components as the data say, or k clusters."""
+
 MapSource = Literal["auto", "maps"]
 """Which prototypes a loss sees: those of the dense map where they make one, or those of the coarsest class maps."""
 

@@ -16,6 +16,7 @@ from lpdseg.choices import (
     ImageMerge,
     MapSource,
     Merge,
+    MorphologyFit,
     Negatives,
     Palette,
     Precision,
@@ -152,8 +153,10 @@ class MorphologySettings(Section):
     encoder: str = Field(
         "auto",
         description="who tells morphologies apart: start, the weights that the run starts from; imagenet, by pip; "
-        "a folder or hub id; stain, needs none; auto: the first of start, imagenet and stain that is pretrained",
+        "a folder or hub id; stain, needs none; own, the run's after the warm-up; auto: start where that is "
+        "pretrained, else imagenet where it is installed, else stain",
     )
+    fit: MorphologyFit = Field("mixture", description="how they are found; kmeans always takes k")
 
 
 class LossSettings(Section):

@@ -1,10 +1,15 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from lpdseg.data.dataset import TrainingPatches
+from lpdseg.data.records import PatchRecord
 from lpdseg.errors import SettingsError
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.losses.term import Term, global_mean
@@ -391,3 +396,28 @@ def test_morphologies_are_taught_to_the_shares_of_siblings(tiny_lpd: Callable[..
         optimiser.step()
     assert float(task(made, done=0.0)["morphology"].detach()) < 0.7 * before
     assert set(task.trained_state()) >= {"morphologies.shares", "model.head.live", "told.layers.0.weight"}
+
+
+def test_an_encoder_describes_itself_once_it_has_learnt_something(
+    tiny_lpd: Callable[..., LPD], tmp_path: Path
+) -> None:
+    rng, records = np.random.default_rng(0), []
+    for number in range(12):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(rng.integers(40, 160, (32, 32, 3), dtype=np.uint8)).save(path)
+        records.append(PatchRecord(path, ((1, 0), (0, 1))[number % 2], "train", f"p{number % 3}", None))
+    settings = LossSettings(
+        scale_weights=(0.0, 0.1, 1.0),
+        warmup=0.3,
+        composite=CompositeSettings(weight=0.4),
+        morphology=MorphologySettings(weight=0.3, encoder="own"),
+    )
+    predict = PredictSettings(fusion=(0, 0.4, 0.6), background="none")
+    task = LpdTask(tiny_lpd(head=8), settings, "mean", None, None, hidden=7, predict=predict)
+    task.prepare(TrainingPatches(records, 0))
+    made = batch() | composites() | {"composite_source": torch.tensor([[0, 1], [2, 3]])}
+    assert float(task(made, done=0.2)["morphology"].detach()) == 0
+    assert task.morphologies is not None and not task.morphologies.fitted and task.found() == {}
+    task(made, done=0.3)
+    assert task.morphologies.fitted
+    assert task.found()["morphologies"]["encoder"] == "own"

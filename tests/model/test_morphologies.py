@@ -1,17 +1,18 @@
 import numpy as np
 import torch
 
+from lpdseg.choices import MorphologyFit
 from lpdseg.model.morphologies import DIMENSIONS, Morphologies
 
 
-def fitted(seed: int = 0) -> tuple[Morphologies, np.ndarray, np.ndarray]:
+def fitted(seed: int = 0, fit: MorphologyFit = "mixture") -> tuple[Morphologies, np.ndarray, np.ndarray]:
     """Two classes of 30 patches in 40 patches; class 0 has two kinds of patches, class 1 one."""
     rng = np.random.default_rng(seed)
     classes = np.repeat([0, 1], 15)
     kind = np.where(classes == 0, np.arange(30) % 2, 2)
     values = 3 * np.eye(3)[kind] @ rng.standard_normal((3, 50)) + 0.2 * rng.standard_normal((30, 50))
     found = Morphologies((4, 3))
-    found.fit(values, list(range(5, 35)), classes, [f"p{n % 5}" for n in range(30)], 40)
+    found.fit(values, list(range(5, 35)), classes, [f"p{n % 5}" for n in range(30)], 40, fit)
     return found, classes, kind
 
 
@@ -44,3 +45,12 @@ def test_state_takes_sizes_that_hang_on_the_data_with_it() -> None:
 
 def test_nothing_of_it_learns() -> None:
     assert not list(Morphologies((2, 2)).parameters())
+
+
+def test_clusters_are_as_many_as_prototypes_and_own_their_patches_alone() -> None:
+    found, _, kind = fitted(fit="kmeans")
+    assert found.components == (4, 3)
+    shares = found.shares[5:35].numpy()
+    assert set(np.unique(shares)) == {0, 1}
+    for number in range(4):
+        assert len(set(kind[:15][shares[:15].argmax(1) == number].tolist())) <= 1, "no cluster holds two kinds"

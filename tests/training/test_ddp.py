@@ -44,7 +44,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         "model.encoder=resnet18", "model.stages=3", "model.freeze_norm=true", "model.prototypes=3",
         "model.prototype_dim=16", "model.hidden_dim=8", "loss.scale_weights=[0,0.1,1]",
         "predict.fusion=[0,0.4,0.6]", "train.batch=4", "train.epochs=2", "train.precision=32-true",
-        "train.log_every=1", "train.lr=1e-3", "loss.warmup=0.3", "loss.composite.weight=0.5", "loss.morphology.encoder=stain",
+        "train.log_every=1", "train.lr=1e-3", "loss.warmup=0.3", "loss.composite.weight=0.5",
+        "loss.morphology.encoder=stain",
         "loss.contrast.weight=0.1", "loss.diversity.weight=0.5", "train.lr_warmup=0", "predict.background=power",
     ]  # fmt: skip
     for devices in (1, 2):

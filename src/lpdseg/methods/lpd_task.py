@@ -5,6 +5,7 @@ B images, C classes, K prototypes in all.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from lpdseg.methods.earlier import Earlier, edit_prototypes, edit_shares
 from lpdseg.methods.morphology import find_morphologies
 from lpdseg.methods.task import Task, check_scales
 from lpdseg.methods.teacher import PseudoMasks, Teacher
-from lpdseg.model.describing import build_describer
+from lpdseg.model.describing import OWN, Describer, FrozenDescriber, build_describer
 from lpdseg.model.encoded import features_of
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
@@ -78,6 +79,8 @@ class LpdTask(Task):
             self.teacher = Teacher(model, settings.pseudo, predict)
         self.morphologies: Morphologies | None = None
         self.told: Projection | None = None
+        self.described_later: TrainingPatches | None = None
+        self.describer: str | None = None
         taught = settings.morphology.weight > 0 and settings.composite.weight > 0
         if taught and isinstance(model.head, PrototypeHead):
             self.morphologies = Morphologies(model.bank.counts)
@@ -108,15 +111,31 @@ class LpdTask(Task):
         assert self.told is not None
         return (Morphology(self.model, self.settings.morphology.weight, self.morphologies, self.told),)
 
-    def prepare(self, patches: TrainingPatches) -> None:
-        """Finds the morphologies of each class.
+    def prepare(self, patches: TrainingPatches, fresh: bool = True) -> None:
+        """Finds the morphologies of each class, unless the encoder itself is to describe them after the warm-up.
 
         **Raises:** `WeightsError`, `SettingsError` for descriptions that cannot be had.
         """
-        if self.morphologies is not None:
-            assert isinstance(self.model.head, PrototypeHead)
-            describer = build_describer(self.settings.morphology.encoder, self.model.encoder)
-            find_morphologies(self.morphologies, self.model.head, patches, describer, self.glass)
+        wanted = self.settings.morphology.encoder
+        if self.morphologies is None or self.morphologies.fitted:
+            return
+        if wanted == OWN:
+            self.described_later = patches
+        elif fresh:
+            self._find(patches, build_describer(wanted, self.model.encoder))
+
+    def _find(self, patches: TrainingPatches, describer: Describer) -> None:
+        assert self.morphologies is not None and isinstance(self.model.head, PrototypeHead)
+        find_morphologies(
+            self.morphologies, self.model.head, patches, describer, self.glass, self.settings.morphology.fit
+        )
+        self.describer = describer.name
+
+    def found(self) -> dict[str, Any]:
+        """See `Task.found`: who described the training patches, and how many morphologies each class has."""
+        if self.morphologies is None or not self.morphologies.fitted:
+            return {}
+        return {"morphologies": {"encoder": self.describer, "components": list(self.morphologies.components)}}
 
     def take_up(self, earlier: Earlier, patches: TrainingPatches) -> bool:
         """See `Task.take_up`; edits of prototypes become part of the network.
@@ -142,6 +161,9 @@ class LpdTask(Task):
 
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
         """See `Task.look`. Prototypes are compared only at the scales that something reads."""
+        if self.described_later is not None and done >= self.settings.warmup:
+            patches, self.described_later = self.described_later, None
+            self._find(patches, FrozenDescriber(self.model.encoder, OWN))
         images = as_pixels(batch["image"])
         features = features_of(self.model.encoder, batch, "image")
         outputs = self.model.compare(features, {level for one in active for level in one.levels})

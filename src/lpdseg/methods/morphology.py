@@ -1,4 +1,4 @@
-"""Before the first step: the tissue of single-class patches is described, and each class's morphologies are found.
+"""Before prototypes are taught: single-class patches are described, and the morphologies of each class found.
 
 N training patches, D numbers of a description.
 """
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lpdseg.choices import MorphologyFit
 from lpdseg.data.composites import alone
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.maps.background import glass_share
@@ -20,7 +21,12 @@ _CHUNK = 16
 
 
 def find_morphologies(
-    morphologies: Morphologies, head: PrototypeHead, patches: TrainingPatches, describer: Describer, glass: bool
+    morphologies: Morphologies,
+    head: PrototypeHead,
+    patches: TrainingPatches,
+    describer: Describer,
+    glass: bool,
+    fit: MorphologyFit,
 ) -> None:
     """Fits the mixtures, and retires the prototypes for which there is no component.
 
@@ -35,7 +41,7 @@ def find_morphologies(
     indices = [index for index, _ in places]
     described = describe(patches, indices, describer, head.live.device, glass)
     patients = [patches.records[index].patient for index in indices]
-    morphologies.fit(described, indices, np.array([c for _, c in places]), patients, len(patches))
+    morphologies.fit(described, indices, np.array([c for _, c in places]), patients, len(patches), fit)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         for one in morphologies.buffers():
             torch.distributed.broadcast(one, 0)

@@ -79,11 +79,13 @@ class PbipTask(Task):
             StagePseudo(self),
         )
 
-    def prepare(self, patches: TrainingPatches) -> None:
+    def prepare(self, patches: TrainingPatches, fresh: bool = True) -> None:
         """Fills the prototypes from the image bank.
 
         **Raises:** `SettingsError` for more prototypes than patches of a class.
         """
+        if not fresh:
+            return
         bank = self.classifier.bank
         labels = torch.tensor([record.labels for record in patches.records]).numpy()
         chosen = choose_patches(labels, bank.counts, patches.seed)

@@ -65,8 +65,15 @@ class Task(nn.Module, ABC):
         """Every figure that `forward` may report, and what a chart of it is called, in the order to show them."""
         return {name: title for one in self.objectives for name, title in one.titles.items()}
 
-    def prepare(self, patches: TrainingPatches) -> None:
-        """Called once, before the first step of a run that starts; what it finds belongs into saved buffers."""
+    def prepare(self, patches: TrainingPatches, fresh: bool = True) -> None:
+        """Called once, before the first step; what it finds belongs into saved buffers.
+
+        `fresh` says that a run starts: one that goes on has found everything, but for what is found later.
+        """
+
+    def found(self) -> dict[str, Any]:
+        """What `prepare` found, as plain values for the run's record."""
+        return {}
 
     def take_up(self, earlier: Earlier, patches: TrainingPatches) -> bool:
         """Called once, before the first step of a run that goes on from another one's weights.

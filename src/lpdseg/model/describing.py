@@ -28,6 +28,8 @@ _LEAST = 1e-6
 
 STAIN = "stain"
 START = "start"
+OWN = "own"
+"""The run's encoder as it is after the warm-up."""
 
 
 class Describer(ABC):
@@ -89,6 +91,7 @@ def build_describer(spec: str, encoder: Encoder) -> Describer:
     - `auto`: the run's own weights at their start where they are pretrained, else those of ImageNet by pip, else
       `stain`.
     - `start`: the run's own weights at their start.
+    - `own`: the run's own weights after the warm-up, which the caller waits for.
     - `stain`: optical density and texture, which need no weights.
     - `imagenet`, or a folder or hub id: other pretrained weights.
 

@@ -147,6 +147,18 @@ def fit_mixture(
     return expectation_maximisation(values, start, prior).likeliest(values)
 
 
+def cluster(values: Float[np.ndarray, "N D"], count: int) -> Mixture:
+    """The clusters of k-means, the best of `STARTS` starts, as a mixture: the likeliest component is the nearest.
+
+    There are at most as many as there are different values.
+    """
+    from sklearn.cluster import KMeans
+
+    count = min(count, len(np.unique(values, axis=0)))
+    means = KMeans(count, n_init=STARTS, random_state=0).fit(values).cluster_centers_
+    return Mixture(means, np.ones(values.shape[1]), np.full(count, 1 / count))
+
+
 def _fits(values: np.ndarray, count: int, prior: np.ndarray, rng: np.random.Generator) -> Mixture:
     """From `STARTS` starts: values far apart, as k-means++ draws them, each with those that are nearest to it."""
     from sklearn.cluster import kmeans_plusplus

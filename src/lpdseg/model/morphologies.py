@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lpdseg.model.mixture import Mixture, choose_components, fit_mixture
+from lpdseg.choices import MorphologyFit
+from lpdseg.model.mixture import Mixture, choose_components, cluster, fit_mixture
 
 DIMENSIONS = 32
 """d, at most."""
@@ -69,8 +70,9 @@ class Morphologies(nn.Module):
         classes: Int[np.ndarray, " n"],
         patients: Sequence[str],
         total: int,
+        fit: MorphologyFit = "mixture",
     ) -> None:
-        """Fits the mixtures to patches of one class each.
+        """Fits the mixtures to patches of one class each, or takes k-means' clusters for components.
 
         All classes share one standardisation: each number is divided by its spread within classes. The space holds
         the directions of most such spread, as many as make components likeliest to patients that are held out.
@@ -93,23 +95,46 @@ class Morphologies(nn.Module):
         prior = _within(space, classes).var(0).clip(min=1e-9)
         owned = {c: np.flatnonzero(classes == c) for c in np.unique(classes).tolist()}
         known = {c: [patients[index] for index in own.tolist()] for c, own in owned.items()}
-        tried = {}
-        for wide in sorted({min(one, axes.shape[1]) for one in _TRIED}):
-            tried[wide] = {
-                c: choose_components(space[own, :wide], known[c], self.prototypes[c], prior[:wide], rng)
+        wide = axes.shape[1]
+        if fit == "kmeans":
+            mixtures = {c: cluster(space[own], self.prototypes[c]) for c, own in owned.items()}
+        else:
+            wide, counts = self._choose({c: space[own] for c, own in owned.items()}, known, prior, rng)
+            mixtures = {
+                c: fit_mixture(space[own, :wide], known[c], counts[c], prior[:wide], rng)
                 for c, own in owned.items()
             }
-        wide = max(tried, key=lambda one: sum(choice.gain for choice in tried[one].values()))
         shares = np.zeros((total, max(self.prototypes)))
         for c, own in owned.items():
-            found = _sorted(fit_mixture(space[own, :wide], known[c], tried[wide][c].count, prior[:wide], rng))
+            found = _sorted(mixtures[c])
             mine = found.responsibilities(space[own, :wide])
+            if fit == "kmeans":
+                mine = np.eye(mine.shape[1])[mine.argmax(1)]
             shares[np.array(indices)[own], : mine.shape[1]] = mine
             self._keep(c, found, mine)
         axes = np.pad(axes[:, :wide], ((0, 0), (0, DIMENSIONS - wide)))
         self.shares, self.centre, self.axes = (
             torch.from_numpy(one).to(self.means) for one in (shares, centre, axes)
         )
+
+    def _choose(
+        self,
+        space: dict[int, np.ndarray],
+        patients: dict[int, list[str]],
+        prior: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[int, dict[int, int]]:
+        """Dimensions, and components of each class, of the largest gain of components over a single one."""
+        most = len(prior)
+        tried = {
+            wide: {
+                c: choose_components(own[:, :wide], patients[c], self.prototypes[c], prior[:wide], rng)
+                for c, own in space.items()
+            }
+            for wide in sorted({min(one, most) for one in _TRIED})
+        }
+        wide = max(tried, key=lambda one: sum(choice.gain for choice in tried[one].values()))
+        return wide, {c: choice.count for c, choice in tried[wide].items()}
 
     def _keep(self, c: int, mixture: Mixture, shares: Float[np.ndarray, "n m"]) -> None:
         count, wide = mixture.means.shape
@@ -121,6 +146,11 @@ class Morphologies(nn.Module):
         self.variance[c, :wide] = torch.from_numpy(mixture.variance).to(self.means)
 
     @property
+    def fitted(self) -> bool:
+        """Whether anything was found yet."""
+        return bool((self.weights > 0).any())
+
+    @property
     def components(self) -> tuple[int, ...]:
         """How many each class has."""
         parts = self.weights.split(self.prototypes)
@@ -128,6 +158,8 @@ class Morphologies(nn.Module):
 
     def of_patches(self, sources: Int[Tensor, "n C"]) -> Float[Tensor, "n C k"]:
         """The responsibilities of patches by index, zeros for −1: which morphology each one's class shows."""
+        if len(self.shares) == 0:  # nothing was found yet
+            return self.shares.new_zeros((*sources.shape, self.shares.shape[1]))
         known = self.shares[sources.clamp(min=0)]
         return known * (sources >= 0)[..., None]
 

@@ -170,8 +170,8 @@ class _Trainer:
         self.began = time.monotonic()
         self.patch = list(training.patches.shape)
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
-        if self.step == 0 and not (self.start and self.task.take_up(self.start.earlier, training.patches)):
-            self.task.prepare(training.patches)
+        if self.step > 0 or not (self.start and self.task.take_up(self.start.earlier, training.patches)):
+            self.task.prepare(training.patches, fresh=self.step == 0)
         in_first_process(self.fabric, self._start_record)
         with (
             self.record.told_of_failure(lambda: self.step) if self.leads else nullcontext(),
@@ -252,6 +252,7 @@ class _Trainer:
             weights=self.task.model.encoder.source,
             image_encoder=None if image_encoder is None else image_encoder.source,
             losses=self.task.titles(),
+            **self.task.found(),
         )
         self._note_start()
 

@@ -149,7 +149,7 @@ class CompositeSettings(Section):
 class MorphologySettings(Section):
     """Prototypes of the segmentation head, taught the morphologies of their class on composites."""
 
-    weight: NonNegative = Field(0.1, description="0: prototypes may stand for anything")
+    weight: NonNegative = Field(0.3, description="0: prototypes may stand for anything")
     encoder: str = Field(
         "auto",
         description="who tells morphologies apart: start, the weights that the run starts from; imagenet, by pip; "

@@ -1,6 +1,6 @@
 """Two classes of a data set become one, and which of them a patch shows is hidden: a rehearsal on real tissue.
 
-python benchmarks/rehearsal.py DATA OUT [--merge BEN MAL] [--name GLAND]
+python benchmarks/rehearsal.py DATA OUT [--classes glas] [--merge BEN MAL] [--name GLAND]
 
 DATA is what `lpdseg train` reads. OUT gets a manifest of the same images, masks of the merged classes,
 and the column `subtype`, which measures alone read. Patches that show both classes have none. Then
@@ -19,17 +19,21 @@ from lpdseg.data.manifest import MANIFEST_FILE, write_manifest
 from lpdseg.data.opening import open_data
 from lpdseg.data.patches import read_mask
 from lpdseg.data.records import Manifest, PatchRecord
-from lpdseg.tissue import TissueClasses
+from lpdseg.tissue import TissueClasses, tissue_classes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--classes", default="glas", help="of the data, where its files do not say them")
     parser.add_argument("--merge", nargs=2, default=["BEN", "MAL"], metavar="CLASS")
     parser.add_argument("--name", default="GLAND", help="of the class that they become")
     asked = parser.parse_args()
-    data = open_data(asked.data, chosen=None, presumed=None, mask_values=())
+    data = open_data(asked.data, chosen=None, presumed=tissue_classes(asked.classes), mask_values=())
+    for one in asked.merge:
+        if one not in data.classes.names:
+            parser.error(f"{one} is none of the classes {', '.join(data.classes.names)}")
     write_manifest(merged(data, asked.merge, asked.name, asked.out), asked.out / MANIFEST_FILE)
 
 

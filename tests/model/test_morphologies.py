@@ -6,30 +6,30 @@ from lpdseg.model.morphologies import DIMENSIONS, Morphologies
 
 
 def fitted(seed: int = 0, fit: MorphologyFit = "mixture") -> tuple[Morphologies, np.ndarray, np.ndarray]:
-    """Two classes of 30 patches in 40 patches; class 0 has two kinds of patches, class 1 one."""
+    """Two classes of 30 patches each, of 70 patches; class 0 has two kinds of patches, class 1 one."""
     rng = np.random.default_rng(seed)
-    classes = np.repeat([0, 1], 15)
-    kind = np.where(classes == 0, np.arange(30) % 2, 2)
-    values = 3 * np.eye(3)[kind] @ rng.standard_normal((3, 50)) + 0.2 * rng.standard_normal((30, 50))
+    classes = np.repeat([0, 1], 30)
+    kind = np.where(classes == 0, np.arange(60) % 2, 2)
+    values = 3 * np.eye(3)[kind] @ rng.standard_normal((3, 50)) + 0.2 * rng.standard_normal((60, 50))
     found = Morphologies((4, 3))
-    found.fit(values, list(range(5, 35)), classes, [f"p{n % 5}" for n in range(30)], 40, fit)
+    found.fit(values, list(range(5, 65)), classes, [f"p{n % 5}" for n in range(60)], 70, fit)
     return found, classes, kind
 
 
 def test_components_are_kinds_of_patches_and_the_rest_of_the_prototypes_have_none() -> None:
     found, _, kind = fitted()
     assert found.components == (2, 1)
-    shares = found.shares[5:35].numpy()
-    assert len({(int(a), int(b)) for a, b in zip(shares[:15].argmax(1), kind[:15], strict=True)}) == 2
+    shares = found.shares[5:65].numpy()
+    assert len({(int(a), int(b)) for a, b in zip(shares[:30].argmax(1), kind[:30], strict=True)}) == 2
     np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
-    assert not found.shares[:5].any() and not found.shares[35:].any()
-    assert found.counts.tolist()[2:4] == [0, 0] and found.counts.sum().item() == 30
+    assert not found.shares[:5].any() and not found.shares[65:].any()
+    assert found.counts.tolist()[2:4] == [0, 0] and found.counts.sum().item() == 60
     assert found.counts[0] >= found.counts[1]
 
 
 def test_patches_by_class_say_nothing_where_a_class_has_none() -> None:
     found, *_ = fitted()
-    rows = found.of_patches(torch.tensor([[6, -1], [-1, 30]]))
+    rows = found.of_patches(torch.tensor([[6, -1], [-1, 50]]))
     torch.testing.assert_close(rows[0, 0], found.shares[6])
     assert not rows[0, 1].any() and not rows[1, 0].any()
 
@@ -50,7 +50,7 @@ def test_nothing_of_it_learns() -> None:
 def test_clusters_are_as_many_as_prototypes_and_own_their_patches_alone() -> None:
     found, _, kind = fitted(fit="kmeans")
     assert found.components == (4, 3)
-    shares = found.shares[5:35].numpy()
+    shares = found.shares[5:65].numpy()
     assert set(np.unique(shares)) == {0, 1}
     for number in range(4):
-        assert len(set(kind[:15][shares[:15].argmax(1) == number].tolist())) <= 1, "no cluster holds two kinds"
+        assert len(set(kind[:30][shares[:30].argmax(1) == number].tolist())) <= 1, "no cluster holds two kinds"

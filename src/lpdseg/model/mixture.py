@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 STARTS = 10
 """Fits from other first means, of which the likeliest is kept."""
 
-_FOLDS = 4
+_FOLDS = 3
 _ROUNDS, _TOLERANCE = 200, 1e-4
 _SHRINKAGE = 2.0
 """Descriptions that the variance of all classes counts for, against those of the class."""
-_MOST = 2000
+_MOST = 400
 """Descriptions from which the number of components is chosen; more are sampled."""
+_PATIENCE = 2
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,8 @@ def expectation_maximisation(
 
 @dataclass(frozen=True)
 class Choice:
-    """How many components patients that were held out find likeliest.
+    """How many components descriptions that were held out find likeliest.
 
-    - `count`: the smallest of equal ones.
     - `gain`: by how much they find them likelier than a single one: the sum over all descriptions, in nats.
     """
 
@@ -94,13 +94,13 @@ class Choice:
 
 
 def choose_components(
-    values: Float[np.ndarray, "N D"],
-    patients: Sequence[str],
-    most: int,
-    prior: Float[np.ndarray, " D"],
-    rng: np.random.Generator,
+    values: Float[np.ndarray, "N D"], most: int, prior: Float[np.ndarray, " D"], rng: np.random.Generator
 ) -> Choice:
-    """Tries 1 to `most` components: fitted without a fold of patients, from `STARTS` starts, and scored on it.
+    """Tries 1 to `most` components: fitted without a part of the descriptions, and scored on it.
+
+    Descriptions are held out, not patients: of few patients each has a stain that the others have not, and what all
+    of them share would be one component. More are tried until two in a row are less likely; taken are the fewest
+    that are within one standard error of the likeliest (Breiman et al. 1984, §3.4.3).
 
     **Arguments:**
 
@@ -108,22 +108,26 @@ def choose_components(
     """
     total = len(values)
     if total > _MOST:
-        some = rng.permutation(total)[:_MOST]
-        values, patients = values[some], [patients[index] for index in some.tolist()]
-    folds = _folds(patients, rng)
-    scores = []
+        values = values[rng.permutation(total)[:_MOST]]
+    folds = rng.permutation(len(values)) % _FOLDS
     fewest = min(int((folds != fold).sum()) for fold in np.unique(folds))
+    scores: list[np.ndarray] = []
     for count in range(1, min(most, fewest // 2) + 1):
-        likelihood = 0.0
+        likelihood = np.empty(len(values))
         for fold in np.unique(folds):
-            inside = values[folds != fold]
+            inside, held = values[folds != fold], folds == fold
             best = _fits(inside, count, prior, rng).likeliest(inside)
-            likelihood += float(best.log_likelihood(values[folds == fold]).sum())
+            likelihood[held] = best.log_likelihood(values[held])
         scores.append(likelihood)
+        if len(scores) - int(np.argmax([one.sum() for one in scores])) > _PATIENCE:
+            break
     if not scores:
         return Choice(1, 0.0)
-    best_count = int(np.argmax(scores))
-    return Choice(1 + best_count, (scores[best_count] - scores[0]) * total / len(values))
+    likeliest = max(scores, key=lambda one: float(one.sum()))
+    behind = [likeliest - one for one in scores]
+    error = [float(one.std() * len(values) ** 0.5) for one in behind]
+    chosen = next(n for n, one in enumerate(behind) if one.sum() <= error[n])
+    return Choice(1 + chosen, float((scores[chosen] - scores[0]).sum()) * total / len(values))
 
 
 def fit_mixture(

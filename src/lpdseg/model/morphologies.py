@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from lpdseg.choices import MorphologyFit
 from lpdseg.model.mixture import Mixture, choose_components, cluster, fit_mixture
 
-DIMENSIONS = 32
+DIMENSIONS = 24
 """d, at most."""
 
-_TRIED = (8, 12, 16, 24, DIMENSIONS)
+_TRIED = (8, 12, 16, DIMENSIONS)
 """Numbers of dimensions from which the data choose. Each holds a component apart or adds noise to all of them."""
 
 _STREAM = 11
@@ -75,7 +75,7 @@ class Morphologies(nn.Module):
         """Fits the mixtures to patches of one class each, or takes k-means' clusters for components.
 
         All classes share one standardisation: each number is divided by its spread within classes. The space holds
-        the directions of most such spread, as many as make components likeliest to patients that are held out.
+        the directions of most such spread, as many as make components likeliest to descriptions that are held out.
 
         **Arguments:**
 
@@ -99,7 +99,7 @@ class Morphologies(nn.Module):
         if fit == "kmeans":
             mixtures = {c: cluster(space[own], self.prototypes[c]) for c, own in owned.items()}
         else:
-            wide, counts = self._choose({c: space[own] for c, own in owned.items()}, known, prior, rng)
+            wide, counts = self._choose({c: space[own] for c, own in owned.items()}, prior, rng)
             mixtures = {
                 c: fit_mixture(space[own, :wide], known[c], counts[c], prior[:wide], rng)
                 for c, own in owned.items()
@@ -120,7 +120,6 @@ class Morphologies(nn.Module):
     def _choose(
         self,
         space: dict[int, np.ndarray],
-        patients: dict[int, list[str]],
         prior: np.ndarray,
         rng: np.random.Generator,
     ) -> tuple[int, dict[int, int]]:
@@ -128,7 +127,7 @@ class Morphologies(nn.Module):
         most = len(prior)
         tried = {
             wide: {
-                c: choose_components(own[:, :wide], patients[c], self.prototypes[c], prior[:wide], rng)
+                c: choose_components(own[:, :wide], self.prototypes[c], prior[:wide], rng)
                 for c, own in space.items()
             }
             for wide in sorted({min(one, most) for one in _TRIED})

@@ -92,7 +92,7 @@ def _measure(lines: list[str], name: str, folder: Path, options: argparse.Namesp
         for case, own in CASES.items():
             shared = (*encoder, f"train.precision={options.precision}", "train.epochs=2")
             chosen = load_settings(preset, [*changes, *shared, *own])
-            calls[case] = _stepper(stack, chosen, data, options.steps)
+            calls[case] = stepper(stack, chosen, data, options.steps)
         times = take_turns(calls, options.rounds, list(calls))
     told = [
         "",
@@ -110,7 +110,7 @@ def _measure(lines: list[str], name: str, folder: Path, options: argparse.Namesp
     return statistics.median(ratios(times, "frozen, kept", "tuned"))
 
 
-def _stepper(stack: ExitStack, chosen: Settings, data: Manifest, steps: int) -> Callable[[], None]:
+def stepper(stack: ExitStack, chosen: Settings, data: Manifest, steps: int) -> Callable[[], None]:
     """Some steps as the training loop makes them, from batches that are made ahead as they are there."""
     precision = chosen_precision(chosen.train, torch.device("cpu"))
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
@@ -118,6 +118,7 @@ def _stepper(stack: ExitStack, chosen: Settings, data: Manifest, steps: int) -> 
     batches = training_batches(training_patches(data.split("train"), chosen, data.classes, looked), chosen)
     task = build_task(chosen, data.classes).to(memory_format=torch.channels_last)
     module, optimiser = fabric.setup(task, build_optimiser(task, chosen.train))
+    task.prepare(batches.patches)
     source, _ = stack.enter_context(keep_features(batches, task, chosen, looked, fabric, Silent()))
     module.train()
     ready = ahead(on_one_thread(loader(source, chosen, 0, 10**6, fabric)), 2)

@@ -2,7 +2,7 @@
 
 python benchmarks/head_cost.py [--rounds 5] [--steps 8] [--threads N]
 
-Both cases take turns, from the loader to the update, with all losses on; see benchmarks/frozen.py. Before each case's
+Both cases take turns, from the loader to the update, all losses on, as in benchmarks/frozen.py. Before each case's
 first step its morphologies are found, which is not counted. The last line is one JSON object: prototypes / linear.
 """
 

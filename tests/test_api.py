@@ -1,9 +1,11 @@
 """The verbs in Python: what they leave behind, and that they refuse what does not belong together."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from lpdseg import api
@@ -52,6 +54,23 @@ def test_resuming_needs_no_settings_again(
         api.train(small_data, run, resume=True, overrides=["train.lr=0.1"], device="cpu")
     with pytest.raises(CheckpointError, match="already holds a run"):
         api.train(small_data, run, classes="pink,blue", overrides=small_settings, device="cpu")
+
+
+def test_a_run_from_before_prototypes_made_the_mask_goes_on_as_it_was(
+    small_data: Path, small_settings: tuple[str, ...], tmp_path: Path
+) -> None:
+    run, before = tmp_path / "run", ["model.head=linear", "loss.morphology.weight=0", "loss.diversity.pixels=class"]
+    api.train(small_data, run, classes="pink,blue", overrides=[*small_settings, *before], device="cpu", epochs=1)
+    checkpoints = [run / "checkpoints" / f"{name}.json" for name in ("last", "best")]
+    for path in (run / "settings.yaml", *checkpoints):
+        told = yaml.safe_load(path.read_text())
+        settings = told.get("settings", told)
+        del settings["model"]["head"], settings["model"]["head_merge"], settings["loss"]["morphology"]
+        del settings["loss"]["contrast"]["source"], settings["loss"]["diversity"]["source"]
+        path.write_text(json.dumps(told))
+    again = api.train(small_data, run, resume=True, device="cpu")
+    assert again.steps == again.total == 3
+    assert json.loads((run / "run.json").read_text())["settings"]["model"]["head"] == "linear"
 
 
 def test_every_gate_and_rule_comes_from_one_pass(

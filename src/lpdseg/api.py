@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lpdseg.checkpoint import read_state
+from lpdseg.checkpoint import has_checkpoint, read_state
 from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
 from lpdseg.data.mask_values import declare_values
 from lpdseg.data.opening import open_data, same_classes
@@ -115,7 +115,9 @@ def train(
     run = Path(out)
     reporter = Silent() if reporter is None else reporter
     resumed = resume and preset is None and (run / "settings.yaml").is_file()
-    if resumed:
+    if resumed and has_checkpoint(run, "last"):  # it knows what there was before a setting
+        preset = parse_settings(read_state(run, "last")["settings"], str(run))
+    elif resumed:
         preset = run / "settings.yaml"
     continued = start is not None and preset is None
     if start is not None and preset is None:

@@ -82,6 +82,12 @@ def test_few_descriptions_are_one_component(number: int) -> None:
     assert len(found.weights) == 1 and np.isfinite(found.means).all()
 
 
+def test_descriptions_that_are_all_alike_are_one_component() -> None:
+    rng = np.random.default_rng(0)
+    values = np.zeros((20, 3)) + 1e-12
+    assert choose_components(values, 5, np.full(3, 1e-9), rng).count == 1
+
+
 def test_the_same_generator_finds_the_same_mixture() -> None:
     values, patients, _ = clusters(CENTRES, 10)
     one, other = (fit_mixture(values, patients, 3, PRIOR, np.random.default_rng(3)) for _ in range(2))

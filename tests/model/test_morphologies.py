@@ -27,6 +27,11 @@ def test_components_are_kinds_of_patches_and_the_rest_of_the_prototypes_have_non
     assert found.counts[0] >= found.counts[1]
 
 
+def test_state_lies_as_processes_can_send_it_to_each_other() -> None:
+    found, *_ = fitted()
+    assert all(one.is_contiguous() for one in found.buffers())
+
+
 def test_patches_by_class_say_nothing_where_a_class_has_none() -> None:
     found, *_ = fitted()
     rows = found.of_patches(torch.tensor([[6, -1], [-1, 50]]))

@@ -146,6 +146,17 @@ def test_subtypes_of_patches_reach_no_training(data: Manifest, tmp_path: Path) -
     assert_same_run(tmp_path / "without", tmp_path / "with")
 
 
+@pytest.mark.parametrize("encoder", ["stain", "own"])
+def test_the_record_keeps_who_told_morphologies_apart(encoder: str, data: Manifest, tmp_path: Path) -> None:
+    settings = small_settings(
+        "model.head=prototypes", "loss.composite.weight=0.5", "loss.morphology.weight=0.1",
+        f"loss.morphology.encoder={encoder}", "loss.warmup=0.3",
+    )  # fmt: skip
+    for resume in (False, True):
+        train(settings, data, tmp_path / "run", reporter=None if resume else StopAfter(4), resume=resume)
+        assert json.loads((tmp_path / "run" / "run.json").read_text())["morphologies"]["encoder"] == encoder
+
+
 class Falling:
     """Stands in for `Validation.run`: every validation finds less, with thresholds and offsets of its own."""
 

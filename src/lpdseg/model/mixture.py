@@ -14,6 +14,8 @@ STARTS = 10
 
 _FOLDS = 3
 _ROUNDS, _TOLERANCE = 200, 1e-4
+_EQUAL = 1e-6
+"""Nats per description that are no difference, but rounding."""
 _SHRINKAGE = 2.0
 """Descriptions that the variance of all classes counts for, against those of the class."""
 _MOST = 400
@@ -126,7 +128,7 @@ def choose_components(
     likeliest = max(scores, key=lambda one: float(one.sum()))
     behind = [likeliest - one for one in scores]
     error = [float(one.std() * len(values) ** 0.5) for one in behind]
-    chosen = next(n for n, one in enumerate(behind) if one.sum() <= error[n])
+    chosen = next(n for n, one in enumerate(behind) if one.sum() <= error[n] + _EQUAL * len(values))
     return Choice(1 + chosen, float((scores[chosen] - scores[0]).sum()) * total / len(values))
 
 

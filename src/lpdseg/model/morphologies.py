@@ -114,7 +114,8 @@ class Morphologies(nn.Module):
             self._keep(c, found, mine)
         axes = np.pad(axes[:, :wide], ((0, 0), (0, DIMENSIONS - wide)))
         self.shares, self.centre, self.axes = (
-            torch.from_numpy(one).to(self.means) for one in (shares, centre, axes)
+            torch.from_numpy(np.ascontiguousarray(one)).to(self.means)  # processes send no others to each other
+            for one in (shares, centre, axes)
         )
 
     def _choose(

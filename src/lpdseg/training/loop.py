@@ -350,7 +350,9 @@ class _Trainer:
             missing = keep_regions(self.run, self.data, str(self.fabric.device)) if done else None
             if missing is not None:
                 self.reporter.note(missing)
+            later = {key: value for key, value in self.task.found().items() if key not in self.record.values}
             self.record.write(
+                **later,
                 status="finished" if done else "interrupted",
                 step=self.step,
                 seconds=round(self.seconds + seconds, 1),

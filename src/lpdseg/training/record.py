@@ -93,7 +93,8 @@ def best_of(run: Path) -> dict[str, Any]:
 class RunRecord:
     """`run.json`: written when the run starts, when it is interrupted, and when it ends.
 
-    A run that goes on keeps when it started and where its first weights came from.
+    A run that goes on keeps when it started, where its first weights came from, and who told its
+    morphologies apart.
     """
 
     def __init__(
@@ -114,7 +115,9 @@ class RunRecord:
             with suppress(OSError, ValueError):
                 before = json.loads(self.path.read_text(encoding="utf-8"))
                 self.values |= {
-                    key: before[key] for key in ("started", "weights", "image_encoder", "from") if key in before
+                    key: before[key]
+                    for key in ("started", "weights", "image_encoder", "from", "morphologies")
+                    if key in before
                 }
                 self.values["resumed"] = before.get("resumed", 0) + 1
 

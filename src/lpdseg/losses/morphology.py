@@ -57,7 +57,9 @@ class Morphology(Objective):
             wanted = morphologies.of_patches(seen.batch["composite_source"])
             term = sibling_loss(logits, mask, wanted, head.slots, head.real & head.live[head.slots])
         taught = global_mean(term)
-        meaning = meaning_loss(self.told(self.model.bank.weight), morphologies.means, head.live & (morphologies.weights > 0))
+        meaning = meaning_loss(
+            self.told(self.model.bank.weight), morphologies.means, head.live & (morphologies.weights > 0)
+        )
         return taught + meaning, {"morphology": taught, "meaning": meaning}
 
 
@@ -89,7 +91,7 @@ def sibling_loss(
 def meaning_loss(
     told: Float[Tensor, "K d"], means: Float[Tensor, "K d"], live: Bool[Tensor, " K"]
 ) -> Float[Tensor, ""]:
-    """The mean of 1 − cos(A_frozen(P_j), mean_j) over prototypes that take part and have a mean; 0 where none has."""
+    """The mean of 1 − cos(A_frozen(P_j), mean_j) over prototypes that take part and have a mean; 0 without any."""
     with torch.autocast(told.device.type, enabled=False):
         apart = 1 - F.cosine_similarity(told.float(), means, dim=1)
     return (apart * live).sum() / live.sum().clamp(min=1)

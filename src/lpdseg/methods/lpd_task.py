@@ -117,7 +117,7 @@ class LpdTask(Task):
         **Raises:** `WeightsError`, `SettingsError` for descriptions that cannot be had.
         """
         wanted = self.settings.morphology.encoder
-        if self.morphologies is None or self.morphologies.fitted:
+        if self.morphologies is None or (self.morphologies.fitted and not fresh):
             return
         if wanted == OWN:
             self.described_later = patches

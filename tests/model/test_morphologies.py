@@ -59,3 +59,16 @@ def test_clusters_are_as_many_as_prototypes_and_own_their_patches_alone() -> Non
     assert set(np.unique(shares)) == {0, 1}
     for number in range(4):
         assert len(set(kind[:30][shares[:30].argmax(1) == number].tolist())) <= 1, "no cluster holds two kinds"
+
+
+def test_what_is_found_anew_leaves_nothing_of_what_was() -> None:
+    found, classes, _ = fitted(fit="kmeans")
+    rng = np.random.default_rng(1)
+    found.fit(rng.standard_normal((60, 50)), list(range(60)), classes, ["p"] * 60, 60)
+    first = [
+        number < count
+        for most, count in ((4, found.components[0]), (3, found.components[1]))
+        for number in range(most)
+    ]
+    assert (found.weights > 0).tolist() == first
+    assert (found.means.abs().sum(1) > 0).tolist() == first

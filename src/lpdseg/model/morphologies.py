@@ -81,9 +81,10 @@ class Morphologies(nn.Module):
 
         - `indices`: of the patches among all `total` of the training.
         """
-        rng = np.random.default_rng(
-            _STREAM
-        )  # the same data have the same morphologies, whatever the training's seed
+        for one in (self.means, self.weights, self.counts):
+            one.zero_()  # of an earlier run
+        # Not of the training's seed: the same data have the same morphologies.
+        rng = np.random.default_rng(_STREAM)
         values = descriptions.astype(np.float64)
         centre = values.mean(0)
         within = _within(values, classes)

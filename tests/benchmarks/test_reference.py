@@ -34,7 +34,7 @@ def test_losses_and_gradients_agree(
     settings = LossSettings(
         scale_weights=(0.0, 0.1, 1.0),
         contrast=ContrastSettings(weight=0.2, map_weight=0.3, fill=fill, negatives=negatives),  # type: ignore[arg-type]
-        diversity=DiversitySettings(weight=0.5, temperature=0.3),
+        diversity=DiversitySettings(weight=0.5, temperature=0.3, pixels="class"),
         composite=CompositeSettings(weight=0),
     )
     model = tiny_lpd()

@@ -55,6 +55,7 @@ def _seconds_per_step(settings: Settings, size: int) -> float:
         "labels": torch.ones(count, len(classes), device=device),
         "composite": torch.randint(0, 256, (made, 3, size, size), dtype=torch.uint8, device=device),
         "composite_mask": torch.zeros(made, size, size, dtype=torch.uint8, device=device),
+        "composite_source": torch.full((made, len(classes)), -1, device=device),
     }
     half = chosen_precision(settings.train, device) == "bf16-mixed"
     began = 0.0

@@ -9,8 +9,7 @@ from jaxtyping import UInt8
 
 from lpdseg.checkpoint import has_checkpoint, read_state
 from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
-from lpdseg.data.mask_values import declare_values
-from lpdseg.data.opening import open_data, same_classes
+from lpdseg.data.opening import same_classes
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest
 from lpdseg.errors import SettingsError
@@ -30,10 +29,10 @@ from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.recipe import RECIPE, as_text
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
-from lpdseg.settings import Settings, load_settings, parse_settings
-from lpdseg.tissue import tissue_classes
+from lpdseg.settings import Settings, parse_settings
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import train as run_training
+from lpdseg.training.options import changed_settings, training_data
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import versions
 from lpdseg.training.result import TrainResult
@@ -126,7 +125,7 @@ def train(
     chosen = (
         classes is not None or resumed or continued or any(text.startswith("data.classes=") for text in overrides)
     )
-    settings = _settings(
+    settings = changed_settings(
         preset,
         [*overrides, *([] if method is None else [f"method={method}"])],
         {
@@ -135,7 +134,7 @@ def train(
             "train": {"seed": seed, "epochs": epochs},
         },
     )
-    settings, manifest = _data_for(settings, data, chosen)
+    settings, manifest = training_data(settings, data, chosen)
     for note in manifest.notes:
         reporter.note(note)
     with quiet():
@@ -392,26 +391,3 @@ def export_int8(
     place = int8_place(segmenter, folder, weights) if out is None else Path(out)
     manifest = same_classes(segmenter.classes, data, classes, mask_values)
     return quantise(segmenter, manifest, folder, weights, place, {RECIPE: as_text(segmenter, folder, checkpoint)})
-
-
-def _settings(
-    preset: str | Path | Settings | None, overrides: Iterable[str], changes: dict[str, dict[str, Any]]
-) -> Settings:
-    """Preset, then overrides, then those of `changes` that are not None."""
-    values = load_settings(preset, overrides).model_dump()
-    for section, entries in changes.items():
-        values[section] |= {name: value for name, value in entries.items() if value is not None}
-    return parse_settings(values, source="the options")
-
-
-def _data_for(settings: Settings, data: str | Path | Manifest, chosen: bool) -> tuple[Settings, Manifest]:
-    """The data set to train on; `chosen` says whether a person chose the settings' classes, or they are a preset's.
-
-    Where those are not what counts in the end, see `open_data`, the settings leave the classes to the data.
-    """
-    named, values = settings.data.classes, settings.data.mask_values
-    presumed = None if chosen or named is None else tissue_classes(named)
-    manifest = open_data(data, chosen=named if chosen else None, presumed=presumed, mask_values=values)
-    if named is None or manifest.classes == declare_values(tissue_classes(named), values):
-        return settings, manifest
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"classes": None})}), manifest

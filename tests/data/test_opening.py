@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from lpdseg import api
 from lpdseg.benchmark.config import Config
 from lpdseg.benchmark.plan import all_settings, data_settings
 from lpdseg.benchmark.sources import load
@@ -17,6 +16,7 @@ from lpdseg.data.opening import open_data, same_classes
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.settings import load_settings
 from lpdseg.tissue import PRESETS, TissueClasses
+from lpdseg.training.options import training_data
 
 OTHER_ORDER = TissueClasses(("STR", "TUM", "NEC", "LYM"), indices=(1, 0, 3, 2), background=7)
 OTHER_VALUES = TissueClasses(PRESETS["bcss"].names, indices=(5, 6, 7, 8), background=0)
@@ -58,7 +58,7 @@ def test_every_command_decides_alike(
     assert told.indices[told.names.index("NEC")] == (9 if mask_values else (own or PRESETS["bcss"]).indices[
         told.names.index("NEC")])  # fmt: skip
     preset = load_settings("bcss", [f"data.mask_values=[{','.join(mask_values)}]"])
-    assert api._data_for(preset, folder, chosen=False)[1].classes == told
+    assert training_data(preset, folder, chosen=False)[1].classes == told
     overrides = [f"data.mask_values=[{','.join(mask_values)}]"] if mask_values else []
     assert of_benchmark(folder, *overrides) == told
     # A run that was trained on them, for evaluate, prototypes and export.
@@ -72,7 +72,7 @@ def test_a_person_s_word_goes_first_everywhere(tmp_path: Path) -> None:
     wanted = open_data(folder, chosen=names).classes
     assert wanted.names == ("a", "b", "c", "d")
     settings = load_settings("bcss", [f"data.classes={names}"])
-    assert api._data_for(settings, folder, chosen=True)[1].classes == wanted
+    assert training_data(settings, folder, chosen=True)[1].classes == wanted
     assert of_benchmark(folder, f"data.classes={names}") == wanted
     assert same_classes(wanted, folder, names).classes == wanted
 

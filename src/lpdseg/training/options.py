@@ -1,0 +1,34 @@
+"""What a run is trained with and on: a preset, what a person said beside it, and what the data tell."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lpdseg.data.mask_values import declare_values
+from lpdseg.data.opening import open_data
+from lpdseg.data.records import Manifest
+from lpdseg.settings import Settings, load_settings, parse_settings
+from lpdseg.tissue import tissue_classes
+
+
+def changed_settings(
+    preset: str | Path | Settings | None, overrides: Iterable[str], changes: dict[str, dict[str, Any]]
+) -> Settings:
+    """Preset, then overrides, then those of `changes` that are not None."""
+    values = load_settings(preset, overrides).model_dump()
+    for section, entries in changes.items():
+        values[section] |= {name: value for name, value in entries.items() if value is not None}
+    return parse_settings(values, source="the options")
+
+
+def training_data(settings: Settings, data: str | Path | Manifest, chosen: bool) -> tuple[Settings, Manifest]:
+    """The data set to train on; `chosen` says whether a person chose the settings' classes, or they are a preset's.
+
+    Where those are not what counts in the end, see `open_data`, the settings leave the classes to the data.
+    """
+    named, values = settings.data.classes, settings.data.mask_values
+    presumed = None if chosen or named is None else tissue_classes(named)
+    manifest = open_data(data, chosen=named if chosen else None, presumed=presumed, mask_values=values)
+    if named is None or manifest.classes == declare_values(tissue_classes(named), values):
+        return settings, manifest
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"classes": None})}), manifest

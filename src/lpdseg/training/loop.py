@@ -30,6 +30,7 @@ from lpdseg.training.features import FeatureUse, keep_features
 from lpdseg.training.loading import loader, on_one_thread
 from lpdseg.training.meter import Meter
 from lpdseg.training.metrics import Metrics
+from lpdseg.training.notes import start_notes, tell
 from lpdseg.training.optimiser import (
     build_optimiser,
     rate_note,
@@ -96,7 +97,7 @@ def train(
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if goes_on else None
     batches = training_batches(training_patches(records, settings, data.classes, looked), settings)
     trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked, start)
-    for note in (
+    notes = (
         f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
         random_start,
         fallback,
@@ -104,9 +105,8 @@ def train(
         scale,
         rate_note(trainer.task.model.encoder, settings.train),
         *trainer.dropped,
-    ):
-        if note is not None:
-            trainer.reporter.note(note)
+    )
+    tell(trainer.reporter, notes)
     return trainer.fit(batches)
 
 
@@ -254,7 +254,8 @@ class _Trainer:
             losses=self.task.titles(),
             **self.task.found(),
         )
-        self._note_start()
+        notes = start_notes(self.settings, self.start, self.validation, self._parameters(), self.fabric.device)
+        tell(self.reporter, notes)
 
     def _one_step(self, module: Any, optimiser: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One update. All randomness comes from (seed, step, process), so nothing has to be saved to resume."""
@@ -384,20 +385,3 @@ class _Trainer:
 
     def _parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.task.parameters() if parameter.requires_grad)
-
-    def _note_start(self) -> None:
-        if not self.validation:
-            self.reporter.note("no validation masks: the last step will be kept, with thresholds of 0.5")
-        else:
-            for note in self.validation.about.notes:
-                self.reporter.note(f"validation: {note}")
-        source = self.settings.model.weights
-        start = "random weights; --weights FOLDER starts from pretrained ones" if source is None else source
-        if self.start is not None:
-            start = f"the weights of {self.start.run}"
-            for before, now in self.start.became.items():
-                self.reporter.note(f"{before} is {now} from now on")
-        self.reporter.note(
-            f"encoder {self.settings.model.encoder} from {start}; "
-            f"{self._parameters() / 1e6:.1f} million parameters on {self.fabric.device}"
-        )

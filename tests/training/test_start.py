@@ -134,19 +134,57 @@ def test_what_cannot_go_on_is_told(prototype_run: Path, small_data: Path, edits:
         api.train(small_data, out, start=prototype_run, edits=edits, device="cpu")
 
 
-def test_morphologies_keep_their_numbers_where_the_patches_are_known(
-    small_data: Path, small_settings: tuple[str, ...], tmp_path: Path
-) -> None:
+@pytest.fixture
+def taught_run(small_data: Path, small_settings: tuple[str, ...], tmp_path: Path) -> Path:
+    """A run whose prototypes were taught morphologies."""
     taught = (*small_settings, "loss.composite.weight=1", "model.head_width=8", "loss.morphology.encoder=stain")
     api.train(small_data, tmp_path / "first", classes="pink,blue", overrides=taught, device="cpu")
-    before = tensors(tmp_path / "first")
+    return tmp_path / "first"
+
+
+@pytest.fixture
+def other_data(small_data: Path, tmp_path: Path) -> Path:
+    """The same without one of the patches."""
+    less = Path(shutil.copytree(small_data, tmp_path / "less"))
+    (less / "train" / "t1_1[10].png").unlink()
+    return less
+
+
+def test_morphologies_keep_their_numbers_where_the_patches_are_known(
+    taught_run: Path, small_data: Path, other_data: Path, tmp_path: Path
+) -> None:
+    before = tensors(taught_run)
     assert before["morphologies.shares"].shape[0] == 12 and before["morphologies.means"].any()
-    api.train(small_data, tmp_path / "again", start=tmp_path / "first", device="cpu")
+    notes = Notes()
+    api.train(small_data, tmp_path / "again", start=taught_run, device="cpu", reporter=notes)
     after = tensors(tmp_path / "again")
     for name in ("shares", "means", "weights", "axes"):
         torch.testing.assert_close(after[f"morphologies.{name}"], before[f"morphologies.{name}"])
-    less = tmp_path / "less"
-    shutil.copytree(small_data, less)
-    (less / "train" / "t1_1[10].png").unlink()
-    api.train(less, tmp_path / "other", start=tmp_path / "first", device="cpu")
+    assert json.loads((tmp_path / "again" / "run.json").read_text())["from"]["prototypes"] == "taken over"
+    assert not any("found anew" in note for note in notes.told)
+    api.train(other_data, tmp_path / "other", start=taught_run, device="cpu", reporter=notes)
     assert tensors(tmp_path / "other")["morphologies.shares"].shape[0] == 11  # found anew
+    [told] = [note for note in notes.told if "found anew" in note]
+    assert told.endswith(f"since {taught_run} has learnt from other patches, so prototypes get other numbers")
+
+
+def test_with_other_patches_it_is_told_what_edits_did_not_do(
+    taught_run: Path, small_data: Path, other_data: Path, edits: Path, tmp_path: Path
+) -> None:
+    file = taught_run / "checkpoints" / read_state(taught_run, "best")["files"]["weights"]
+    save_file(load_file(file) | {"model.head.live": torch.ones(4, dtype=torch.bool)}, file)
+    out, notes = tmp_path / "next", Notes()
+    edits.write_text("pink 1: {hide: true}\n")
+    told: dict[str, Any] = {"start": taught_run, "edits": edits, "device": "cpu", "reporter": notes}
+    api.train(other_data, out, **told)
+    record = json.loads((out / "run.json").read_text())["from"]
+    assert record["prototypes"] == "found anew" and record["became"] == {}
+    assert record["edits"]["left_out"] == 1 and start.read_labels(out) == LABELS  # labels heed them
+    [sentence] = [note for note in notes.told if "found anew" in note]
+    assert "edits.yaml changed labels alone, by what that run predicts for these patches" in sentence
+    assert sentence.endswith("no prototype is moved, merged or hidden in the network")
+    notes.told.clear()
+    api.train(small_data, tmp_path / "same", **told)
+    assert json.loads((tmp_path / "same" / "run.json").read_text())["from"]["prototypes"] == "taken over"
+    assert api.load(tmp_path / "same", device="cpu").model.retired >= {0}
+    assert not any("found anew" in note for note in notes.told)

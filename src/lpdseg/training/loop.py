@@ -170,7 +170,7 @@ class _Trainer:
         self.began = time.monotonic()
         self.patch = list(training.patches.shape)
         module, optimiser = self.fabric.setup(self.task, self.optimiser)
-        if self.step > 0 or not (self.start and self.task.take_up(self.start.earlier, training.patches)):
+        if self.start is None or not self.start.taken_up_by(self.task, training.patches):
             self.task.prepare(training.patches, fresh=self.step == 0)
         in_first_process(self.fabric, self._start_record)
         with (

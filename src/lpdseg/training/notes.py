@@ -30,6 +30,5 @@ def start_notes(
     begins = "random weights; --weights FOLDER starts from pretrained ones" if source is None else source
     if start is not None:
         begins = f"the weights of {start.run}"
-        for before, now in start.became.items():
-            yield f"{before} is {now} from now on"
+        yield from start.sentences()
     yield f"encoder {settings.model.encoder} from {begins}; {parameters / 1e6:.1f} million parameters on {device}"

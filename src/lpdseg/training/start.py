@@ -1,16 +1,18 @@
 """A run that goes on from another one's weights, with what an expert has said of its prototypes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lpdseg.checkpoint import has_checkpoint, read_state, read_tensors
+from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.records import Manifest, path_below
 from lpdseg.errors import CheckpointError, DataError, SettingsError
 from lpdseg.files import absolute
 from lpdseg.methods.earlier import Earlier
+from lpdseg.methods.task import Task
 from lpdseg.segmenting.bundle import load_segmenter, weights_digest
 from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.edits import Edit, Edits, as_read, prototype_keys
@@ -46,6 +48,27 @@ class Start:
     def became(self) -> dict[str, str]:
         """What moved prototypes are called now, by what they were, once the task has taken them up."""
         return {self.keys[k]: self.keys[place] for k, place in self.earlier.places.items()}
+
+    def taken_up_by(self, task: Task, patches: TrainingPatches) -> bool:
+        """See `Task.take_up`. Where morphologies are to be found, whether they are the earlier run's is told."""
+        taken = task.take_up(self.earlier, patches)
+        if self.keys or "morphologies.shares" in self.earlier.weights:
+            self.told["prototypes"] = "taken over" if taken else "found anew"
+        return taken
+
+    def sentences(self) -> Iterator[str]:
+        """What people should know of the prototypes, once the task has taken them up."""
+        for before, now in self.became.items():
+            yield f"{before} is {now} from now on"
+        if self.told.get("prototypes") == "found anew":
+            why = "has learnt from other patches" if self.earlier.patches is None else "knows of none"
+            heeded = ""
+            if self.keys:
+                heeded = (
+                    f"; {self.told['edits']['file']} changed labels alone, by what that run predicts for these "
+                    "patches: no prototype is moved, merged or hidden in the network"
+                )
+            yield f"morphologies are found anew, since {self.run} {why}, so prototypes get other numbers{heeded}"
 
     def record(self) -> dict[str, Any]:
         """What the run's record says of its start."""

@@ -8,14 +8,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lpdseg.choices import MapSource, Negatives
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import SettingsError
-from lpdseg.losses.diversity import diversity_loss
+from lpdseg.losses.contrast import Contrast
+from lpdseg.losses.diversity import Diversity, diversity_loss
 from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.maps.pad import pad_to_stride
 from lpdseg.methods.lpd_task import LpdTask
+from lpdseg.model.head import PrototypeHead
 from lpdseg.model.image_encoders import FrozenTower, SelfEncoder
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import (
@@ -368,6 +371,30 @@ def test_contrast_of_the_dense_map_reaches_the_head(tiny_lpd: Callable[..., LPD]
     assert any(
         bool(parameter.grad.any()) for parameter in lpd.dense_projection.parameters() if parameter.grad is not None
     )
+
+
+@pytest.mark.parametrize("source", ["auto", "maps"])
+@pytest.mark.parametrize("negatives", ["other_classes", "published"])
+def test_a_retired_prototype_is_not_compared_with_any(
+    source: MapSource, negatives: Negatives, tiny_lpd: Callable[..., LPD]
+) -> None:
+    lpd, made = tiny_lpd(head=8), batch() | composites()
+    assert isinstance(lpd.head, PrototypeHead)
+    lpd.head.live[3] = False
+    settings = LossSettings(
+        scale_weights=(0.0, 0.1, 1.0),
+        contrast=ContrastSettings(weight=0.2, source=source, negatives=negatives),
+        diversity=DiversitySettings(weight=0.5, source=source),
+        composite=CompositeSettings(weight=0.4),
+        morphology=MorphologySettings(weight=0.0),
+    )
+    predict = PredictSettings(fusion=(0, 0.4, 0.6), background="none")
+    task = LpdTask(lpd, settings, "mean", SelfEncoder(lpd.encoder), None, hidden=7, predict=predict)
+    compare = [one for one in task.objectives if isinstance(one, Contrast | Diversity)]
+    seen = task.look(made, 0.5, task.objectives)
+    torch.stack([one(seen)[0] for one in compare]).sum().backward()
+    assert lpd.bank.weight.grad is not None
+    assert lpd.bank.weight.grad.any(1).tolist() == [True, True, True, False, True]
 
 
 def test_morphologies_are_taught_to_the_shares_of_siblings(tiny_lpd: Callable[..., LPD]) -> None:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from lpdseg.choices import MorphologyFit
@@ -59,6 +60,13 @@ def test_clusters_are_as_many_as_prototypes_and_own_their_patches_alone() -> Non
     assert set(np.unique(shares)) == {0, 1}
     for number in range(4):
         assert len(set(kind[:30][shares[:30].argmax(1) == number].tolist())) <= 1, "no cluster holds two kinds"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_largest_cluster_comes_first(seed: int) -> None:
+    found, *_ = fitted(seed, "kmeans")
+    for own in found.counts.split((4, 3)):
+        assert own.tolist() == sorted(own.tolist(), reverse=True)
 
 
 def test_what_is_found_anew_leaves_nothing_of_what_was() -> None:

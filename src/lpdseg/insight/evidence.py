@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import as_pixels, pad_to_stride
 from lpdseg.maps.winners import numbered
-from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.views import make_views, mean_of_views
@@ -63,9 +62,7 @@ def is_dense(segmenter: Segmenter) -> bool:
 
 def live_prototypes(segmenter: Segmenter) -> Bool[np.ndarray, " K"]:
     """Which prototypes are not retired."""
-    model = prototypes_of(segmenter)
-    live = model.head.live if isinstance(model.head, PrototypeHead) else torch.ones_like(model.bank.class_of)
-    kept: Bool[np.ndarray, " K"] = live.bool().cpu().numpy()
+    kept: Bool[np.ndarray, " K"] = prototypes_of(segmenter).live.cpu().numpy()
     return kept
 
 

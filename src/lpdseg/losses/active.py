@@ -21,7 +21,7 @@ def active_prototypes(
 ) -> Bool[Tensor, "B K"]:
     """Prototypes of a class present in the image whose logit is at least the mean of their class.
 
-    About half of them; a class with a single prototype has it active.
+    About half of them; a class with a single prototype has it active. The mean is over those that are `real`.
     """
     mean = merge_prototypes(logits, slots, real, "mean")
     return (logits >= mean[:, class_of]) & (labels[:, class_of] > 0)

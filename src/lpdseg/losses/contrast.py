@@ -90,10 +90,12 @@ class Contrast(Objective):
             dense = self.model.dense(seen.features)
             assert dense.cosine is not None
             maps = dense.cosine * head.cosine.scale
-            active = active_by_share(dense.logits.detach().softmax(1), seen.labels, bank.class_of, head.live)
+            probability = dense.logits.detach().softmax(1)
+            active = active_by_share(probability, seen.labels, bank.class_of, self.model.live)
         else:
             logits = maps.mean((2, 3)).detach()
-            active = active_prototypes(logits, seen.labels, bank.class_of, bank.slots, bank.real)
+            own = bank.slots, self.model.compared
+            active = active_prototypes(logits, seen.labels, bank.class_of, *own) & self.model.live
         pairs = draw_pairs(active, self.settings.pairs_per_image)
         projected = seen.outputs[self.last].projected if self.head is None else self.head(bank.weight)
         return self.compare(seen.images, maps, pairs, projected, self.image_encoder).bracket(
@@ -118,6 +120,7 @@ class Contrast(Objective):
             fill=settings.fill,
             size=settings.size,
             chunk=settings.chunk,
+            live=self.model.live,
         )
 
 
@@ -135,6 +138,7 @@ def contrast_loss(
     fill: Fill = "white",
     size: int | None = None,
     chunk: int = 8,
+    live: Bool[Tensor, " K"] | None = None,
 ) -> ContrastTerms:
     """L_FG and L_BG over the active pairs, foreground and background encoded in one pass; 0 where there are none.
 
@@ -150,6 +154,7 @@ def contrast_loss(
     - `temperature`: τ.
     - `size`: side at which the masked images are encoded; None keeps H x W.
     - `chunk`: pairs that are encoded at once; it bounds the memory and changes nothing but rounding.
+    - `live`: prototypes that may be negatives; None for all.
     """
     soft = unit_range(maps[pairs.images, pairs.prototypes])  # a in [0, 1], so its maximum is 1
     sized = images if size is None else resize(images, size)
@@ -161,7 +166,7 @@ def contrast_loss(
             torch.cat(split_image(shown, share, threshold, fill)), torch.cat(shown_shares(share, threshold))
         )
         own_pairs = pairs.prototypes[part], pairs.weights[part]
-        return pair_sums(features, *own_pairs, shared, class_of, temperature, negatives)
+        return pair_sums(features, *own_pairs, shared, class_of, temperature, negatives, live)
 
     return over_pairs(sums, soft, pairs.weights, prototypes, chunk)
 
@@ -188,12 +193,13 @@ def pair_sums(
     class_of: Int[Tensor, " K"],
     temperature: float,
     negatives: Negatives,
+    live: Bool[Tensor, " K"] | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Weighted Σ L_FG and Σ L_BG from the embeddings of all foregrounds, followed by those of all backgrounds."""
     features = features.float()
     with torch.autocast(features.device.type, enabled=False):  # a product in half precision blurs the cosine
         logits = F.normalize(features, dim=1) @ F.normalize(prototypes.float(), dim=1).T / temperature
-    other = negative_set(prototype, class_of, negatives)
+    other = negative_set(prototype, class_of, negatives, live)
     own = F.one_hot(prototype, logits.shape[1]).bool()
     fg_logits, bg_logits = logits.chunk(2)
     fg = _logsumexp(fg_logits, other | own) - fg_logits.gather(1, prototype.unsqueeze(1)).squeeze(1)
@@ -224,12 +230,17 @@ def split_image(
 
 
 def negative_set(
-    prototype: Int[Tensor, " N"], class_of: Int[Tensor, " K"], negatives: Negatives
+    prototype: Int[Tensor, " N"],
+    class_of: Int[Tensor, " K"],
+    negatives: Negatives,
+    live: Bool[Tensor, " K"] | None = None,
 ) -> Bool[Tensor, "N K"]:
-    """N(j): prototypes of other classes; as published, every prototype but j itself."""
+    """N(j): prototypes of other classes that are `live`; as published, every prototype but j itself."""
     if negatives == "published":
-        return torch.arange(len(class_of), device=class_of.device) != prototype.unsqueeze(1)
-    return class_of != class_of[prototype].unsqueeze(1)
+        other = torch.arange(len(class_of), device=class_of.device) != prototype.unsqueeze(1)
+    else:
+        other = class_of != class_of[prototype].unsqueeze(1)
+    return other if live is None else other & live
 
 
 def _logsumexp(logits: Float[Tensor, "N K"], keep: Bool[Tensor, "N K"]) -> Float[Tensor, " N"]:

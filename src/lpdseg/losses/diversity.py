@@ -59,7 +59,7 @@ class Diversity(Single):
         classes = len(bank.slots)
         mask = torch.where(mask == IGNORED, classes, mask)
         labels = F.one_hot(mask, classes + 1)[..., :classes].amax((1, 2)).to(cosine.dtype)
-        return self._compare(cosine, mask, labels, head.real & head.live[head.slots])
+        return self._compare(cosine, mask, labels)
 
     def _of_last_scale(self, seen: Seen) -> Term:
         output, bank = seen.outputs[self.last], self.model.bank
@@ -68,10 +68,10 @@ class Diversity(Single):
         cosine = output.cosine
         if self.settings.space == "raw":
             cosine = self.model.cosines[self.last](seen.features[self.last], bank.weight)
-        return self._compare(cosine, mask, seen.labels, bank.real)
+        return self._compare(cosine, mask, seen.labels)
 
-    def _compare(self, cosine: Tensor, mask: Tensor, labels: Tensor, real: Tensor) -> Term:
-        pixels, slots = self.settings.pixels, self.model.bank.slots
+    def _compare(self, cosine: Tensor, mask: Tensor, labels: Tensor) -> Term:
+        pixels, slots, real = self.settings.pixels, self.model.bank.slots, self.model.compared
         chosen = None if pixels == "image" else mask
         return diversity_loss(cosine, chosen, labels, slots, real, self.settings.temperature, pixels == "batch")
 

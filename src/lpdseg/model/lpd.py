@@ -6,7 +6,8 @@ B images, C classes, K prototypes in all; scale l has C_l channels on H_l x W_l 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lpdseg.choices import HeadMerge, HeadName, ImageMerge, Merge
@@ -91,9 +92,18 @@ class LPD(Network):
     @property
     def retired(self) -> frozenset[int]:
         """See `Network.retired`."""
-        if not isinstance(self.head, PrototypeHead):
-            return frozenset()
-        return frozenset((~self.head.live).nonzero().flatten().tolist())
+        return frozenset((~self.live).nonzero().flatten().tolist())
+
+    @property
+    def live(self) -> Bool[Tensor, " K"]:
+        """Which prototypes are not retired: they alone are compared with each other by losses."""
+        head = self.head
+        return head.live if isinstance(head, PrototypeHead) else torch.ones_like(self.bank.class_of).bool()
+
+    @property
+    def compared(self) -> Bool[Tensor, "C k"]:
+        """The same by class, see `PrototypeBank.real`."""
+        return self.bank.real & self.live[self.bank.slots]
 
     def dense(self, features: Sequence[Float[Tensor, "B _C_l _H_l _W_l"]]) -> DenseMap:
         """Features of every scale, finest first → the dense map; there must be a head."""

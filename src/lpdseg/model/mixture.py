@@ -156,13 +156,14 @@ def fit_mixture(
 def cluster(values: Float[np.ndarray, "N D"], count: int) -> Mixture:
     """The clusters of k-means, the best of `STARTS` starts, as a mixture: the likeliest component is the nearest.
 
-    There are at most as many as there are different values.
+    There are at most as many as there are different values. The largest comes first.
     """
     from sklearn.cluster import KMeans
 
     count = min(count, len(np.unique(values, axis=0)))
-    means = KMeans(count, n_init=STARTS, random_state=0).fit(values).cluster_centers_
-    return Mixture(means, np.ones(values.shape[1]), np.full(count, 1 / count))
+    found = KMeans(count, n_init=STARTS, random_state=0).fit(values)
+    order = np.argsort(-np.bincount(found.labels_, minlength=count), kind="stable")
+    return Mixture(found.cluster_centers_[order], np.ones(values.shape[1]), np.full(count, 1 / count))
 
 
 def _fits(values: np.ndarray, count: int, prior: np.ndarray, rng: np.random.Generator) -> Mixture:

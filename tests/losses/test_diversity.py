@@ -1,4 +1,7 @@
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -178,6 +181,60 @@ def test_over_the_batch_a_class_is_measured_on_its_pixels_of_all_images() -> Non
     assert not found.mean.isclose(diversity_loss(cosine, mask, labels, *slots, 0.3).mean)
     without = diversity_loss(cosine, None, labels, *slots, 0.3)
     assert diversity_loss(cosine, None, labels, *slots, 0.3, over_batch=True).mean.equal(without.mean)
+
+
+_PROCESS = """
+import sys
+import torch
+from torch import distributed
+from lpdseg.losses.diversity import diversity_loss
+from lpdseg.losses.term import global_mean
+from lpdseg.maps.merge import class_slots
+torch.set_num_threads(1)
+rank, folder = int(sys.argv[1]), sys.argv[2]
+distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+found = []
+for cosine, mask, labels, split in torch.load(f"{folder}/cases.pt", weights_only=True):
+    own = slice(0, split) if rank == 0 else slice(split, None)
+    cosine = cosine[own].requires_grad_()
+    term = diversity_loss(cosine, mask[own], labels[own], *class_slots((2, 3, 1)), 0.1, over_batch=True)
+    loss = global_mean(term)
+    loss.backward()
+    found.append([loss.detach(), cosine.grad])
+torch.save(found, f"{folder}/{rank}.pt")
+"""
+
+
+def test_two_processes_give_the_loss_and_gradients_of_one_over_the_batch(tmp_path: Path) -> None:
+    """Images of both; a class in those of one alone, with a single pixel there, or nowhere."""
+    torch.manual_seed(5)
+    cases = []
+    for split in (1, 2):
+        cosine, mask = torch.rand(3, 6, 3, 4) * 2 - 1, torch.randint(4, (3, 3, 4))
+        cases.append((cosine, mask, torch.ones(3, 3), split))
+    apart = torch.zeros(2, 3, 4, dtype=torch.long)
+    apart[1] = 1
+    apart[0, 0, 0] = 1
+    cases.append((torch.rand(2, 6, 3, 4), apart, torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]), 1))
+    glass = torch.full((2, 3, 4), 3)
+    cases.append((torch.rand(2, 6, 3, 4), torch.stack([apart[1], glass[1]]), torch.eye(3)[[1, 1]], 1))
+    cases.append((torch.rand(2, 6, 3, 4), glass, torch.zeros(2, 3), 1))
+    torch.save(cases, tmp_path / "cases.pt")
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _PROCESS, str(rank), str(tmp_path)], stderr=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error.decode()
+    both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for (cosine, mask, labels, _), first, second in zip(cases, *both, strict=True):
+        cosine.requires_grad_()
+        loss = diversity_loss(cosine, mask, labels, *class_slots((2, 3, 1)), 0.1, over_batch=True).mean
+        loss.backward()
+        assert first[0].equal(second[0])
+        torch.testing.assert_close(first[0], loss.detach())
+        torch.testing.assert_close(torch.cat([first[1], second[1]]) / 2, cosine.grad, rtol=1e-4, atol=1e-7)
 
 
 def test_rounding_never_makes_prototypes_more_than_equal() -> None:

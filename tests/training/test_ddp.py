@@ -29,7 +29,9 @@ train(settings, read_manifest(Path(sys.argv[1])), Path(sys.argv[2]), engine=Engi
 
 
 @pytest.mark.e2e
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("batch", "epochs"), [(4, 2), (2, 1)])
+def test_two_processes_equal_one(batch: int, epochs: int, tmp_path: Path) -> None:
+    """Of two composites each process has one; of a single one the second process has none."""
     rng = np.random.default_rng(1)
     lines = ["path,pink,blue,split,patient,mask"]
     for number in range(16):
@@ -43,9 +45,9 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     overrides = [
         "model.encoder=resnet18", "model.stages=3", "model.freeze_norm=true", "model.prototypes=3",
         "model.prototype_dim=16", "model.hidden_dim=8", "loss.scale_weights=[0,0.1,1]",
-        "predict.fusion=[0,0.4,0.6]", "train.batch=4", "train.epochs=2", "train.precision=32-true",
+        "predict.fusion=[0,0.4,0.6]", f"train.batch={batch}", f"train.epochs={epochs}", "train.precision=32-true",
         "train.log_every=1", "train.lr=1e-3", "loss.warmup=0.3", "loss.composite.weight=0.5",
-        "loss.morphology.encoder=stain",
+        "loss.morphology.encoder=stain", "loss.morphology.fit=kmeans",
         "loss.contrast.weight=0.1", "loss.diversity.weight=0.5", "train.lr_warmup=0", "predict.background=power",
     ]  # fmt: skip
     for devices in (1, 2):
@@ -68,4 +70,5 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         state = json.loads((tmp_path / name / "checkpoints" / "best.json").read_text())
         weights.append(load_file(tmp_path / name / "checkpoints" / state["files"]["weights"]))
     for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=1e-2, atol=1e-3, msg=name)
+        # where a gradient is all but 0, rounding decides on the sign of a step of train.lr
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-2, atol=2e-3, msg=name)

@@ -15,11 +15,14 @@ from torch.nn import functional as F
 from lpdseg.losses.composite import nearest, nothing_here
 from lpdseg.losses.objective import Seen, Single
 from lpdseg.losses.pseudo import IGNORED
-from lpdseg.losses.term import Term, global_mean
+from lpdseg.losses.term import Term, global_mean, of_all
 from lpdseg.maps.labelling import pseudo_mask
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import DiversitySettings
+
+_NO_MASS = -1e9
+"""log Σ_u exp of no pixels: finite, so that no product is NaN, and exp of it is 0."""
 
 
 class Diversity(Single):
@@ -51,12 +54,18 @@ class Diversity(Single):
     def _of_dense_map(self, seen: Seen) -> Term:
         head, bank = self.model.head, self.model.bank
         assert isinstance(head, PrototypeHead)
-        if seen.composite is None:
-            return nothing_here(self.model)
+        classes = len(bank.slots)
+        if (
+            seen.composite is None
+        ):  # other processes have some, and want to know what this one has: a pixel of glass
+            nothing = nothing_here(self.model)
+            cosine = nothing.total.expand(1, len(bank.class_of), 1, 1)
+            return self._compare(
+                cosine, torch.full_like(cosine[:, 0], classes).long(), cosine.new_zeros(1, classes)
+            )
         assert seen.composite.cosine is not None and seen.composite_mask is not None
         cosine = seen.composite.cosine
         mask = nearest(seen.composite_mask, (cosine.shape[-2], cosine.shape[-1]))
-        classes = len(bank.slots)
         mask = torch.where(mask == IGNORED, classes, mask)
         labels = F.one_hot(mask, classes + 1)[..., :classes].amax((1, 2)).to(cosine.dtype)
         return self._compare(cosine, mask, labels)
@@ -96,19 +105,22 @@ def diversity_loss(
     - `pseudo_mask`: class index per pixel, C where the pixel belongs to none; only classes of the label. None takes
       every pixel of the image for Ω_c.
     - `temperature`: τ_v.
-    - `over_batch`: Ω_c is the class's pixels in all images of the batch at once: prototypes may then differ by the
-      images that they answer in, as sub-types do. Needs a pseudo mask.
+    - `over_batch`: Ω_c is the class's pixels in all images of the batch, of all processes, at once: prototypes may
+      then differ by the images that they answer in, as sub-types do. Needs a pseudo mask.
     """
+    over_batch = over_batch and pseudo_mask is not None
     if pseudo_mask is not None and over_batch:
         cosine, pseudo_mask = cosine.transpose(0, 1).flatten(1, 2).unsqueeze(0), pseudo_mask.flatten(0, 1)[None]
-        labels = labels.amax(0, keepdim=True)
+        labels = of_all(labels.amax(0)).amax(0, keepdim=True)
     image, of_class = ((labels > 0) & (real.sum(1) >= 2)).nonzero(as_tuple=True)
     if pseudo_mask is None:
         inside = torch.ones_like(cosine[image, 0], dtype=torch.bool)
     else:
         inside = pseudo_mask[image] == of_class.view(-1, 1, 1)
-    similarity = jeffrey_similarity(cosine, inside, slots, temperature, (image, of_class))
+    similarity = jeffrey_similarity(cosine, inside, slots, temperature, (image, of_class), over_batch)
     area = inside.sum((1, 2))
+    if over_batch:
+        area = of_all(area.to(similarity.dtype)).sum(0)
     upper = torch.ones_like(similarity[:1], dtype=torch.bool).triu(1)
     pairs = upper & real[of_class].unsqueeze(1) & real[of_class].unsqueeze(2) & (area >= 2).view(-1, 1, 1)
     number = pairs.sum((1, 2))
@@ -123,19 +135,39 @@ def jeffrey_similarity(
     slots: Int[Tensor, "C k"],
     temperature: float,
     wanted: tuple[Int[Tensor, " M"], Int[Tensor, " M"]],
+    of_processes: bool = False,
 ) -> Float[Tensor, "M k k"]:
     """exp(−D_J) of every two prototypes of a class over the pixels Ω, for the wanted (image, class) pairs.
 
     All pairs at once: with G_ij = Σ_u v_i(u) log v_j(u), D_J(i, j) = G_ii + G_jj − G_ij − G_ji.
+
+    **Arguments:**
+
+    - `of_processes`: Ω are the pixels of all processes, whose pairs are the same.
     """
     image, of_class = wanted
     inside = omega.flatten(1).unsqueeze(1)
-    inside = inside | ~inside.any(2, keepdim=True)  # an empty Ω would give NaN; the caller does not count it
+    empty = ~inside.any(2, keepdim=True)
+    inside = inside | empty  # an empty Ω would give NaN; the caller does not count it
     values = cosine[image.unsqueeze(1), slots[of_class]].flatten(2) / temperature
-    log_v = values.masked_fill(~inside, -torch.inf).log_softmax(2)
+    values = values.masked_fill(~inside, -torch.inf)
+    log_v = values.log_softmax(2)
     v = log_v.exp()
     with torch.autocast(cosine.device.type, enabled=False):  # D_J is a small difference of large sums
         cross = v @ log_v.masked_fill(~inside, 0.0).transpose(1, 2)
+        if of_processes:
+            cross = _joined(cross, values.logsumexp(2).masked_fill(empty[..., 0], _NO_MASS))
     own = cross.diagonal(dim1=1, dim2=2)
     divergence = own.unsqueeze(1) + own.unsqueeze(2) - cross - cross.transpose(1, 2)
     return (-divergence.clamp(min=0)).exp()
+
+
+def _joined(cross: Float[Tensor, "M k k"], mass: Float[Tensor, "M k"]) -> Float[Tensor, "M k k"]:
+    """G over the pixels of all processes, from the G and the log Σ_u exp of each: no pixel leaves its process.
+
+    Each process counts as its share of the mass of v_i, and log v_j is lower by what masses of j differ.
+    """
+    parts = of_all(torch.cat([cross, mass.unsqueeze(2)], 2))
+    cross, mass = parts[..., :-1], parts[..., -1]
+    lower = mass.logsumexp(0) - mass
+    return (mass.softmax(0).unsqueeze(3) * (cross - lower.unsqueeze(2))).sum(0)

@@ -13,12 +13,17 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 import lpdseg
 from lpdseg import api
+from lpdseg.cli.main import main
+from lpdseg.data.patches import read_image
+from lpdseg.errors import SettingsError
 from lpdseg.model.graph import write_graph
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.bundle import TrainedOn
+from lpdseg.segmenting.edited import edited
 from lpdseg.segmenting.recipe import RECIPE, recipe
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.tissue import TissueClasses
@@ -49,18 +54,23 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("head", "changes"),
+    ("head", "changes", "said"),
     [
-        (0, {"background": "glass"}),
-        (0, {"background": "power", "gate": "predicted", "views": ("plain",), "merge": "mean"}),
-        (0, {"background": "none", "gate": "none", "views": ("plain", "flip_dark", "bright")}),
-        (8, {"background": "glass"}),
-        (8, {"background": "none", "gate": "none"}),
+        (0, {"background": "glass"}, None),
+        (0, {"background": "power", "gate": "predicted", "views": ("plain",), "merge": "mean"}, None),
+        (0, {"background": "none", "gate": "none", "views": ("plain", "flip_dark", "bright")}, None),
+        (8, {"background": "glass"}, None),
+        (8, {"background": "none", "gate": "none"}, None),
+        (8, {"background": "glass"}, "a 1: {move: b}\nb 1: {move: background}"),
+        (8, {"background": "power", "gate": "predicted"}, "a 1: {hide: true}\nb 1: {move: a}\na 2: {merge: b 1}"),
+        (8, {"background": "none", "gate": "none"}, "a 1: {move: b, name: odd}"),
+        (8, {"background": "none", "gate": "predicted"}, "b 1: {hide: true}\nb 3: {hide: true}"),
     ],
 )
 def test_the_documented_recipe_makes_the_same_mask(
     head: int,
     changes: dict[str, Any],
+    said: str | None,
     tiny_lpd: Callable[..., Any],
     documented: ModuleType,
     tmp_path: Path,
@@ -73,6 +83,9 @@ def test_the_documented_recipe_makes_the_same_mask(
         network.head.live[3] = False
         network.head.cosine.log_scale.data.zero_()  # or pixels between two that are sure are ties
     segmenter = Segmenter(network, CLASSES, settings, chosen, (0.0, 0.1, 1.0), "mean")
+    if said is not None:
+        (tmp_path / "edits.yaml").write_text(said)
+        segmenter = edited(segmenter, tmp_path / "edits.yaml")
     told = recipe(segmenter, TrainedOn(0.5, (224, 224)), "For research.")
     metadata = {RECIPE: documented.json.dumps(told)}
     write_graph(segmenter.model, segmenter.wanted, tmp_path / "x.onnx", metadata)
@@ -91,7 +104,34 @@ def test_the_documented_recipe_makes_the_same_mask(
         assert found.dtype == np.uint8 and found.shape == expected.shape
         assert (found == expected).mean() > 0.999
         seen |= set(np.unique(expected).tolist())
-    assert len(seen) > 1 and (not head or (len(told_of) > 2 and 3 not in told_of))  # else nothing was compared
+    if said is None:
+        assert len(seen) > 1 and (not head or (len(told_of) > 2 and 3 not in told_of))  # else nothing was compared
+    else:
+        assert len(seen) + len(told_of) > 2 and 3 not in told_of
+
+
+def test_an_exported_run_is_edited_as_segment_edits_it(
+    prototype_run: Path, small_data: Path, documented: ModuleType, tmp_path: Path
+) -> None:
+    edits, graph, out = tmp_path / "edits.yaml", tmp_path / "model.onnx", tmp_path / "out"
+    edits.write_text("pink 1: {move: blue, name: odd}\nblue 2: {hide: true}\n")
+    assert main(["export", str(prototype_run), "--out", str(graph), "--edits", str(edits)]) == 0
+    words = ["segment", str(prototype_run), str(small_data / "valid" / "img"), "--out", str(out), "--prototypes"]
+    assert main([*words, "--edits", str(edits), "--device", "cpu"]) == 0
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    told = documented.json.loads(session.get_modelmeta().custom_metadata_map[RECIPE])
+    digest = documented.json.loads((out / "segment.json").read_text())["edits_sha256"]
+    assert told["edits_sha256"] == digest and f"edits {digest[:12]}" in told["about"]
+    assert told["prototypes"][0] == "blue odd"
+    paths = sorted((small_data / "valid" / "img").iterdir())
+    for path in paths:
+        mask, prototypes = documented.segment(session, read_image(path))
+        for values, folder in ((mask, "masks"), (prototypes, "prototypes")):
+            with Image.open(out / folder / path.name) as wanted:
+                assert (values == np.asarray(wanted)).mean() > 0.999
+    assert len(paths) == 4
+    words = ["export", str(prototype_run), "--int8", str(small_data), "--edits", str(edits)]
+    assert main(words) == SettingsError.exit_code
 
 
 def test_an_exported_run_makes_its_masks_from_the_file_alone(

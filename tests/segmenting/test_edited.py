@@ -17,10 +17,8 @@ from lpdseg.evaluation.confusion import confusion_matrix
 from lpdseg.evaluation.split import LabelledBatch, observe_split, score_split
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
-from lpdseg.segmenting.bundle import TrainedOn
 from lpdseg.segmenting.edited import EditedSegmenter, edited, names_in
 from lpdseg.segmenting.edits import Edits, read_edits
-from lpdseg.segmenting.recipe import recipe
 from lpdseg.segmenting.segmenter import Calibration, Evidence, Segmenter
 from lpdseg.tissue import TissueClasses
 
@@ -202,11 +200,6 @@ def test_a_run_without_dense_prototypes_takes_no_edits(plain: Any, say: Say) -> 
         edited(plain(head=0), say("B 1: {hide: true}"))
     segmenter = plain()
     assert edited(segmenter, None) is segmenter
-
-
-def test_no_recipe_tells_of_edits(plain: Any, say: Say) -> None:
-    with pytest.raises(SettingsError, match="cannot hold edits"):
-        recipe(edited(plain(), say("B 1: {hide: true}")), TrainedOn(None, None), "about")
 
 
 def test_nothing_is_chosen_under_edits(plain: Any, say: Say) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lpdseg.choices import Source
-from lpdseg.cli.common import MaskValues, OfRun
+from lpdseg.cli.common import Edits, MaskValues, OfRun
 from lpdseg.cli.stop import told_what_is_left
 
 
@@ -32,11 +32,13 @@ def export(
     ] = None,
     mask_value: MaskValues = None,
     checkpoint: OfRun = "best",
+    edits: Edits = None,
 ) -> None:
     """Write the network as an ONNX graph for other programs: RGB in [0, 1] in, maps and logits out, any size.
 
-    `segment` and `evaluate` need no such file for `--backend onnx` and `openvino`, which export by themselves. For
-    `--backend onnx-int8` and `openvino-int8` write it once, with --int8 and without --out.
+    How masks are made of that is in its metadata, and --edits are part of it. `segment` and `evaluate` need no such
+    file for `--backend onnx` and `openvino`, which export by themselves. For `--backend onnx-int8` and
+    `openvino-int8` write it once, with --int8 and without --out.
     """
     from lpdseg import api
     from lpdseg.errors import SettingsError
@@ -48,12 +50,12 @@ def export(
     with told_what_is_left(lambda: "nothing was written"):
         if int8 is not None:
             made = api.export_int8(
-                run, int8, out, classes=classes, mask_values=mask_value or (), checkpoint=checkpoint
+                run, int8, out, classes=classes, mask_values=mask_value or (), checkpoint=checkpoint, edits=edits
             )
         else:
             assert out is not None
             changes = {} if source is None else {"source": source}
-            facts, apart = api.export_graph(run, out, checkpoint=checkpoint, **changes)
+            facts, apart = api.export_graph(run, out, checkpoint=checkpoint, edits=edits, **changes)
     if int8 is not None:
         compared = "there are no validation masks to compare with"
         if made.miou is not None:

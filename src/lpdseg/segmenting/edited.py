@@ -67,11 +67,15 @@ class EditedSegmenter(Segmenter):
         self._group_of = [self._groups.index(pair) if pair in self._groups else 0 for pair in pairs]
 
     @property
+    def counts_for(self) -> tuple[int, ...]:
+        """Of each prototype the class that its probability is added to, C for background; −1 where it is gone."""
+        return tuple(-1 if k in self._gone else c for k, c in enumerate(self.plan.target))
+
+    @property
     def winning(self) -> tuple[int, ...]:
         """See `Segmenter.winning`; what was merged into another wins nothing itself."""
-        at = zip(self.plan.target, self.plan.shown, strict=True)
-        own = (c if shown == k and c < len(self.classes) else -1 for k, (c, shown) in enumerate(at))
-        return tuple(-1 if k in self._gone else c for k, c in enumerate(own))
+        at = zip(self.counts_for, self.plan.shown, strict=True)
+        return tuple(c if shown == k and c < len(self.classes) else -1 for k, (c, shown) in enumerate(at))
 
     @property
     def prototype_paths(self) -> tuple[tuple[str, str], ...]:

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lpdseg.errors import SettingsError
 from lpdseg.maps.glass import GLASS_DENSITY, GLASS_STEP, GLASS_WINDOW
 from lpdseg.segmenting.bundle import TrainedOn, about, trained_on
+from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.segmenter import SMALLEST, SPOT, Segmenter
 from lpdseg.segmenting.views import BRIGHTNESS
 
@@ -22,7 +22,8 @@ def as_text(segmenter: Segmenter, run: Path, checkpoint: str = "best") -> str:
 
     **Raises:** `CheckpointError` where there is no such checkpoint.
     """
-    return json.dumps(recipe(segmenter, trained_on(run, checkpoint), about(run, checkpoint)), ensure_ascii=False)
+    told = about(run, checkpoint, segmenter.edits_sha256)
+    return json.dumps(recipe(segmenter, trained_on(run, checkpoint), told), ensure_ascii=False)
 
 
 def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any]:
@@ -36,10 +37,18 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
       are filled up to multiples of `multiple_of` (images below 32 px first to 32), mirrored at the right and below.
     - `views`: predicted and averaged, `flip` left to right, with `brightness` times that.
     - `source`: `head`, softmax of `dense`; or `maps`, each made non-negative and shifted and scaled to [0, 1].
-    - `parts`: the class of each channel of `dense` where they are prototypes, whose probabilities add up to their
-      class's; None where they are classes.
+    - `parts`: the class of each channel of `dense` where they are prototypes, the one that gate and offsets read;
+      None where they are classes.
+    - `edits_sha256`: of edits of prototypes; None without any.
+    - `hidden`: channels of `dense` that are left out before softmax, but for the image-level probability.
+    - `counts_for`: the class that each prototype's probability is added to, the number of classes for background,
+      −1 for none. Those that share this and `parts` are a group, with the logit, offset and gate of its class in
+      `parts`; logits of groups that count for one class are joined by log-sum-exp. Where no group passes, and there
+      is no background, all do. The highest score of the rule `power` is of sums by `parts`.
+    - `shown`: the prototype that each is shown as.
     - `winning`, `prototypes`: the class whose pixels each prototype may win, −1 for none, and its name. The winner
-      of a pixel is the likeliest of those of its class in the mask, after views are averaged and maps enlarged.
+      of a pixel is the likeliest of those of its class in the mask, after views are averaged and maps enlarged. A
+      probability counts exp(offset) times, next to nothing where the gate is closed, and for the one of `shown`.
     - `fusion`: weights of the scales, enlarged bilinearly to the size of the input; of the head alone 1.
     - `image_level`: weights of the scales in the mean of `logits`, whose sigmoid it is; or `spot`, the side of the
       square over which the head's classes are averaged before its maximum.
@@ -49,20 +58,18 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
     - `temperature`: scores are divided by it; None where their logarithm is taken, above `smallest`.
     - `offsets`: added then. The mask is the likeliest open class or background.
     - `refine`: `none`, or `crf` with its figures, which is a step further.
-
-    **Raises:** `SettingsError` for a segmenter under edits, of which a recipe cannot tell.
     """
-    if segmenter.edits_sha256 is not None:
-        raise SettingsError("a graph for other programs cannot hold edits of prototypes; export it without them")
     settings, head = segmenter.settings, segmenter.by_head
     weights = {
         str(level): segmenter.level_weights[level]
         for level in segmenter.wanted.levels
         if segmenter.level_weights[level] > 0
     }
+    edited = segmenter if isinstance(segmenter, EditedSegmenter) else None
+    parts = None if segmenter.winning is None else list(segmenter.model.parts or ())
     fusion = {"0": 1.0} if head else {str(level): weight for level, weight in segmenter.fusion.items()}
     return {
-        "format": 2,
+        "format": 3,
         "about": told,
         "classes": segmenter.classes.as_dict(),
         "mpp": trained.mpp,
@@ -70,7 +77,11 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
         "input": {"name": "images", "colour": "RGB", "range": [0, 1], "multiple_of": segmenter.model.stride},
         "views": [{"flip": view.startswith("flip"), "brightness": BRIGHTNESS[view]} for view in settings.views],
         "source": "head" if head else "maps",
-        "parts": None if segmenter.winning is None else list(segmenter.model.parts or ()),
+        "parts": parts,
+        "edits_sha256": segmenter.edits_sha256,
+        "hidden": [] if edited is None else list(edited.plan.hidden),
+        "counts_for": parts if edited is None else list(edited.counts_for),
+        "shown": (None if parts is None else [*range(len(parts))]) if edited is None else list(edited.plan.shown),
         "winning": None if segmenter.winning is None else list(segmenter.winning),
         "prototypes": list(segmenter.prototype_names),
         "fusion": fusion,

@@ -23,6 +23,8 @@ def with_contacts(polygon: Any) -> Any:
     rings = [shapely.get_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)]
     starts, ends = np.concatenate([ring[:-1] for ring in rings]), np.concatenate([ring[1:] for ring in rings])
     slanted = np.flatnonzero((starts != ends).all(1))
+    if not len(slanted):
+        return polygon
     lines = shapely.linestrings(np.stack([starts[slanted], ends[slanted]], 1))
     found = shapely.STRtree(shapely.points(starts)).query(lines, predicate="intersects")
     edge, corner = slanted[found[0]], starts[found[1]]

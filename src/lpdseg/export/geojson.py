@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,12 +15,15 @@ import numpy as np
 from lpdseg.errors import SettingsError
 from lpdseg.export.contacts import with_contacts
 from lpdseg.export.describing import described, fixed_uuid
+from lpdseg.export.joining import TracedRegion
 from lpdseg.export.tracing import TILE, Simplified, trace_regions
 from lpdseg.extras import needed
 from lpdseg.files import replacing
 from lpdseg.slides.label_map import LabelMap
 
 _DECIMALS = 6  # of a pixel of level 0: finer than the distance of any point from a line that it does not lie on
+
+_AT_ONCE = 256
 
 _LEVEL = 6  # of gzip: 9 takes ten times as long for 5 % less
 
@@ -90,11 +94,17 @@ def write_geojson(
         about = json.dumps(described(label_map), ensure_ascii=False)
         file.write(f'{{"type": "FeatureCollection", "lpdseg": {about}, "features": [')
         separator = "\n"
-        for region in traced:
-            mm2 = region.pixels * pixel_um2 / 1e6
-            if mm2 * 1e6 < minimum_um2:
-                left_out, left_out_mm2 = left_out + 1, left_out_mm2 + mm2
-                continue
+
+        def large() -> Iterator[tuple[TracedRegion, float]]:
+            nonlocal left_out, left_out_mm2
+            for region in traced:
+                mm2 = region.pixels * pixel_um2 / 1e6
+                if mm2 * 1e6 < minimum_um2:
+                    left_out, left_out_mm2 = left_out + 1, left_out_mm2 + mm2
+                else:
+                    yield region, mm2
+
+        for (region, mm2), geometry in _placed(large(), label_map):
             name = classes.names[region.index]
             regions[name] += 1
             file.write(separator)
@@ -106,7 +116,6 @@ def write_geojson(
                 "measurements": {"Area mm^2": mm2},
                 "metadata": {"lpdseg": "region"},
             }
-            geometry = _placed(region.polygon, label_map)
             identity = fixed_uuid(label_map, name, geometry)
             file.write(
                 f'{{"type": "Feature", "id": "{identity}", "geometry": {geometry}, '
@@ -117,18 +126,23 @@ def write_geojson(
     return GeoJsonSummary(regions, left_out, left_out_mm2, changed)
 
 
-def _placed(polygon: Any, label_map: LabelMap) -> str:
-    """A polygon of the grid as the text of a GeoJSON geometry at level 0; valid where the polygon is."""
+def _placed(
+    regions: Iterator[tuple[TracedRegion, float]], label_map: LabelMap
+) -> Iterator[tuple[tuple[TracedRegion, float], str]]:
+    """Each region with the text of its GeoJSON geometry at level 0, valid where its polygon is.
+
+    Some at once: most regions are small, and calls for each would take longer than what is called.
+    """
     import shapely
 
     def to_level_0(points: Any) -> Any:
         return np.round(points * label_map.scale - label_map.origin, _DECIMALS)
 
-    moved = shapely.transform(with_contacts(polygon), to_level_0)
-    if not moved.is_valid:  # a rounded corner could still lie on the wrong side of a line
-        moved = shapely.make_valid(moved, method="structure", keep_collapsed=False)
-    text: str = shapely.to_geojson(shapely.orient_polygons(moved))
-    return text
+    while some := list(islice(regions, _AT_ONCE)):
+        moved = shapely.transform([with_contacts(region.polygon) for region, _ in some], to_level_0)
+        wrong = ~shapely.is_valid(moved)  # a rounded corner could still lie on the wrong side of a line
+        moved[wrong] = shapely.make_valid(moved[wrong], method="structure", keep_collapsed=False)
+        yield from zip(some, shapely.to_geojson(shapely.orient_polygons(moved)).tolist(), strict=True)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 W pixels of an edge; h x w of a tile. A part or region has a number from 1; 0 stands for none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,17 +45,16 @@ class OpenRegions:
 
     def add(
         self, parts: Int[np.ndarray, "h w"], index: UInt8[np.ndarray, " parts"], polygons: list[Any]
-    ) -> Int[np.ndarray, "h w"]:
-        """Takes in the parts of a tile, numbered from 1, with their classes and polygons; returns the tile with
+    ) -> Callable[[Int[np.ndarray, " W"]], Int[np.ndarray, " W"]]:
+        """Takes in the parts of a tile, numbered from 1, with their classes and polygons; returns what gives them
         numbers that no other part has."""
-        first = self._last + 1
+        before, first = np.int64(self._last), self._last + 1
         pixels = np.bincount(parts.ravel(), minlength=len(index) + 1)[1:]
         for number, (c, count, polygon) in enumerate(zip(index, pixels, polygons, strict=True), first):
             self._parent[number] = number
             self._open[number] = _Open(int(c), int(count), [polygon])
-        numbers: Int[np.ndarray, "h w"] = np.where(parts > 0, parts + np.int64(self._last), 0)
         self._last += len(index)
-        return numbers
+        return lambda edge: np.where(edge > 0, edge + before, 0)
 
     def join(self, one: Int[np.ndarray, " W"], other: Int[np.ndarray, " W"]) -> None:
         """Makes one region of those that have the same class on both sides of an edge."""

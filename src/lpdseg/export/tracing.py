@@ -63,10 +63,10 @@ def trace_regions(
                 continue
             parts, index = label_parts(labels, len(label_map.classes))
             polygons = _outlines(parts, index, (start, top), tolerance, simplified)
-            numbers = regions.add(parts, index, polygons)
-            regions.join(above[start:stop], numbers[0])
-            regions.join(left, numbers[:, 0])
-            below[start:stop], left = numbers[-1], numbers[:, -1]
+            numbered = regions.add(parts, index, polygons)
+            regions.join(above[start:stop], numbered(parts[0]))
+            regions.join(left, numbered(parts[:, 0]))
+            below[start:stop], left = numbered(parts[-1]), numbered(parts[:, -1])
         above = regions.close(below)
         yield from regions.take_closed()
     regions.close(np.zeros(0, np.int64))
@@ -81,11 +81,12 @@ def label_parts(
 
     numbers = np.zeros(labels.shape, np.int32)
     index: list[int] = []
-    for c in np.unique(labels):
-        if c < classes:
-            found, count = ndimage.label(labels == c)
-            numbers += np.where(found > 0, found + len(index), 0).astype(np.int32)
-            index += [int(c)] * count
+    for c, box in enumerate(ndimage.find_objects(labels.astype(np.int32) + 1, classes)):
+        if box is not None:
+            here = labels[box] == c
+            found, count = ndimage.label(here)
+            np.add(numbers[box], found + len(index), out=numbers[box], where=here)
+            index += [c] * count
     return numbers, np.array(index, np.uint8)
 
 
@@ -104,31 +105,30 @@ def _outlines(
     place = Affine.translation(*corner)
     # Background has outlines as well where borders are simplified: otherwise its side of them would be the frame.
     mask = None if tolerance > 0 else parts > 0
-    found = [
-        (int(value), _polygon(shape["coordinates"]))
-        for shape, value in shapes(parts, mask=mask, connectivity=4, transform=place)
-    ]
-    polygons: Any = [polygon for _, polygon in found]
+    found = list(shapes(parts, mask=mask, connectivity=4, transform=place))
+    polygons = _polygons([shape["coordinates"] for shape, _ in found])
     if tolerance > 0:
         # Neighbours need the same points along their border, also where only one of them has a corner.
         stepped = shapely.transform(shapely.segmentize(polygons, 1.0), np.rint)
         polygons = shapely.coverage_simplify(stepped, tolerance, simplify_boundary=False)
         if simplified is not None:
-            numbered = zip(polygons, (value for value, _ in found), strict=True)
+            numbered = zip(polygons, (int(value) for _, value in found), strict=True)
             drawn = rasterize(numbered, parts.shape, transform=place, dtype="int32")
             classes = np.append(NO_CLASS, index)
             simplified.changed += int(np.count_nonzero(classes[drawn] != classes[parts]))
         polygons = shapely.simplify(polygons, 0)  # the points that were added on straight lines
     outlined: list[Any] = [None] * len(index)
-    for (value, _), polygon in zip(found, polygons, strict=True):
+    for (_, value), polygon in zip(found, polygons, strict=True):
         if value > 0:
-            outlined[value - 1] = polygon
+            outlined[int(value) - 1] = polygon
     return outlined
 
 
-def _polygon(rings: list[list[tuple[float, float]]]) -> Any:
-    """A polygon from its outer ring and its holes; much faster than shapely's own way from lists."""
+def _polygons(shapes: list[list[list[tuple[float, float]]]]) -> Any:
+    """Polygons, each from its outer ring and its holes; all at once, which is much faster than one by one."""
     import shapely
 
-    outer, *holes = (shapely.linearrings(np.array(ring)) for ring in rings)
-    return shapely.polygons(outer, holes or None)
+    rings = [ring for shape in shapes for ring in shape]
+    corners = np.array([corner for ring in rings for corner in ring], np.float64).reshape(-1, 2)
+    closed = shapely.linearrings(corners, indices=np.arange(len(rings)).repeat([len(ring) for ring in rings]))
+    return shapely.polygons(closed, indices=np.arange(len(shapes)).repeat([len(shape) for shape in shapes]))

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 from lpdseg.version import __version__
 
 if TYPE_CHECKING:
-    from lpdseg.api import evaluate, load, report, segment, segment_files, segment_slides, train
+    from lpdseg.api import (
+        choose_offsets,
+        evaluate,
+        load,
+        report,
+        segment,
+        segment_files,
+        segment_slides,
+        train,
+    )
     from lpdseg.data.importers import load_data
     from lpdseg.data.records import Manifest
     from lpdseg.data.synthetic import generate
@@ -28,6 +37,7 @@ else:  # a type checker sees the imports above, and a mistyped name as one
         "Settings": "lpdseg.settings",
         "SlideOptions": "lpdseg.workflows.slides.options",
         "TissueClasses": "lpdseg.tissue",
+        "choose_offsets": "lpdseg.api",
         "evaluate": "lpdseg.api",
         "generate": "lpdseg.data.synthetic",
         "load": "lpdseg.api",
@@ -57,6 +67,7 @@ __all__ = [
     "SlideOptions",
     "TissueClasses",
     "__version__",
+    "choose_offsets",
     "evaluate",
     "generate",
     "load",

@@ -1,6 +1,8 @@
 """The verbs of the package, for Python: train, load, evaluate, segment. The command line calls these functions."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +13,19 @@ from lpdseg.checkpoint import has_checkpoint, read_state
 from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
 from lpdseg.data.opening import same_classes
 from lpdseg.data.patches import read_image
-from lpdseg.data.records import Manifest
-from lpdseg.errors import SettingsError
+from lpdseg.data.records import Manifest, content_digest
+from lpdseg.errors import DataError, SettingsError
 from lpdseg.evaluation.about import about_split
+from lpdseg.evaluation.calibration import choose_offsets as offsets_under_edits
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
-from lpdseg.export.int8 import Quantised, quantise
+from lpdseg.export.int8 import Quantised
 from lpdseg.guard import end_if_run_again
-from lpdseg.model.graph import GraphFacts, write_graph
-from lpdseg.model.runtime import OnnxNetwork, difference
 from lpdseg.quiet import quiet
-from lpdseg.segmenting.backends import int8_place
 from lpdseg.segmenting.bundle import load_prototypes, load_segmenter, weights_digest
-from lpdseg.segmenting.edited import edited
-from lpdseg.segmenting.edits import Edits
+from lpdseg.segmenting.edited import EditedSegmenter, edited
+from lpdseg.segmenting.edits import Edits, Offsets, as_read
 from lpdseg.segmenting.patches import find_images
-from lpdseg.segmenting.recipe import RECIPE, as_text
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, parse_settings
@@ -37,6 +36,7 @@ from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import versions
 from lpdseg.training.result import TrainResult
 from lpdseg.training.start import begin
+from lpdseg.workflows.graphs import export_graph, export_int8
 from lpdseg.workflows.patches import Exported, export_patches
 from lpdseg.workflows.slides.many import segment_slides
 from lpdseg.workflows.slides.options import SlideOptions
@@ -49,6 +49,7 @@ __all__ = [
     "SlideResult",
     "Told",
     "TrainResult",
+    "choose_offsets",
     "evaluate",
     "export_graph",
     "export_int8",
@@ -202,6 +203,7 @@ def evaluate(
     - `mask_values`: what values of masks stand for, such as `["255=gland"]`.
     - `refine`: `none` or `crf` instead of the run's own.
     - `edits`: see `load`; what an oracle gate opens are then the prototypes that count for the true classes.
+      Those of `choose_offsets` must come from other patches, unless `split` is `valid`.
 
     **Returns:** records, see `lpdseg.evaluation.record`; all figures are per cent.
 
@@ -212,6 +214,14 @@ def evaluate(
     if refine is not None:
         segmenter = segmenter.with_settings(refine=refine)
     manifest = same_classes(segmenter.classes, data, classes, mask_values)
+    chosen = segmenter.edits.offsets if isinstance(segmenter, EditedSegmenter) else None
+    if chosen is not None and split != "valid":
+        known = sum(content_digest(record.path) in chosen.images for record in manifest.split(split))
+        if known:
+            raise DataError(
+                f"offsets were chosen on {known} of the {split} patches of {manifest.source}, whose figures would "
+                "flatter; choose the offsets on a validation split of other patches"
+            )
 
     def tell(what: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(what, done, total)
@@ -226,6 +236,36 @@ def evaluate(
             segmenter.with_settings(gate=gate), observed, split, backgrounds, tell(f"scoring, gate {gate}"), about
         )
     ]
+
+
+def choose_offsets(
+    run: str | Path,
+    edits: str | Path | Edits,
+    data: str | Path | Manifest,
+    *,
+    checkpoint: str = "best",
+    device: str = "auto",
+    backend: Backend = "torch",
+    progress: Told | None = None,
+) -> Edits:
+    """Chooses the classes' offsets anew: those of the highest mIoU of the run's masks under edits on the validation
+    split of `data`, without refinement. Thresholds stay as they are.
+
+    **Returns:** the edits with these offsets, to give for `edits` wherever the same run is used.
+
+    **Raises:** as `load`; `CheckpointError` where the run and the data have other classes; `DataError` where the
+    validation split has no masks.
+    """
+    read = as_read(edits)
+    segmenter = load(run, checkpoint, device, backend, read)
+    assert isinstance(segmenter, EditedSegmenter) and read is not None
+    manifest = same_classes(segmenter.classes, data, None)
+    records = manifest.split("valid")
+    batches = read_labelled(records, manifest.classes, segmenter.settings.batch, "valid")
+    told = None if progress is None else partial(progress, "choosing offsets")
+    values = offsets_under_edits(segmenter, observe_split(segmenter, batches, told))
+    images = frozenset(content_digest(record.path) for record in records)
+    return replace(read, offsets=Offsets(values, manifest.fingerprint(), images))
 
 
 def report(
@@ -342,65 +382,3 @@ def segment_files(
         },
         progress=progress,
     )
-
-
-def export_graph(
-    run: str | Path,
-    out: str | Path,
-    *,
-    checkpoint: str = "best",
-    edits: str | Path | Edits | None = None,
-    **changes: Any,
-) -> tuple[GraphFacts, float]:
-    """Writes the network as an ONNX file for other programs, and compares the two at another batch and size.
-
-    **Arguments:**
-
-    - `out`: the file; see `write_graph` for what it takes, `GraphFacts` for what it gives, and
-      `lpdseg.segmenting.recipe` for how a mask is made of that, which is in its metadata.
-    - `edits`: see `load`; they are part of how a mask is made.
-    - `changes`: prediction settings, such as `source="maps"` for class maps where there is a head.
-
-    **Returns:** the facts, and the largest difference of any output from PyTorch's.
-
-    **Raises:** `SettingsError` where the extra `onnx` is not installed or the encoder cannot be exported;
-    `CheckpointError`, `OutputError`.
-    """
-    segmenter = load(run, checkpoint, "cpu", edits=edits, **changes)
-    recipe = {RECIPE: as_text(segmenter, Path(run), checkpoint)}
-    facts = write_graph(segmenter.model, segmenter.wanted, Path(out), recipe)
-    return facts, difference(segmenter.model, OnnxNetwork(Path(out)))
-
-
-def export_int8(
-    run: str | Path,
-    data: str | Path | Manifest,
-    out: str | Path | None = None,
-    *,
-    classes: str | None = None,
-    mask_values: Sequence[str] = (),
-    checkpoint: str = "best",
-    edits: str | Path | Edits | None = None,
-) -> Quantised:
-    """Writes the network as an ONNX file in 8-bit integers, for the backends `onnx-int8` and `openvino-int8`.
-
-    **Arguments:**
-
-    - `data`: what the run was trained on: training patches give the ranges, validation masks the comparison.
-    - `out`: the file; None puts it where the backends look for it, in the run's folder.
-    - `classes`, `mask_values`: as for `evaluate`.
-    - `edits`: see `export_graph`; they need `out`, since the backends' own file serves with and without.
-
-    **Raises:** as `export_graph`; `SettingsError` also where the integers cost more than 0.3 points of mIoU.
-    """
-    if edits is not None and out is None:
-        raise SettingsError(
-            "the graph that the backends look for serves with and without edits, which they take when predicting; "
-            "leave the edits out, or name a file for them with --out"
-        )
-    folder = Path(run)
-    segmenter = load(folder, checkpoint, "cpu", edits=edits)
-    weights = weights_digest(folder, checkpoint)
-    place = int8_place(segmenter, folder, weights) if out is None else Path(out)
-    manifest = same_classes(segmenter.classes, data, classes, mask_values)
-    return quantise(segmenter, manifest, folder, weights, place, {RECIPE: as_text(segmenter, folder, checkpoint)})

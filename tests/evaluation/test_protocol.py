@@ -13,7 +13,8 @@ from lpdseg.files import write_json
 from lpdseg.tissue import PRESETS, TissueClasses
 
 KEYS = [
-    "split", "gate", "background", "refine", "edits", "images", "patients", "unit", "classes_in_mean", "notes",
+    "split", "gate", "background", "refine", "edits", "offsets_data", "offsets",
+    "images", "patients", "unit", "classes_in_mean", "notes",
     "miou", "mdice", "fwiou", "pixel_accuracy",
     "classes", "background_class", "image_level", "interval", "confusion",
     "by_patient",

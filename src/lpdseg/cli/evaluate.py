@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from lpdseg.choices import Backend, Background, Gate, Refinement, Split
-from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun
+from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun, edits_to_use
 from lpdseg.cli.repeated import one_of, shown
 from lpdseg.cli.stop import told_what_is_left
 
@@ -49,6 +49,14 @@ def evaluate(
         Backend, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
     ] = "torch",
     edits: Edits = None,
+    offsets_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR_OR_CSV",
+            help="With --edits: choose the classes' offsets anew, on the valid split of this data (--data itself, "
+            "if you like). Thresholds stay.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the records there.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a row per record there.")] = None,
 ) -> None:
@@ -67,6 +75,10 @@ def evaluate(
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         gates = cast("list[Gate]", gate or ["predicted"])
         backgrounds = cast("list[Background]", background or ["keep"])
+        said = edits_to_use(
+            run, edits, offsets_from, "--offsets-from",
+            checkpoint=checkpoint, device=device, backend=backend, progress=progress,
+        )  # fmt: skip
         records = api.evaluate(
             run,
             data,
@@ -79,7 +91,7 @@ def evaluate(
             checkpoint=checkpoint,
             device=device,
             backend=backend,
-            edits=edits,
+            edits=said,
             progress=progress,
         )
     if json is not None:
@@ -113,4 +125,8 @@ def what_was_compared(records: "list[Record]", chosen: bool) -> str:
         parts.append("Gate oracle: the true classes of each image are given; only for comparison with papers.")
     if "none" in gates:
         parts.append("Gate none: a mask may show every class.")
+    if first.get("offsets_data") is not None:
+        parts.append(
+            f"Offsets were chosen under the edits, on the valid split of data {first['offsets_data'][:12]}."
+        )
     return " ".join(parts)

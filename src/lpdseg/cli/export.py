@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lpdseg.choices import Source
-from lpdseg.cli.common import Edits, MaskValues, OfRun
+from lpdseg.cli.common import Edits, MaskValues, OffsetsData, OfRun, edits_to_use
 from lpdseg.cli.stop import told_what_is_left
 
 
@@ -33,6 +33,7 @@ def export(
     mask_value: MaskValues = None,
     checkpoint: OfRun = "best",
     edits: Edits = None,
+    data: OffsetsData = None,
 ) -> None:
     """Write the network as an ONNX graph for other programs: RGB in [0, 1] in, maps and logits out, any size.
 
@@ -48,14 +49,15 @@ def export(
     if int8 is not None and source is not None:
         raise SettingsError("--int8 exports what the run predicts with; leave --source out")
     with told_what_is_left(lambda: "nothing was written"):
+        said = edits_to_use(run, edits, data, checkpoint=checkpoint, device="cpu")
         if int8 is not None:
             made = api.export_int8(
-                run, int8, out, classes=classes, mask_values=mask_value or (), checkpoint=checkpoint, edits=edits
+                run, int8, out, classes=classes, mask_values=mask_value or (), checkpoint=checkpoint, edits=said
             )
         else:
             assert out is not None
             changes = {} if source is None else {"source": source}
-            facts, apart = api.export_graph(run, out, checkpoint=checkpoint, edits=edits, **changes)
+            facts, apart = api.export_graph(run, out, checkpoint=checkpoint, edits=said, **changes)
     if int8 is not None:
         compared = "there are no validation masks to compare with"
         if made.miou is not None:

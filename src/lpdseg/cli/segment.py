@@ -7,7 +7,7 @@ import typer
 
 from lpdseg.choices import Backend, OnError, OpenGate, Palette, Refinement
 from lpdseg.cli import slide_options as slides
-from lpdseg.cli.common import Device, Edits, OfRun
+from lpdseg.cli.common import Device, Edits, OffsetsData, OfRun, edits_to_use
 from lpdseg.cli.stop import told_what_is_left
 
 
@@ -56,6 +56,7 @@ def segment(
         Backend, typer.Option(help="What computes the network: PyTorch, or on CPUs ONNX Runtime or OpenVINO.")
     ] = "torch",
     edits: Edits = None,
+    data: OffsetsData = None,
     recurse: Annotated[bool, typer.Option("--recurse/--no-recurse", help="Look into folders below.")] = True,
     on_error: Annotated[
         OnError, typer.Option(help="At an image or slide that cannot be read: stop, or skip it and exit with 1.")
@@ -82,6 +83,10 @@ def segment(
                 "--no-recurse": not recurse,
             }
         )
+        with told_what_is_left(lambda: "nothing was written"), stages() as progress:
+            said = edits_to_use(
+                run, edits, data, checkpoint=checkpoint, device=device, backend=backend, progress=progress
+            )
         segment_slides(
             run,
             inputs,
@@ -95,7 +100,7 @@ def segment(
             checkpoint=checkpoint,
             device=device,
             backend=backend,
-            edits=edits,
+            edits=said,
             **slides.asked_settings(asked),
         )
         return
@@ -107,6 +112,9 @@ def segment(
         return f"the {masks} masks in {out / 'masks'} are whole" if masks else "nothing was written"
 
     with told_what_is_left(left), stages() as progress:
+        said = edits_to_use(
+            run, edits, data, checkpoint=checkpoint, device=device, backend=backend, progress=progress
+        )
         result = api.segment_files(
             run,
             inputs,
@@ -123,7 +131,7 @@ def segment(
             checkpoint=checkpoint,
             device=device,
             backend=backend,
-            edits=edits,
+            edits=said,
             progress=lambda done, total: progress("segmenting", done, total),
         )
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())

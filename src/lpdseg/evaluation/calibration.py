@@ -4,15 +4,22 @@ thresholds, and one offset per class that says how readily a pixel is given to i
 N patches, C classes, T candidates.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from lpdseg.errors import SettingsError
+from lpdseg.evaluation.confusion import Scores, confusion_matrix
 from lpdseg.evaluation.objective import Objective
+from lpdseg.evaluation.sampled import sampling_step
 from lpdseg.evaluation.split import ObservedSplit
+from lpdseg.maps.labelling import likeliest
+from lpdseg.maps.sampling import every
+from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 
 _MOST_CLASSES = 5
@@ -38,10 +45,11 @@ def calibrate(segmenter: Segmenter, observed: ObservedSplit, offsets: bool) -> C
     mIoU is that of a part of the pixels, see `lpdseg.evaluation.sampled`; at each of them the mask is the
     prediction's.
 
-    **Raises:** `SettingsError` for a segmenter under edits: gate and offsets are those of the classes as trained.
+    **Raises:** `SettingsError` for a segmenter under edits: the gate is that of the classes as trained, see
+    `choose_offsets`.
     """
     if segmenter.edits_sha256 is not None:
-        raise SettingsError("thresholds and offsets are chosen for the classes as trained; leave the edits out")
+        raise SettingsError("thresholds are chosen for the classes as trained; leave the edits out")
     objective = Objective(segmenter, observed)
     # Best F1 may open a class in nearly all images, which costs the masks much; from there single steps can fail to
     # lead away, and 0.5 is the other place where thresholds commonly are.
@@ -49,6 +57,50 @@ def calibrate(segmenter: Segmenter, observed: ObservedSplit, offsets: bool) -> C
     starts = [by_f1] if objective.classes > _MOST_CLASSES else [by_f1, np.full(objective.classes, 0.5)]
     found = [_ascend(objective, start, offsets) for start in starts]
     return max(found, key=lambda one: one.miou).calibration()
+
+
+def choose_offsets(segmenter: EditedSegmenter, observed: ObservedSplit) -> tuple[float, ...]:
+    """Offsets of the highest mIoU of unrefined masks under edits, thresholds as they are.
+
+    Coordinate ascent over the grid of `calibrate`, from the offsets that there are: of equals these are kept. mIoU
+    is that of the pixels of `lpdseg.evaluation.sampled`.
+    """
+    classes, channels = len(segmenter.classes), segmenter.classes.channels
+    predicted = segmenter.with_settings(gate="predicted")
+    assert isinstance(predicted, EditedSegmenter)
+    pixels = list(_under_edits(predicted, observed))
+
+    def miou(offsets: Tensor) -> float:
+        found = (likeliest(segmenter.channel_logits(logits, behind, offsets)) for _, logits, behind in pixels)
+        masks = (mask.to(torch.uint8).cpu().numpy() for mask in found)
+        pairs = zip((truth for truth, _, _ in pixels), masks, strict=True)
+        matrices = [confusion_matrix(truth, mask, channels) for truth, mask in pairs]
+        return float(Scores.of(np.sum(matrices, 0), classes).miou)
+
+    chosen = segmenter.calibration.offsets.cpu()
+    best = miou(chosen)
+    for _ in range(_ROUNDS):
+        before = best
+        for c in range(classes):
+            for candidate in _OFFSETS:
+                offsets = chosen.clone()
+                offsets[c] = candidate
+                if (other := miou(offsets)) > best:
+                    chosen, best = offsets, other
+        if best == before:
+            break
+    return tuple(chosen.tolist())
+
+
+def _under_edits(
+    segmenter: EditedSegmenter, observed: ObservedSplit
+) -> Iterator[tuple[UInt8[np.ndarray, "B h w"], Float[Tensor, "B G h w"], Float[Tensor, "B 1 h w"] | None]]:
+    """Truth at some pixels, and what `EditedSegmenter.group_logits` gives there."""
+    step = sampling_step(observed, len(segmenter.groups) + 1)
+    for batch, evidence in zip(observed.batches, observed.evidence, strict=True):
+        rows, columns = (every(step, side) for side in evidence.size)
+        scores, glass = segmenter.fuse(evidence)[..., rows, columns], segmenter.glass(batch.images, step)
+        yield batch.masks[:, rows, columns], *segmenter.group_logits(scores, glass, segmenter.acting(evidence))
 
 
 @dataclass(frozen=True)

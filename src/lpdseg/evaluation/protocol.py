@@ -7,7 +7,7 @@ None where there is none.
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class Protocol:
     - `background`: whether pixels whose truth is background count, see `Background`.
     - `refine`: what is done to the maps before argmax, such as `none` or `crf`.
     - `edits`: SHA-256 of the edits of prototypes, in hex digits; None without any.
+    - `offsets_data`: fingerprint of the data that offsets were chosen anew on under edits; None: with the run.
+    - `offsets`: by class.
     """
 
     split: str
@@ -58,6 +60,8 @@ class Protocol:
     background: Background = "keep"
     refine: str = "none"
     edits: str | None = None
+    offsets_data: str | None = None
+    offsets: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def record(
 
     **Returns:**
 
-    - `split`, `gate`, `background`, `refine`, `edits`: the protocol.
+    - `split`, `gate`, `background`, `refine`, `edits`, `offsets_data`, `offsets`: the protocol.
     - `images`, `patients`: how many; `unit` says whether these are patients, or files where patients are unknown.
     - `classes_in_mean`: over how many classes `miou` is the mean.
     - `notes`: what must be known beside the figures.
@@ -185,8 +189,9 @@ def table(records: Sequence[Record]) -> Table:
         result.add_column(justify="right")
     for key in ("split", "gate", "background", "refine"):
         result.add_row(key, *(str(entry[key]) for entry in records))
-    if any(entry.get("edits") for entry in records):
-        result.add_row("edits", *((entry.get("edits") or "")[:_SHORT] for entry in records))
+    for key, label in (("edits", "edits"), ("offsets_data", "offsets from")):
+        if any(entry.get(key) for entry in records):
+            result.add_row(label, *((entry.get(key) or "")[:_SHORT] for entry in records))
     result.add_row()
     for figure, label in (
         ("miou", "mIoU"),
@@ -219,7 +224,8 @@ def _image_level(scores: ImageLevelScores, names: Sequence[str]) -> dict[str, An
 
 def _row(entry: Record) -> dict[str, Any]:
     row = {key: entry[key] for key in ("split", "gate", "background", "refine", "images", "patients")}
-    row |= {"edits": entry.get("edits"), "unit": entry.get("unit"), "classes_in_mean": entry.get("classes_in_mean")}
+    row |= {"edits": entry.get("edits"), "offsets_data": entry.get("offsets_data")}
+    row |= {"unit": entry.get("unit"), "classes_in_mean": entry.get("classes_in_mean")}
     spread = entry["interval"] or {}
     for figure in _FIGURES:
         row[figure] = entry[figure]

@@ -64,10 +64,14 @@ def sample_split(segmenter: Segmenter, observed: ObservedSplit) -> list[SampledP
     Scores and glass are computed from the whole image, one batch at a time, and only then thinned out: a smaller
     image would have other edges, and other glass, since that is averaged over so many pixels.
     """
-    sizes = [evidence.size for evidence in observed.evidence for _ in range(len(evidence.probabilities))]
-    step = _step(sizes, len(segmenter.classes) + 1)
+    step = sampling_step(observed, len(segmenter.classes) + 1)
     batches = zip(observed.batches, observed.evidence, strict=True)
     return list(_in_parts(_sample(segmenter, batch, evidence, step) for batch, evidence in batches))
+
+
+def sampling_step(observed: ObservedSplit, values: int) -> int:
+    """Every how many pixels a split is looked at, where so many values are kept of each."""
+    return _step([evidence.size for evidence in observed.evidence for _ in evidence.probabilities], values)
 
 
 @torch.inference_mode()

@@ -126,11 +126,13 @@ def score_split(
     names, by_patient = sum_by_patient(np.stack(matrices), patients)
     thresholds = segmenter.calibration.thresholds.cpu().numpy()
     image_level = score_images(observed.probabilities, observed.truth.astype(np.int64), thresholds)
+    calibration = segmenter.calibration
+    offsets = calibration.offsets_data, dict(zip(classes.names, calibration.offsets.tolist(), strict=True))
     settings, known = segmenter.settings, about or About()
     about = replace(known, notes=(*known.notes, *segmenter.notes))
     return [
         record(
-            Protocol(split, settings.gate, background, settings.refine, segmenter.edits_sha256),
+            Protocol(split, settings.gate, background, settings.refine, segmenter.edits_sha256, *offsets),
             classes,
             by_patient,
             len(patients),

@@ -46,20 +46,23 @@ def trained_on(run: Path, checkpoint: str = "best") -> TrainedOn:
     return TrainedOn(None if mpp is None else float(mpp), None if patch is None else (int(patch[0]), int(patch[1])))
 
 
-def about(run: Path, checkpoint: str = "best", edits: str | None = None) -> str:
+def about(run: Path, checkpoint: str = "best", segmenter: Segmenter | None = None) -> str:
     """What a run's model was trained on and what its masks are for: the sentence that every file of a slide holds.
 
-    `edits` is the digest of the edits under which it is used.
+    `segmenter` tells of edits under which it is used.
 
     **Raises:** `CheckpointError` where there is no such checkpoint.
     """
     state = read_state(run, checkpoint)
     settings, mpp = state["settings"], state.get("mpp")
+    edits = None if segmenter is None else segmenter.edits_sha256
+    chosen = None if segmenter is None else segmenter.calibration.offsets_data
     scale = "" if mpp is None else f" at {mpp:g} µm/px"
     return (
         f"For research only, not for diagnosis. lpdseg {__version__}, method {settings.get('method', 'lpd')}, "
         f"settings {settings.get('name', 'custom')}, weights {weights_digest(run, checkpoint)[:12]}"
-        f"{'' if edits is None else f', edits {edits[:12]}'}, trained on "
+        f"{'' if edits is None else f', edits {edits[:12]}'}"
+        f"{'' if chosen is None else f', offsets chosen on data {chosen[:12]}'}, trained on "
         f"data {str(state['data'])[:12]}{scale} with the classes {', '.join(state['classes']['names'])}."
     )
 

@@ -4,6 +4,7 @@ B images, C classes, P prototypes, n = C or C + 1 channels (background last), H 
 that share the class that they were trained for and the one that they count for.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,17 +36,21 @@ class EditedSegmenter(Segmenter):
     **Attributes:**
 
     - `edits`, `plan`: as read, and what they mean here.
+    - `groups`: of each the class that its prototypes were trained for, and the one that they count for.
 
     **Raises:** `SettingsError` where the masks are not made of prototypes; `DataError` as
     `lpdseg.segmenting.edits.plan`.
     """
 
     def __init__(self, plain: Segmenter, edits: Edits) -> None:
+        calibration, chosen = plain.calibration, edits.offsets
+        if chosen is not None:
+            calibration = Calibration(calibration.thresholds, torch.tensor(chosen.values), chosen.data)
         super().__init__(
             plain.model,
             plain._classes,
             plain.settings,
-            plain.calibration,
+            calibration,
             plain.level_weights,
             plain.train_merge,
             plain.autocast,
@@ -62,9 +67,9 @@ class EditedSegmenter(Segmenter):
         self.plan = plan(edits, self.classes.names, parts, plain.model.retired, background)
         pairs = list(zip(self.plan.trained, self.plan.target, strict=True))
         self._gone = plain.model.retired.union(self.plan.hidden)
-        self._groups = sorted({pair for k, pair in enumerate(pairs) if k not in self._gone})
+        self.groups = sorted({pair for k, pair in enumerate(pairs) if k not in self._gone})
         # Prototypes that are gone have no group and the probability 0: where they are added does not matter.
-        self._group_of = [self._groups.index(pair) if pair in self._groups else 0 for pair in pairs]
+        self._group_of = [self.groups.index(pair) if pair in self.groups else 0 for pair in pairs]
 
     @property
     def counts_for(self) -> tuple[int, ...]:
@@ -99,7 +104,7 @@ class EditedSegmenter(Segmenter):
         parts = evidence.parts
         if parts is None:
             return None
-        acting = self._acting(evidence, labels)[:, self._group_of]
+        acting = self.acting(evidence, labels)[:, self._group_of]
         weights = self.calibration.offsets.to(parts.device).exp()[list(self.plan.trained)]
         factors = weights * acting.float().clamp(min=_LAST)
         weighted = parts * factors[:, :, None, None]
@@ -111,32 +116,52 @@ class EditedSegmenter(Segmenter):
         return super()._probabilities(dense.index_fill(1, hidden, -torch.inf))
 
     def _activations(self, parts: Float[Tensor, "B P H_0 W_0"]) -> dict[int, Float[Tensor, "B _G H_0 W_0"]]:
-        return {0: sum_parts(parts, self._group_of, len(self._groups))}
+        return {0: sum_parts(parts, self._group_of, len(self.groups))}
 
     def _gated(
         self, evidence: Evidence, images: UInt8[Tensor, "B 3 H W"], labels: Bool[Tensor, "B C"] | None
     ) -> tuple[Float[Tensor, "B C H W"], Bool[Tensor, "B C"], Float[Tensor, "B n H W"]]:
         scores, glass = self.fuse(evidence), self.glass(images)
-        trained = [before for before, _ in self._groups]
-        acting = self._acting(evidence, labels)
+        acting = self.acting(evidence, labels)
+        logits = self.channel_logits(*self.group_logits(scores, glass, acting), self.calibration.offsets)
+        classes = len(self.classes)
+        gate = torch.stack([acting[:, self._members(c)].any(1) for c in range(classes)], 1)
+        by_class = sum_parts(scores, [now for _, now in self.groups], classes + 1)[:, :classes]
+        return by_class, gate, logits.softmax(1)
+
+    @torch.inference_mode()
+    def group_logits(
+        self,
+        scores: Float[Tensor, "B G H W"],
+        glass: Float[Tensor, "B 1 H W"] | None,
+        acting: Bool[Tensor, "B G"],
+    ) -> tuple[Float[Tensor, "B G H W"], Float[Tensor, "B 1 H W"] | None]:
+        """Logits of the groups before offsets, −inf where they do not act, and of background where it has one."""
         behind: Tensor | None = None
         if self.settings.background == "power":
+            trained = [before for before, _ in self.groups]
             by_trained = sum_parts(scores * acting[:, :, None, None], trained, len(self.classes))
             behind = by_trained.amax(1, keepdim=True)
-        offsets = self.calibration.offsets.to(scores.device)[trained][:, None, None]
-        logits = self.class_logits(scores, glass) + offsets
-        logits = logits.masked_fill(~acting[:, :, None, None], -torch.inf)
-        classes = range(len(self.classes))
-        channels = [self._joined(logits, c) for c in classes]
-        background = self.background_logit(behind, glass)
-        if background is not None:
-            moved = self._joined(logits, len(classes))
-            channels.append(torch.logaddexp(background[:, 0], moved))
-        gate = torch.stack([acting[:, self._members(c)].any(1) for c in classes], 1)
-        by_class = sum_parts(scores, [now for _, now in self._groups], len(classes) + 1)[:, : len(classes)]
-        return by_class, gate, torch.stack(channels, 1).softmax(1)
+        logits = self.class_logits(scores, glass).masked_fill(~acting[:, :, None, None], -torch.inf)
+        return logits, self.background_logit(behind, glass)
 
-    def _acting(self, evidence: Evidence, labels: Bool[Tensor, "B C"] | None) -> Bool[Tensor, "B G"]:
+    @torch.inference_mode()
+    def channel_logits(
+        self,
+        logits: Float[Tensor, "B G H W"],
+        background: Float[Tensor, "B 1 H W"] | None,
+        offsets: Float[Tensor, " C"],
+    ) -> Float[Tensor, "B n H W"]:
+        """Logits of the mask's channels, from those of `group_logits`."""
+        trained = [before for before, _ in self.groups]
+        logits = logits + offsets.to(logits.device)[trained][:, None, None]
+        classes = len(self.classes)
+        channels = [self._joined(logits, c) for c in range(classes)]
+        if background is not None:
+            channels.append(torch.logaddexp(background[:, 0], self._joined(logits, classes)))
+        return torch.stack(channels, 1)
+
+    def acting(self, evidence: Evidence, labels: Bool[Tensor, "B C"] | None = None) -> Bool[Tensor, "B G"]:
         """The groups that may appear."""
         settings, device = self.settings, evidence.probabilities.device
         gate = open_gate(
@@ -148,13 +173,13 @@ class EditedSegmenter(Segmenter):
         )
         if settings.gate == "oracle":
             always = gate.new_ones(len(gate), 1)
-            acting = torch.cat([gate, always], 1)[:, [now for _, now in self._groups]]
+            acting = torch.cat([gate, always], 1)[:, [now for _, now in self.groups]]
         else:
-            acting = gate[:, [before for before, _ in self._groups]]
+            acting = gate[:, [before for before, _ in self.groups]]
         return acting if settings.background != "none" else acting | ~acting.any(1, keepdim=True)
 
     def _members(self, channel: int) -> list[int]:
-        return [g for g, (_, now) in enumerate(self._groups) if now == channel]
+        return [g for g, (_, now) in enumerate(self.groups) if now == channel]
 
     def _joined(self, logits: Float[Tensor, "B G H W"], channel: int) -> Float[Tensor, "B H W"]:
         """log Σ exp over the groups that count for a channel; −inf where none does."""
@@ -164,7 +189,8 @@ class EditedSegmenter(Segmenter):
         return logits[:, members[0]] if len(members) == 1 else logits[:, members].logsumexp(1)
 
     def _like(self, settings: PredictSettings, calibration: Calibration, model: Network | None = None) -> Segmenter:
-        return EditedSegmenter(super()._like(settings, calibration, model), self.edits)
+        edits = self.edits if calibration is self.calibration else replace(self.edits, offsets=None)
+        return EditedSegmenter(super()._like(settings, calibration, model), edits)
 
 
 def names_in(segmenter: Segmenter, edits: str | Path | Edits | None) -> dict[int, str]:

@@ -43,16 +43,32 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Offsets:
+    """Offsets that were chosen anew for one run under edits.
+
+    - `values`: of each class as trained.
+    - `data`: fingerprint of the data set whose validation split they were chosen on.
+    - `images`: SHA-256 of the images of that split.
+    """
+
+    values: tuple[float, ...]
+    data: str
+    images: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Edits:
     """A file of edits, as it was read: which prototypes there are, only a run can tell, see `plan`.
 
     - `source`: the file, for errors; `sha256`: of its bytes, in hex digits.
     - `entries`: by prototype.
+    - `offsets`: instead of the run's own.
     """
 
     source: str
     sha256: str
     entries: Mapping[str, Edit]
+    offsets: Offsets | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def as_text(segmenter: Segmenter, run: Path, checkpoint: str = "best") -> str:
 
     **Raises:** `CheckpointError` where there is no such checkpoint.
     """
-    told = about(run, checkpoint, segmenter.edits_sha256)
+    told = about(run, checkpoint, segmenter)
     return json.dumps(recipe(segmenter, trained_on(run, checkpoint), told), ensure_ascii=False)
 
 
@@ -56,7 +56,8 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
       nearest, but for the background rule `power`. `none` opens all.
     - `background`: its rule and figures, see `lpdseg.maps.background`.
     - `temperature`: scores are divided by it; None where their logarithm is taken, above `smallest`.
-    - `offsets`: added then. The mask is the likeliest open class or background.
+    - `offsets`: added then. The mask is the likeliest open class or background. `offsets_data` is the fingerprint
+      of the data that they were chosen anew on under edits, else None.
     - `refine`: `none`, or `crf` with its figures, which is a step further.
     """
     settings, head = segmenter.settings, segmenter.by_head
@@ -98,6 +99,7 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
         "temperature": None if head else settings.temperature,
         "smallest": SMALLEST,
         "offsets": segmenter.calibration.offsets.tolist(),
+        "offsets_data": segmenter.calibration.offsets_data,
         "refine": settings.refine,
         "crf": settings.crf.model_dump() if settings.refine == "crf" else None,
     }

@@ -61,10 +61,12 @@ class Calibration:
 
     - `thresholds`: of the image-level probability.
     - `offsets`: added to the class's logit at every pixel.
+    - `offsets_data`: fingerprint of the data that the offsets were chosen anew on under edits; None: with the run.
     """
 
     thresholds: Float[Tensor, " C"]
     offsets: Float[Tensor, " C"]
+    offsets_data: str | None = None
 
     @classmethod
     def plain(cls, classes: int) -> "Calibration":

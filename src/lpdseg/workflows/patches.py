@@ -62,6 +62,7 @@ class _Summary:
             | {f"probability_{name}": round(float(value), 6) for name, value in found}
             | {f"prototype_{name}": round(share, 6) for name, share in segmentation.prototype_shares.items()}
             | {"model": self.model[:_SHORT], "edits": (segmenter.edits_sha256 or "")[:_SHORT]}
+            | {"offsets_data": (segmenter.calibration.offsets_data or "")[:_SHORT]}
         )
 
     def write(self, path: Path) -> None:
@@ -91,8 +92,8 @@ def export_patches(
     - `masks/`: palette PNGs; `probabilities/`: npz; `overlays/`: PNGs; see `lpdseg.export.masks`.
     - `prototypes/`: PNGs of the prototype that won each pixel, see `write_prototypes`.
     - `summary.csv`: per image the area share of each class (0..1), the probability that the image holds it, with
-      `prototypes` the area share of each, and the first digits of the digests of the model and of edits. Rows of
-      images that earlier runs have segmented stay.
+      `prototypes` the area share of each, and the first digits of the digests of the model, of edits, and of the
+      data that offsets were chosen anew on. Rows of images that earlier runs have segmented stay.
     - `segment.json`: settings, thresholds and counts, whether the run has finished, what the values in maps of
       prototypes are (`prototypes`: names by value, and `background`; null without them), and `described`.
 
@@ -139,6 +140,7 @@ def export_patches(
                 "thresholds": _by_class(segmenter, segmenter.calibration.thresholds),
                 "offsets": _by_class(segmenter, segmenter.calibration.offsets),
                 "edits_sha256": segmenter.edits_sha256,
+                "offsets_data": segmenter.calibration.offsets_data,
                 "device": str(segmenter.device),
                 "images": len(images),
                 "segmented": len(summary.rows),

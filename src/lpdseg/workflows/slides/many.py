@@ -103,7 +103,7 @@ def segment_slides(
         wanted = Wanted(options, kinds, *seen, options.batch or segmenter.settings.batch)
         described = {
             "run": str(run),
-            "about": about(run, options.checkpoint, segmenter.edits_sha256),
+            "about": about(run, options.checkpoint, segmenter),
             "checkpoint": checkpoint,
             "computed": {
                 "engine": options.engine, "backend": backend, "device": options.device, "batch": wanted.batch

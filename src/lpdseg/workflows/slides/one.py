@@ -252,6 +252,7 @@ def _result(
         told=None if (told := state.get("slide_mpp_told")) is None else Mpp(**told),
         about=work.described["about"],
         edits=work.segmenter.edits_sha256 or "",
+        offsets_data=work.segmenter.calibration.offsets_data or "",
     )
 
 

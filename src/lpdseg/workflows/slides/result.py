@@ -24,6 +24,7 @@ class SlideResult:
     - `outputs`: files by kind.
     - `about`: what the model was trained on and what its masks are for, a sentence.
     - `model`, `edits`: SHA-256 of its weights, and of the edits of its prototypes, where there are any.
+    - `offsets_data`: fingerprint of the data that offsets were chosen anew on, if they were.
     - `told`: the microns per pixel that the slide tells of itself; None where it tells none.
     """
 
@@ -42,6 +43,7 @@ class SlideResult:
     told: Mpp | None = None
     about: str = ""
     edits: str = ""
+    offsets_data: str = ""
 
     def __repr__(self) -> str:
         found = ", ".join(f"{area.name} {area.percent:.0f} %" for area in self.areas)

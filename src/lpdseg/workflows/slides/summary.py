@@ -20,8 +20,9 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
     Its columns: `slide`, its path; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`;
     `mpp_told`, which the slide tells of itself; `tissue_share`, of the slide, in 0..1; `mm2_CLASS` and
     `percent_CLASS` of the tissue for each class; `windows`, `windows_per_second`, `waiting_share`, `seconds`;
-    `model` and `edits`, the first digits of the SHA-256 of its weights and of edits; `note`; and `about`, what the
-    model was trained on. Cells of a slide that failed are empty.
+    `model`, `edits` and `offsets_data`, the first digits of the SHA-256 of its weights, of edits, and of the data
+    that offsets were chosen anew on; `note`; and `about`, what the model was trained on. Cells of a slide that
+    failed are empty.
 
     **Arguments:**
 
@@ -32,7 +33,8 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
     columns = [
         "slide", "status", "mpp_x", "mpp_y", "mpp_source", "mpp_told", "tissue_share",
         *(f"mm2_{name}" for name in names), *(f"percent_{name}" for name in names),
-        "windows", "windows_per_second", "waiting_share", "seconds", "model", "edits", "note", "about",
+        "windows", "windows_per_second", "waiting_share", "seconds", "model", "edits",
+        "offsets_data", "note", "about",
     ]  # fmt: skip
     write_table(path, "slide", columns, [_row(result) for result in results])
 
@@ -50,5 +52,6 @@ def _row(result: SlideResult) -> dict[str, object]:
         | {f"percent_{area.name}": round(area.percent, 4) for area in result.areas}
         | {"windows": result.windows, "windows_per_second": result.rate, "waiting_share": result.waiting}
         | {"seconds": round(result.seconds, 1), "model": result.model[:SHORT], "edits": result.edits[:SHORT]}
+        | {"offsets_data": result.offsets_data[:SHORT]}
         | {"about": result.about}
     )

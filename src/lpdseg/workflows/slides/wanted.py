@@ -60,6 +60,7 @@ class Wanted:
             "predict": predict,
             "thresholds": segmenter.calibration.thresholds.tolist(),
             "offsets": segmenter.calibration.offsets.tolist(),
+            "offsets_data": segmenter.calibration.offsets_data,
             "slide_mpp": [mpp.x, mpp.y],
             "model_mpp": self.mpp,
             "window": self.window,

@@ -89,7 +89,7 @@ def level_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
 def halved(labels: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "h w"]:
     """The commonest of each four labels, the first in reading order where two are equally common. Where a side is
     odd, the last row or column counts twice."""
-    even = np.pad(labels, [(0, side % 2) for side in labels.shape], mode="edge")
+    even = _filled(labels, 2)
     a, b, c, d = even[::2, ::2], even[::2, 1::2], even[1::2, ::2], even[1::2, 1::2]
     others = np.where((b == c) | (b == d), b, np.where(c == d, c, a))
     commonest: UInt8[np.ndarray, "h w"] = np.where((a == b) | (a == c) | (a == d), a, others)
@@ -123,14 +123,36 @@ class _Spool:
 
 def _finest(label_map: LabelMap) -> Iterator[UInt8[np.ndarray, "h W"]]:
     table = label_map.classes.to_disk()
-    return (table[labels] for _, labels in label_bands(label_map, TILE))
+    return (_by_tile(labels, table.__getitem__, 1) for _, labels in label_bands(label_map, TILE))
+
+
+def _by_tile(
+    labels: UInt8[np.ndarray, "h W"], change: Callable[[np.ndarray], np.ndarray], factor: int
+) -> UInt8[np.ndarray, "_h _W"]:
+    """Labels changed tile by tile, each square of `factor` pixels into one; quick where a tile has but one label.
+
+    Most of a slide is glass.
+    """
+    parts = []
+    for left in range(0, labels.shape[1], TILE):
+        tile = labels[:, left : left + TILE]
+        height, width = (-(-side // factor) for side in tile.shape)
+        alike = bool((tile == tile[0, 0]).all())
+        parts.append(np.broadcast_to(change(tile[:1, :1]), (height, width)) if alike else change(tile))
+    return np.concatenate(parts, 1)
 
 
 def _tiles(source: _Bands, smaller: _Spool | None) -> Iterator[UInt8[np.ndarray, "512 512"]]:
     """The tiles of a level in reading order, filled up with their own edge; the next level is made on the way."""
     for labels in source():
         if smaller is not None:
-            smaller.append(halved(labels))
-        full = np.pad(labels, [(0, -side % TILE) for side in labels.shape], mode="edge")
-        for left in range(0, full.shape[1], TILE):
-            yield np.ascontiguousarray(full[:, left : left + TILE])
+            smaller.append(_by_tile(labels, halved, 2))
+        for left in range(0, labels.shape[1], TILE):
+            tile = labels[:, left : left + TILE]
+            yield _filled(tile, TILE)
+
+
+def _filled(labels: UInt8[np.ndarray, "_h _W"], step: int) -> UInt8[np.ndarray, "_H _V"]:
+    """Labels whose sides are multiples of `step`: the last row and column are repeated where that is needed."""
+    more = [(0, -side % step) for side in labels.shape]
+    return np.pad(labels, more, mode="edge") if any(map(any, more)) else np.ascontiguousarray(labels)

@@ -22,10 +22,10 @@ def fuse_scales(
 ) -> Float[Tensor, "B C H W"]:
     """Σ_l w_l · upsampled S_l / Σ_l w_l, in [0, 1]. Upsampling is bilinear."""
     total = sum(weights[level] for level in scores)
-    parts = [
-        F.interpolate(scores[level], size=size, mode="bilinear", align_corners=False) * (weights[level] / total)
-        for level in sorted(scores)
-    ]
+    levels = sorted(scores)
+    parts = [F.interpolate(scores[level], size=size, mode="bilinear", align_corners=False) for level in levels]
+    if len(parts) > 1:
+        parts = [part * (weights[level] / total) for level, part in zip(levels, parts, strict=True)]
     fused = parts[0]
     for part in parts[1:]:
         fused = fused + part

@@ -20,8 +20,9 @@ def test_the_estimate_adds_up_what_was_measured(monkeypatch: pytest.MonkeyPatch)
         "predict.views=[plain]",
     )
     seconds = expected_seconds(load_settings("demo", asked), COUNTS, 64, 1.0, workers=2)
-    # 44 patches by two workers; 6 steps; 4 x 8 + 12 predictions at a third of a twelfth of a step.
-    assert seconds == pytest.approx(44 * 0.5 / 2 + 6 * 3.0 + 44 * 3.0 / 12 / 3)
+    # 44 patches by two workers; 6 steps; 4 x 8 + 12 predictions at a third of a twelfth of a step, as are two
+    # looks at each of 24 training patches.
+    assert seconds == pytest.approx(44 * 0.5 / 2 + 6 * 3.0 + (44 + 48) * 3.0 / 12 / 3)
 
 
 def test_it_is_measured_on_this_machine() -> None:

@@ -24,7 +24,7 @@ def test_only_what_is_looked_at_is_described(kind: str, frozen: FrozenDescriber)
     if kind == "frozen":
         torch.testing.assert_close(describer(images, weights), found)
     else:
-        torch.testing.assert_close(describer(images, weights)[:, :3], found[:, :3])
+        torch.testing.assert_close(describer(images, weights)[..., :3], found[..., :3])
     assert not describer(images, 1 - weights).isclose(found).all()
 
 
@@ -34,7 +34,26 @@ def test_mean_and_spread_are_each_at_unit_length(frozen: FrozenDescriber) -> Non
     values = frozen.encoder(images)[-2]
     mean = torch.nn.functional.normalize(values.mean((2, 3)), dim=1)
     spread = torch.nn.functional.normalize(values.std((2, 3), correction=0), dim=1)
-    torch.testing.assert_close(found[:, : 2 * values.shape[1]], torch.cat([mean, spread], 1))
+    torch.testing.assert_close(found[:, 0, : 2 * values.shape[1]], torch.cat([mean, spread], 1))
+
+
+def test_several_parts_of_an_image_are_described_at_once_and_nothing_is_told_of_none(
+    frozen: FrozenDescriber,
+) -> None:
+    torch.manual_seed(0)
+    images, weights = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    weights[1, 2] = 0
+    together = frozen(images, weights)
+    for n in range(3):
+        torch.testing.assert_close(together[:, n], frozen(images, weights[:, n : n + 1])[:, 0])
+    assert not together[1, 2].any()
+
+
+def test_steps_in_halves_change_no_description(frozen: FrozenDescriber) -> None:
+    images, weights = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = frozen(images, weights)
+    torch.testing.assert_close(found, frozen(images, weights), rtol=0, atol=0)
 
 
 def test_training_the_encoder_changes_no_description(tiny_lpd: Callable[..., LPD]) -> None:

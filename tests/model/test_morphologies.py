@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lpdseg.choices import MorphologyFit
-from lpdseg.model.morphologies import DIMENSIONS, Morphologies
+from lpdseg.model.morphologies import DIMENSIONS, Described, Morphologies
 
 
 def fitted(seed: int = 0, fit: MorphologyFit = "mixture") -> tuple[Morphologies, np.ndarray, np.ndarray]:
@@ -13,8 +13,13 @@ def fitted(seed: int = 0, fit: MorphologyFit = "mixture") -> tuple[Morphologies,
     kind = np.where(classes == 0, np.arange(60) % 2, 2)
     values = 3 * np.eye(3)[kind] @ rng.standard_normal((3, 50)) + 0.2 * rng.standard_normal((60, 50))
     found = Morphologies((4, 3))
-    found.fit(values, list(range(5, 65)), classes, [f"p{n % 5}" for n in range(60)], 70, fit)
+    found.fit(described(values, classes, 5), 70, fit)
     return found, classes, kind
+
+
+def described(values: np.ndarray, classes: np.ndarray, first: int = 0) -> Described:
+    number = np.arange(len(values))
+    return Described(values, first + number, classes, tuple(f"p{n % 5}" for n in number), number >= 0)
 
 
 def test_components_are_kinds_of_patches_and_the_rest_of_the_prototypes_have_none() -> None:
@@ -72,11 +77,25 @@ def test_the_largest_cluster_comes_first(seed: int) -> None:
 def test_what_is_found_anew_leaves_nothing_of_what_was() -> None:
     found, classes, _ = fitted(fit="kmeans")
     rng = np.random.default_rng(1)
-    found.fit(rng.standard_normal((60, 50)), list(range(60)), classes, ["p"] * 60, 60)
-    first = [
-        number < count
-        for most, count in ((4, found.components[0]), (3, found.components[1]))
-        for number in range(most)
-    ]
-    assert (found.weights > 0).tolist() == first
-    assert (found.means.abs().sum(1) > 0).tolist() == first
+    found.fit(described(rng.standard_normal((60, 50)), classes), 60)
+    lives = found.weights > 0
+    assert int(lives.sum()) == sum(found.components) < 7
+    assert ((found.means.abs().sum(1) > 0) == lives).all() and ((found.counts > 0) == lives).all()
+
+
+def test_what_is_found_anew_keeps_the_number_of_what_it_shares_most_with() -> None:
+    """A third kind of class 0 has come to light, most of all in patches of several classes."""
+    found, _, _ = fitted()
+    before = found.shares.clone()
+    classes = np.repeat([0, 1], [60, 30])
+    kind = np.concatenate([np.repeat([2, 0, 1], [30, 15, 15]), np.full(30, 3)])
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((4, 50))[[0, 1, 3, 2]]
+    values = 3 * directions[kind] + 0.2 * rng.standard_normal((90, 50))
+    alone = np.arange(90) >= 30
+    patches = np.concatenate([65 + np.arange(30), 5 + 2 * np.arange(15), 6 + 2 * np.arange(15), 35 + np.arange(30)])
+    found.fit(Described(values, patches, classes, tuple(f"p{n % 5}" for n in range(90)), alone), 100)
+    assert found.components == (3, 1) and int(found.looks) == 2
+    assert found.shares[5:35].argmax(1).equal(before[5:35].argmax(1)), "of the same kind, and so of the same number"
+    assert not found.shares[65:].any(), "patches of several classes teach nothing"
+    assert found.counts[:4].sum() == 60

@@ -33,7 +33,8 @@ def expected_seconds(settings: Settings, patches: Mapping[str, int], size: int, 
     training = settings.train.epochs * steps_per_epoch(patches["train"], settings.train.batch)
     seen = settings.train.validations * patches["valid"] + patches["test"]
     in_a_step = settings.train.batch * (1 + 1 / settings.loss.composite.every)
-    prediction = seen * len(settings.predict.views) * _PREDICTION * per_step / in_a_step
+    looked = 2 * patches["train"] if settings.loss.morphology.weight > 0 else 0  # to find morphologies
+    prediction = (seen * len(settings.predict.views) + looked) * _PREDICTION * per_step / in_a_step
     return images * per_patch / workers + training * per_step + prediction
 
 

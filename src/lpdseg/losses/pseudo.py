@@ -13,6 +13,17 @@ from lpdseg.losses.term import Term
 IGNORED = -100
 """What a pixel of a pseudo mask holds that no loss counts."""
 
+CONFIDENCE = 0.8
+"""Probability among the classes of the label from which a pixel of a dense map shows one of them."""
+
+
+def sure_mask(
+    logits: Float[Tensor, "B C H W"], labels: Float[Tensor, "B C"], confidence: float
+) -> Int[Tensor, "B H W"]:
+    """`confident_mask` of class logits, which may be of any class."""
+    shares = logits.float().softmax(1) * labels[:, :, None, None]
+    return confident_mask(shares / shares.sum(1, keepdim=True).clamp(min=1e-6), labels, None, confidence)
+
 
 def confident_mask(
     probabilities: Float[Tensor, "B C H W"],

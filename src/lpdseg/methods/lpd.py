@@ -1,8 +1,13 @@
 """LPD from settings."""
 
+from functools import partial
+
+import torch
+
 from lpdseg.errors import SettingsError
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.encoder import Encoder
+from lpdseg.model.encoders import first_encoder
 from lpdseg.model.image_encoders import build_image_encoder
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import ModelSettings
@@ -53,6 +58,7 @@ def task(encoder: Encoder, settings: Settings, classes: TissueClasses) -> LpdTas
         power,
         settings.model.hidden_dim,
         settings.predict,
+        partial(_start, settings),
     )
 
 
@@ -70,3 +76,9 @@ def prototype_counts(settings: ModelSettings, classes: int) -> tuple[int, ...]:
             "give one number, or one per class"
         )
     return counts
+
+
+def _start(settings: Settings) -> Encoder:
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(settings.train.seed)
+        return first_encoder(settings.model)

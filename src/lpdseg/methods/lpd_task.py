@@ -3,7 +3,7 @@
 B images, C classes, K prototypes in all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,11 @@ from lpdseg.losses.morphology import Morphology
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.maps.pad import as_pixels
 from lpdseg.methods.earlier import Earlier, edit_prototypes, edit_shares
-from lpdseg.methods.morphology import find_morphologies
+from lpdseg.methods.looks import Looks
 from lpdseg.methods.task import Task, check_scales
 from lpdseg.methods.teacher import PseudoMasks, Teacher
-from lpdseg.model.describing import OWN, Describer, FrozenDescriber, build_describer
 from lpdseg.model.encoded import features_of
+from lpdseg.model.encoder import Encoder
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.image_encoders import ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD
@@ -49,6 +49,7 @@ class LpdTask(Task):
     - `hidden`: width inside the projection to the image encoder's space.
     - `predict`: how class maps become pseudo masks, and whether background is glass; needed where there is a
       segmentation head.
+    - `start`: builds the encoder as it was before the first step, for a training that goes on.
 
     **Raises:** `SettingsError` for loss weights that do not fit the encoder, or a contrast of a single class.
     """
@@ -64,6 +65,7 @@ class LpdTask(Task):
         background_power: float | None,
         hidden: int,
         predict: PredictSettings | None = None,
+        start: Callable[[], Encoder] | None = None,
     ) -> None:
         super().__init__(model)
         check_settings(model, settings, image_encoder)
@@ -77,15 +79,15 @@ class LpdTask(Task):
         self.teacher: Teacher | None = None
         if model.head is not None and predict is not None and settings.pseudo.weight > 0:
             self.teacher = Teacher(model, settings.pseudo, predict)
+        self.glass = predict is not None and predict.background == "glass"
         self.morphologies: Morphologies | None = None
         self.told: Projection | None = None
-        self.described_later: TrainingPatches | None = None
-        self.describer: str | None = None
+        self.looks: Looks | None = None
         taught = settings.morphology.weight > 0 and settings.composite.weight > 0
         if taught and isinstance(model.head, PrototypeHead):
             self.morphologies = Morphologies(model.bank.counts)
             self.told = Projection(model.bank.weight.shape[1], hidden, DIMENSIONS)
-        self.glass = predict is not None and predict.background == "glass"
+            self.looks = Looks(self.morphologies, model, settings.morphology, settings.warmup, self.glass, start)
         self.objectives = self.named_objectives()
 
     def named_objectives(self) -> tuple[Objective, ...]:
@@ -112,30 +114,17 @@ class LpdTask(Task):
         return (Morphology(self.model, self.settings.morphology.weight, self.morphologies, self.told),)
 
     def prepare(self, patches: TrainingPatches, fresh: bool = True) -> None:
-        """Finds the morphologies of each class, unless the encoder itself is to describe them after the warm-up.
+        """See `Task.prepare`: finds the morphologies of each class.
 
         **Raises:** `WeightsError`, `SettingsError` for descriptions that cannot be had.
         """
-        wanted = self.settings.morphology.encoder
-        if self.morphologies is None or (self.morphologies.fitted and not fresh):
-            return
-        if wanted == OWN:
-            self.described_later = patches
-        elif fresh:
-            self._find(patches, build_describer(wanted, self.model.encoder))
-
-    def _find(self, patches: TrainingPatches, describer: Describer) -> None:
-        assert self.morphologies is not None and isinstance(self.model.head, PrototypeHead)
-        find_morphologies(
-            self.morphologies, self.model.head, patches, describer, self.glass, self.settings.morphology.fit
-        )
-        self.describer = describer.name
+        del fresh  # how often it has looked is part of what is saved
+        if self.looks is not None:
+            self.looks.prepare(patches)
 
     def found(self) -> dict[str, Any]:
-        """See `Task.found`: who described the training patches, and how many morphologies each class has."""
-        if self.morphologies is None or not self.morphologies.fitted:
-            return {}
-        return {"morphologies": {"encoder": self.describer, "components": list(self.morphologies.components)}}
+        """See `Task.found`."""
+        return {} if self.looks is None else self.looks.found()
 
     def take_up(self, earlier: Earlier, patches: TrainingPatches) -> bool:
         """See `Task.take_up`; edits of prototypes become part of the network.
@@ -149,9 +138,11 @@ class LpdTask(Task):
             if name.startswith("morphologies.")
         }
         if self.morphologies is not None and (earlier.patches is None or not mixture):
+            self.morphologies.looks.zero_()
             return False
-        if self.morphologies is not None:
+        if self.looks is not None and self.morphologies is not None:
             self.morphologies.load_state_dict(mixture)
+            self.looks.close()
         edit_prototypes(self.model, self.morphologies, earlier)
         if self.morphologies is not None:
             shown = {index: c for c, found in alone(patches.records).items() for index in found}
@@ -161,9 +152,8 @@ class LpdTask(Task):
 
     def look(self, batch: Mapping[str, Tensor], done: float, active: Sequence[Objective]) -> Seen:
         """See `Task.look`. Prototypes are compared only at the scales that something reads."""
-        if self.described_later is not None and done >= self.settings.warmup:
-            patches, self.described_later = self.described_later, None
-            self._find(patches, FrozenDescriber(self.model.encoder, OWN))
+        if self.looks is not None:
+            self.looks.look(done)
         images = as_pixels(batch["image"])
         features = features_of(self.model.encoder, batch, "image")
         outputs = self.model.compare(features, {level for one in active for level in one.levels})

@@ -1,7 +1,7 @@
 """What tissue looks like to somebody who learns nothing here: descriptions that tell the morphologies of a class.
 
 Training on classes erases what sets the morphologies of a class apart; pretrained features hold it. B images of
-H x W pixels, RGB in [0, 1]; D numbers describe the tissue of one.
+H x W pixels, RGB in [0, 1]; D numbers describe the tissue of one, or of a part of it.
 """
 
 from abc import ABC, abstractmethod
@@ -45,16 +45,24 @@ class Describer(ABC):
         """What is averaged: features in groups, each of one size."""
 
     @torch.no_grad()
-    def __call__(self, images: Float[Tensor, "B 3 H W"], weights: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B D"]:
-        """Mean and standard deviation of every feature where `weights` (0 or more) looks; each at unit length."""
+    def __call__(
+        self, images: Float[Tensor, "B 3 H W"], weights: Float[Tensor, "B n H W"]
+    ) -> Float[Tensor, "B n D"]:
+        """Mean and standard deviation of every feature where each of n weights (≥ 0) looks, at unit length."""
         parts = []
-        for values in self.maps(images):
-            share = F.interpolate(weights, size=values.shape[-2:], mode="area")
-            share = share / share.sum((2, 3), keepdim=True).clamp(min=_LEAST)
-            mean = (values * share).sum((2, 3))
-            spread = ((values - mean[..., None, None]).square() * share).sum((2, 3)).sqrt()
-            parts += [F.normalize(mean, dim=1), F.normalize(spread, dim=1)]
-        return torch.cat(parts, 1)
+        with torch.autocast(images.device.type, enabled=False):  # steps may be in halves; statistics are not
+            for values in self.maps(images):
+                share = F.interpolate(weights.float(), size=values.shape[-2:], mode="area").flatten(2)
+                share = share / share.sum(2, keepdim=True).clamp(min=_LEAST)
+                flat = values.flatten(2)
+                mean = share @ flat.mT
+                apart = [
+                    ((flat - one[..., None]).square() @ share[:, n, :, None])[..., 0]
+                    for n, one in enumerate(mean.unbind(1))
+                ]
+                spread = torch.stack(apart, 1).sqrt()
+                parts += [F.normalize(mean, dim=2), F.normalize(spread, dim=2)]
+        return torch.cat(parts, 2)
 
 
 class FrozenDescriber(Describer):
@@ -86,7 +94,7 @@ class StainDescriber(Describer):
 
 
 def build_describer(spec: str, encoder: Encoder) -> Describer:
-    """Who describes the tissue of a run that starts with `encoder`.
+    """Who describes the tissue of a run that starts, or has started, with `encoder`.
 
     - `auto`: the run's own weights at their start where they are pretrained, else those of ImageNet by pip, else
       `stain`.

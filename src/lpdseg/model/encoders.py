@@ -19,6 +19,7 @@ from lpdseg.model.pretrained import (
     understood,
     weights_source,
 )
+from lpdseg.sections import ModelSettings
 
 AUTO = "auto"
 """What `model.encoder` says for the family and size of the weights."""
@@ -123,6 +124,21 @@ ENCODERS: dict[str, EncoderEntry] = {
         "dinov3_vit", {"num_register_tokens": 4}, "facebook/dinov3-vits16-pretrain-lvd1689m", _DINOV3
     ),
 }
+
+
+def first_encoder(settings: ModelSettings) -> Encoder:
+    """The encoder of a training at its first step; what has no weights is drawn.
+
+    **Raises:** see `build_encoder`.
+    """
+    return build_encoder(
+        settings.encoder,
+        settings.weights,
+        settings.freeze_norm,
+        settings.stages,
+        settings.last_stride,
+        settings.tune,
+    )
 
 
 def build_encoder(

@@ -4,12 +4,12 @@ Nothing here is a parameter: no gradient reaches it, and it is saved with a run.
 prototypes per class (at most), K in all; d dimensions of the space in which descriptions are compared.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lpdseg.choices import MorphologyFit
@@ -24,18 +24,39 @@ _TRIED = (8, 12, 16, DIMENSIONS)
 _STREAM = 11
 
 
+@dataclass(frozen=True, repr=False)
+class Described:
+    """What the tissue of one class in one patch looks like, n times.
+
+    - `patches`: where each is among all N of the training.
+    - `alone`: whether the class is the only one of its patch.
+    """
+
+    values: Float[np.ndarray, "n D"]
+    patches: Int[np.ndarray, " n"]
+    classes: Int[np.ndarray, " n"]
+    patients: tuple[str, ...]
+    alone: Bool[np.ndarray, " n"]
+
+    def of(self, c: int) -> Int[np.ndarray, " m"]:
+        """Which of them are of a class."""
+        return np.flatnonzero(self.classes == c)
+
+
 class Morphologies(nn.Module):
     """Mixtures of all classes; component j of a class belongs to its prototype j, for good.
 
     **Attributes:**
 
     - `shares`: N x k, of a patch that shows one class alone: its responsibilities; zeros of the others.
+    - `looks`: how often they were found.
     - `centre`, `axes`: of the space: (description − centre) @ axes.
     - `means`, `variance`, `weights`: K x d, C x d, K; weight 0: no component, the prototype is retired.
     - `counts`: K, how many patches each component has.
     """
 
     shares: Float[Tensor, "N k"]
+    looks: Int[Tensor, ""]
     centre: Float[Tensor, " D"]
     axes: Float[Tensor, "D d"]
     means: Float[Tensor, "K d"]
@@ -48,6 +69,7 @@ class Morphologies(nn.Module):
         self.prototypes = prototypes
         total = sum(prototypes)
         self.register_buffer("shares", torch.zeros(0, max(prototypes)))
+        self.register_buffer("looks", torch.tensor(0))
         self.register_buffer("centre", torch.zeros(0))
         self.register_buffer("axes", torch.zeros(0, DIMENSIONS))
         self.register_buffer("means", torch.zeros(total, DIMENSIONS))
@@ -63,29 +85,20 @@ class Morphologies(nn.Module):
                 setattr(self, name, held.new_zeros(state[prefix + name].shape))
         super()._load_from_state_dict(state, prefix, *rest)
 
-    def fit(
-        self,
-        descriptions: Float[np.ndarray, "n D"],
-        indices: Sequence[int],
-        classes: Int[np.ndarray, " n"],
-        patients: Sequence[str],
-        total: int,
-        fit: MorphologyFit = "mixture",
-    ) -> None:
-        """Fits the mixtures to patches of one class each, or takes k-means' clusters for components.
+    def fit(self, described: Described, total: int, fit: MorphologyFit = "mixture") -> None:
+        """Fits the mixtures, or takes k-means' clusters for components, and forgets what was found before.
 
-        All classes share one standardisation: each number is divided by its spread within classes. The space holds
-        the directions of most such spread, as many as make components likeliest to descriptions that are held out.
+        A component that shares most with one of before has its number. All classes share one standardisation: each
+        number is divided by its spread within classes. The space holds the directions of most such spread, as many
+        as make components likeliest to descriptions that are held out.
 
         **Arguments:**
 
-        - `indices`: of the patches among all `total` of the training.
+        - `total`: N.
         """
-        for one in (self.means, self.weights, self.counts):
-            one.zero_()  # of an earlier run
         # Not of the training's seed: the same data have the same morphologies.
         rng = np.random.default_rng(_STREAM)
-        values = descriptions.astype(np.float64)
+        values, classes = described.values.astype(np.float64), described.classes
         centre = values.mean(0)
         within = _within(values, classes)
         spread = within.std(0)
@@ -94,30 +107,40 @@ class Morphologies(nn.Module):
         axes = np.linalg.svd(within * scale, full_matrices=False)[2][:DIMENSIONS].T * scale[:, None]
         space = (values - centre) @ axes
         prior = _within(space, classes).var(0).clip(min=1e-9)
-        owned = {c: np.flatnonzero(classes == c) for c in np.unique(classes).tolist()}
-        known = {c: [patients[index] for index in own.tolist()] for c, own in owned.items()}
+        owned = {c: described.of(c) for c in np.unique(classes[described.alone]).tolist()}
         wide = axes.shape[1]
         if fit == "kmeans":
             mixtures = {c: cluster(space[own], self.prototypes[c]) for c, own in owned.items()}
         else:
             wide, counts = self._choose({c: space[own] for c, own in owned.items()}, prior, rng)
             mixtures = {
-                c: fit_mixture(space[own, :wide], known[c], counts[c], prior[:wide], rng)
+                c: fit_mixture(
+                    space[own, :wide], [described.patients[n] for n in own], counts[c], prior[:wide], rng
+                )
                 for c, own in owned.items()
             }
+        before = self.shares.cpu().numpy()
+        for one in (self.means, self.weights, self.counts):
+            one.zero_()
+        axes = np.pad(axes[:, :wide], ((0, 0), (0, DIMENSIONS - wide)))
+        self.centre, self.axes = (  # processes send no others to each other
+            torch.from_numpy(np.ascontiguousarray(one)).to(self.means) for one in (centre, axes)
+        )
         shares = np.zeros((total, max(self.prototypes)))
         for c, own in owned.items():
             found = _sorted(mixtures[c])
             mine = found.responsibilities(space[own, :wide])
             if fit == "kmeans":
                 mine = np.eye(mine.shape[1])[mine.argmax(1)]
-            shares[np.array(indices)[own], : mine.shape[1]] = mine
-            self._keep(c, found, mine)
-        axes = np.pad(axes[:, :wide], ((0, 0), (0, DIMENSIONS - wide)))
-        self.shares, self.centre, self.axes = (
-            torch.from_numpy(np.ascontiguousarray(one)).to(self.means)  # processes send no others to each other
-            for one in (shares, centre, axes)
-        )
+            alone = described.alone[own]
+            patches = described.patches[own][alone]
+            places = np.arange(mine.shape[1])
+            if self.looks > 0:
+                places = _matched(before[patches, : self.prototypes[c]], mine[alone])
+            shares[patches[:, None], places] = mine[alone]
+            self._keep(c, places, found, mine.sum(0))
+        self.shares = torch.from_numpy(shares).to(self.means)
+        self.looks += 1
 
     def _choose(
         self,
@@ -137,13 +160,15 @@ class Morphologies(nn.Module):
         wide = max(tried, key=lambda one: sum(choice.gain for choice in tried[one].values()))
         return wide, {c: choice.count for c, choice in tried[wide].items()}
 
-    def _keep(self, c: int, mixture: Mixture, shares: Float[np.ndarray, "n m"]) -> None:
-        count, wide = mixture.means.shape
-        first = sum(self.prototypes[:c])
-        own = slice(first, first + count)
-        self.counts[own] = torch.from_numpy(shares.sum(0)).to(self.counts)
+    def _keep(
+        self, c: int, places: Int[np.ndarray, " m"], mixture: Mixture, counts: Float[np.ndarray, " m"]
+    ) -> None:
+        wide = mixture.means.shape[1]
+        own = torch.from_numpy(sum(self.prototypes[:c]) + places).to(self.means.device)
+        self.counts[own] = torch.from_numpy(counts).to(self.counts)
         self.weights[own] = torch.from_numpy(mixture.weights).to(self.weights)
-        self.means[own, :wide] = torch.from_numpy(mixture.means).to(self.means)
+        means = np.pad(mixture.means, ((0, 0), (0, DIMENSIONS - wide)))
+        self.means[own] = torch.from_numpy(means).to(self.means)
         self.variance[c, :wide] = torch.from_numpy(mixture.variance).to(self.means)
 
     @property
@@ -175,3 +200,11 @@ def _sorted(mixture: Mixture) -> Mixture:
     """The component that most of the class belongs to comes first."""
     order = np.argsort(-mixture.weights, kind="stable")
     return Mixture(mixture.means[order], mixture.variance, mixture.weights[order])
+
+
+def _matched(known: Float[np.ndarray, "n k"], found: Float[np.ndarray, "n m"]) -> Int[np.ndarray, " m"]:
+    """The place of each new component: that of the one with which it shares most, all together."""
+    from scipy.optimize import linear_sum_assignment
+
+    places, components = linear_sum_assignment(-(known.T @ found))
+    return np.asarray(places[np.argsort(components)])

@@ -18,7 +18,7 @@ from lpdseg.errors import CheckpointError, DataError, OutputError
 from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
 from lpdseg.model.encoder import Encoder
-from lpdseg.model.encoders import build_encoder
+from lpdseg.model.encoders import first_encoder
 from lpdseg.plain import plain_text, plain_values
 from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
@@ -140,13 +140,7 @@ def build_task(settings: Settings, classes: TissueClasses, architecture: dict[st
     **Raises:** `WeightsError`, `SettingsError`.
     """
     torch.manual_seed(settings.train.seed)
-    wanted = settings.model
-    if architecture is None:
-        encoder = build_encoder(
-            wanted.encoder, wanted.weights, wanted.freeze_norm, wanted.stages, wanted.last_stride, wanted.tune
-        )
-    else:
-        encoder = Encoder.from_config(architecture)
+    encoder = first_encoder(settings.model) if architecture is None else Encoder.from_config(architecture)
     return METHODS[settings.method].task(encoder, settings, classes)
 
 

@@ -128,11 +128,11 @@ class Morphologies(nn.Module):
         )
         shares = np.zeros((total, max(self.prototypes)))
         for c, own in owned.items():
-            found = _sorted(mixtures[c])
+            alone = described.alone[own]
+            found = _teachable(_sorted(mixtures[c]), space[own[alone], :wide])
             mine = found.responsibilities(space[own, :wide])
             if fit == "kmeans":
                 mine = np.eye(mine.shape[1])[mine.argmax(1)]
-            alone = described.alone[own]
             patches = described.patches[own][alone]
             places = np.arange(mine.shape[1])
             if self.looks > 0:
@@ -200,6 +200,13 @@ def _sorted(mixture: Mixture) -> Mixture:
     """The component that most of the class belongs to comes first."""
     order = np.argsort(-mixture.weights, kind="stable")
     return Mixture(mixture.means[order], mixture.variance, mixture.weights[order])
+
+
+def _teachable(mixture: Mixture, alone: Float[np.ndarray, "n d"]) -> Mixture:
+    """Without components that are less than one patch of the class alone: nothing would teach their prototypes."""
+    keep = mixture.responsibilities(alone).sum(0) >= min(1, len(alone) / len(mixture.weights))
+    weights = mixture.weights[keep]
+    return Mixture(mixture.means[keep], mixture.variance, weights / weights.sum())
 
 
 def _matched(known: Float[np.ndarray, "n k"], found: Float[np.ndarray, "n m"]) -> Int[np.ndarray, " m"]:

@@ -14,6 +14,10 @@ from lpdseg.training.progress import Bar, Lines, Silent, bar_or_lines
 class Figures(Silent):
     def __init__(self) -> None:
         self.told: list[tuple[int, dict[str, float]]] = []
+        self.paces: list[tuple[float, float]] = []
+
+    def pace(self, patches: float, waiting: float) -> None:
+        self.paces.append((patches, waiting))
 
     def figures(self, step: int, values: dict[str, float]) -> None:
         self.told.append((step, values))
@@ -26,14 +30,16 @@ def test_lines_say_losses_and_the_time_left_every_minute() -> None:
     lines.start(100, 400)
     for step in range(101, 200):
         now[0] += 2
+        if step == 160:
+            lines.pace(8.25, 0.031)
         lines.step(step, {"loss": 1.5 - step / 1000, "[map]": 0.25} if step % 10 == 0 else None)
     lines.note("a note")
     assert text.getvalue().splitlines() == [
         "training: 400 steps, of which 100 are done",
         "step 105/400, 10 min left",
         "step 135/400, 9 min left  loss 1.370  [map] 0.250",
-        "step 165/400, 8 min left  loss 1.340  [map] 0.250",
-        "step 195/400, 7 min left  loss 1.310  [map] 0.250",
+        "step 165/400, 8 min left  8.2 patches/s, waiting 3%  loss 1.340  [map] 0.250",
+        "step 195/400, 7 min left  8.2 patches/s, waiting 3%  loss 1.310  [map] 0.250",
         "a note",
     ]
 
@@ -41,6 +47,16 @@ def test_lines_say_losses_and_the_time_left_every_minute() -> None:
 def test_a_terminal_has_a_bar_and_a_log_has_lines() -> None:
     assert isinstance(bar_or_lines(Console(file=io.StringIO(), force_terminal=True)), Bar)
     assert isinstance(bar_or_lines(Console(file=io.StringIO())), Lines)
+
+
+def test_the_bar_shows_the_pace_before_the_losses() -> None:
+    text = io.StringIO()
+    bar = Bar(Console(file=text, force_terminal=True, width=160))
+    bar.start(0, 2)
+    bar.pace(1208.4, 0.0)
+    bar.step(1, {"loss": 0.5})
+    bar.stop()
+    assert "1208 patches/s, waiting 0%  loss 0.500" in text.getvalue()
 
 
 def test_figures_reach_a_reporter_as_they_are_written(
@@ -56,6 +72,8 @@ def test_figures_reach_a_reporter_as_they_are_written(
         if (kind := row.pop("kind"))
     ]
     assert reporter.told == written and len(written) > 2
+    assert len(reporter.paces) == sum("train/loss" in values for _, values in written)
+    assert all(patches > 0 and 0 <= waiting < 1 for patches, waiting in reporter.paces)
     names = {name for _, values in written for name in values}
     assert {"train/loss", "train/lr", "valid/miou", "valid/mdice", "valid/image_f1"} <= names
 

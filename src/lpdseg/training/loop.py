@@ -28,7 +28,7 @@ from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in
 from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.features import FeatureUse, keep_features
 from lpdseg.training.loading import loader, on_one_thread
-from lpdseg.training.meter import Meter
+from lpdseg.training.meter import Meter, Speed
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.notes import start_notes, tell
 from lpdseg.training.optimiser import (
@@ -147,7 +147,7 @@ class _Trainer:
         self.patch: list[int] | None = None  # (H, W) in pixels of what the network learns from
         self.step = 0
         self.seconds = 0.0  # of earlier calls that this one resumes
-        self.meter = Meter()
+        self.meter, self.speed = Meter(), Speed(fabric.device)
         self.began = time.monotonic()
         self.best: float | None = None
         self.thresholds, self.offsets = [0.5] * len(data.classes), [0.0] * len(data.classes)
@@ -163,7 +163,7 @@ class _Trainer:
         self.step, self.best = state["step"], state["best"]
         self.thresholds, self.offsets = state["thresholds"], state["offsets"]
         self.calibrated = state.get("calibrated")
-        self.seconds, self.meter = state["seconds"], Meter(state.get("waited", 0.0))
+        self.seconds, self.speed = state["seconds"], Speed(self.fabric.device, state.get("waited", 0.0))
 
     def fit(self, training: TrainingBatches) -> TrainResult:
         """Runs the steps that are left."""
@@ -204,9 +204,10 @@ class _Trainer:
     ) -> None:
         module.train()
         validations = self._validation_steps()
-        waited = saved = time.monotonic()
+        saved = time.monotonic()
+        self.speed.rest()
         for batch in ahead(on_one_thread(batches), 2):
-            self.meter.wait(time.monotonic() - waited)
+            self.speed.work()
             if self.features is not None:
                 self.features.count(batch)
             self.meter.add(self._one_step(module, optimiser, batch))
@@ -227,10 +228,12 @@ class _Trainer:
                 saved = time.monotonic()
             if interrupted:
                 break
-            waited = time.monotonic()
+            self.speed.rest()
 
     def _report(self, metrics: Metrics | None) -> dict[str, float]:
         losses = self.meter.drain(self.step, self._mean_over_processes)
+        rate, waiting = self.speed.told()
+        self.reporter.pace(rate * self.settings.train.batch, waiting)
         if metrics is not None:
             metrics.add("train", self.step, losses | {"lr": self._rate(self.step - 1)})
         return losses
@@ -324,7 +327,7 @@ class _Trainer:
             "step": self.step,
             "steps": self.total,
             "seconds": round(self.seconds + time.monotonic() - self.began, 1),
-            "waited": round(self.meter.waited, 3),
+            "waited": round(self.speed.waited, 3),
             "best": self.best,
             "thresholds": self.thresholds,
             "offsets": self.offsets,
@@ -357,7 +360,7 @@ class _Trainer:
                 status="finished" if done else "interrupted",
                 step=self.step,
                 seconds=round(self.seconds + seconds, 1),
-                loader_wait_share=round(self.meter.wait_share(self.seconds + seconds), 4),
+                loader_wait_share=round(self.speed.waited / max(self.seconds + seconds, 1e-9), 4),
                 features=None if self.features is None else self.features.record(),
                 **best_of(self.run),
             )

@@ -25,6 +25,9 @@ class Reporter(Protocol):
     def step(self, done: int, losses: dict[str, float] | None) -> None:
         """A step is done; `losses` are means since they were last told, or None between."""
 
+    def pace(self, patches: float, waiting: float) -> None:
+        """Patches per second since it was last told, and the share of that time that the device had none."""
+
     def figures(self, step: int, values: dict[str, float]) -> None:
         """What is written to `metrics.jsonl` after this step, by names such as `train/loss` and `valid/miou`."""
 
@@ -44,6 +47,9 @@ class Silent:
     def step(self, done: int, losses: dict[str, float] | None) -> None:
         """Ignored."""
 
+    def pace(self, patches: float, waiting: float) -> None:
+        """Ignored."""
+
     def figures(self, step: int, values: dict[str, float]) -> None:
         """Ignored."""
 
@@ -55,7 +61,7 @@ class Silent:
 
 
 class Bar(Silent):
-    """A progress bar with the time left and the losses, and a line for each note."""
+    """A progress bar with the time left, the pace and the losses, and a line for each note."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -72,6 +78,7 @@ class Bar(Silent):
             expand=True,
         )
         self._task = self._bar.add_task("", total=None, losses="")
+        self._pace = ""
 
     def start(self, done: int, total: int) -> None:
         """Shows the bar."""
@@ -82,7 +89,11 @@ class Bar(Silent):
         """Moves the bar."""
         self._bar.update(self._task, completed=done)
         if losses is not None:
-            self._bar.update(self._task, losses=_shown(losses))
+            self._bar.update(self._task, losses="  ".join(filter(None, (self._pace, _shown(losses)))))
+
+    def pace(self, patches: float, waiting: float) -> None:
+        """Is shown with the next losses."""
+        self._pace = _pace(patches, waiting)
 
     def note(self, text: str) -> None:
         """Prints a line above the bar."""
@@ -94,12 +105,12 @@ class Bar(Silent):
 
 
 class Lines(Silent):
-    """Plain lines for logs: the step, the losses and the time left every minute, and a line for each note."""
+    """Plain lines for logs: step, time left, pace and losses every minute, and a line for each note."""
 
     def __init__(self, console: Console, pacer: Pacer | None = None) -> None:
         self.console, self._pacer = console, pacer or Pacer()
         self._losses: dict[str, float] = {}
-        self._total = 0
+        self._total, self._pace = 0, ""
 
     def start(self, done: int, total: int) -> None:
         """Tells how many steps there are."""
@@ -112,7 +123,11 @@ class Lines(Silent):
         self._losses = losses or self._losses
         told = self._pacer.tell(done, self._total)
         if told is not None:
-            self.note("  ".join(filter(None, (f"step {told}", _shown(self._losses)))))
+            self.note("  ".join(filter(None, (f"step {told}", self._pace, _shown(self._losses)))))
+
+    def pace(self, patches: float, waiting: float) -> None:
+        """Is told with the next line."""
+        self._pace = _pace(patches, waiting)
 
     def note(self, text: str) -> None:
         """Prints a line."""
@@ -126,6 +141,10 @@ def bar_or_lines(console: Console) -> Reporter:
 
 def _shown(losses: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+
+def _pace(patches: float, waiting: float) -> str:
+    return f"{patches:.{0 if patches >= 10 else 1}f} patches/s, waiting {waiting:.0%}"
 
 
 def _print(console: Console, text: str) -> None:

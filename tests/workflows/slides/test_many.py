@@ -24,7 +24,7 @@ from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.segmenting.prototype_classes import prototype_classes
 from lpdseg.segmenting.slides.labels import LabelFile
 from lpdseg.slides.slide import Slide, SlideError
-from lpdseg.workflows.slides import kinds, one
+from lpdseg.workflows.slides import kinds, many, one
 
 ALL = "geojson,geojson.gz,ome-tiff,label-tiff,zarr,png,csv"
 DrawSlide = Callable[..., Path]
@@ -334,6 +334,14 @@ def test_more_processes_and_shards_make_the_same(segment: Any, draw_slide: DrawS
     assert [result.path.name for result in segment(shard=(2, 2), workers=1)] == ["b.tif"]
     assert files(tmp_path / "out") == plain
     assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {"summary-1-of-2.csv", "summary-2-of-2.csv"}
+
+
+@pytest.mark.parametrize(("cores", "asked", "readers"), [(1, None, 1), (16, None, 8), (16, 3, 3), (16, 0, 0)])
+def test_half_of_the_allowed_cores_read(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch, cores: int, asked: int | None, readers: int
+) -> None:
+    monkeypatch.setattr(many, "allowed_cores", lambda: cores)
+    assert many.local_engine(lpdseg.load(small_run, device="cpu"), asked).readers == readers
 
 
 def test_a_slide_without_tissue_has_empty_outputs(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:

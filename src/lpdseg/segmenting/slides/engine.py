@@ -85,6 +85,7 @@ class LocalEngine:
     """
 
     def __init__(self, segmenter: Segmenter, readers: int) -> None:
+        self.readers = readers
         self._model, self._readers = WindowModel(segmenter), Readers(readers)
 
     def strips(self, job: Job) -> Generator[Strip, None, None]:

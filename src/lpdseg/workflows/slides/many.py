@@ -35,8 +35,6 @@ from lpdseg.workflows.slides.summary import summary_path, write_summary
 from lpdseg.workflows.slides.wanted import Wanted, resolve_windows
 from lpdseg.workflows.tables import read_table
 
-_MOST_READERS = 4
-
 SlideProgress = Callable[[int, int, Path, Stage, Pace | None], None]
 """Called with the number of the slide, of how many, its path, what is being done, and how fast."""
 
@@ -97,7 +95,7 @@ def segment_slides(
 
         @cache
         def started() -> Engine:
-            made = _cluster(load, options) if options.engine == "ray" else _local(segmenter, options.workers)
+            made = _cluster(load, options) if options.engine == "ray" else local_engine(segmenter, options.workers)
             return stack.enter_context(made)
 
         wanted = Wanted(options, kinds, *seen, options.batch or segmenter.settings.batch)
@@ -145,9 +143,9 @@ def _each(
                 raise
 
 
-def _local(segmenter: Segmenter, workers: int | None) -> Engine:
-    cores = allowed_cores()
-    return LocalEngine(segmenter, min(_MOST_READERS, max(1, cores // 2)) if workers is None else workers)
+def local_engine(segmenter: Segmenter, workers: int | None) -> LocalEngine:
+    """The engine of this machine. Half of the cores read where nobody says how many; the others have the files."""
+    return LocalEngine(segmenter, max(1, allowed_cores() // 2) if workers is None else workers)
 
 
 def _cluster(load: Callable[..., Segmenter], options: SlideOptions) -> Engine:

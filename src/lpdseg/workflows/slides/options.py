@@ -35,8 +35,8 @@ class SlideOptions:
     - `shard`: (i, n): do every n-th slide from the i-th on, as one of n jobs.
     - `redo`: do slides whose outputs are there as well.
     - `engine`: `local`, or `ray` for the cluster at `address` (by default one on this machine).
-    - `workers`: processes that read slides, by default up to 4, or 0 for none but this one; with `ray`, models, by
-      default one per GPU or, without any, per processor.
+    - `workers`: processes that read slides, by default half the cores that may be used, or 0 for none but this one;
+      with `ray`, models, by default one per GPU or, without any, per processor.
     - `batch`: windows at once; halved where they do not fit in memory. Another size may change results by rounding.
     - `checkpoint`, `device`, `backend`, `edits`: see `lpdseg.load`.
 

@@ -194,6 +194,9 @@ class TrainSettings(Section):
     validations: int = Field(8, ge=0, description="times that the validation split is scored, evenly spread")
     log_every: Count = Field(10, description="steps between rows of metrics.jsonl")
     checkpoint_minutes: NonNegative = Field(2.0, description="time between saves of the last state")
+    profile: bool = Field(
+        False, description="trace steps 51 to 60, or the last ten, in trace.json for viewers of PyTorch's profiler"
+    )
 
 
 class CrfSettings(Section):

@@ -56,6 +56,7 @@ from lpdseg.training.setup import (
 )
 from lpdseg.training.start import FROM, Start
 from lpdseg.training.stop import stop_requested
+from lpdseg.training.trace import traced
 from lpdseg.training.validation import Validated, Validation
 
 if TYPE_CHECKING:
@@ -206,7 +207,9 @@ class _Trainer:
         validations = self._validation_steps()
         saved = time.monotonic()
         self.speed.rest()
-        for batch in ahead(on_one_thread(batches), 2):
+        ready = ahead(on_one_thread(batches), 2)
+        profiled = self.settings.train.profile and self.leads
+        for batch in traced(ready, self.run, self.step, self.total, self.reporter) if profiled else ready:
             self.speed.work()
             if self.features is not None:
                 self.features.count(batch)

@@ -28,7 +28,8 @@ from lpdseg.training.progress import Reporter
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_FREE = {"data.workers", "data.cache", "train.log_every", "train.checkpoint_minutes", "predict.batch"}
+_FREE = {"data.workers", "data.cache", "predict.batch"}
+_FREE |= {"train.log_every", "train.checkpoint_minutes", "train.profile"}
 """Settings that may change when a run goes on, for they change no parameter."""
 
 

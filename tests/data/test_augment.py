@@ -3,13 +3,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpdseg.data.augment import apply_density_map, random_orientation, stain_jitter
+from lpdseg.data.augment import apply_density_map, draw_orientation, draw_stains, turned
 
 SEEDS = st.integers(0, 2**32 - 1)
 
 
 def noise(seed: int, height: int = 6, width: int = 6) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def random_orientation(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return turned(image, draw_orientation(rng))
+
+
+def stain_jitter(image: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
+    return apply_density_map(image, draw_stains(spread, rng))
 
 
 def test_all_eight_orientations_of_a_square_occur_equally_often() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from lpdseg.data.composites import Composites, TrainingBatches, join_regions, random_regions
+from lpdseg.data.composites import Composites, TrainingBatches, draw_fields, join_regions, regions
 from lpdseg.data.dataset import Draw, GlobalBatches, TrainingPatches
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
@@ -32,6 +32,14 @@ def patches(
         Image.fromarray(noise + np.array(held, np.uint8) * 200).save(path)
         made.append(PatchRecord(path, held, "train", "p"))
     return TrainingPatches(made, seed=5, jitter=jitter, flips=flips)
+
+
+def made(composites: Composites, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    return composites.make(composites.draw(np.random.default_rng(seed)))
+
+
+def random_regions(number: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    return regions(draw_fields(number, rng), size)
 
 
 LABELS = [(1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (0, 1, 0), (1, 1, 1), (0, 1, 1), (1, 0, 1)]
@@ -66,7 +74,7 @@ def test_a_composite_shows_the_classes_of_its_mask(tmp_path: Path) -> None:
     composites = Composites(patches(tmp_path, LABELS), sources=3)
     seen = set()
     for seed in range(30):
-        image, mask = composites.draw(np.random.default_rng(seed))
+        image, mask = made(composites, seed)
         assert image.shape == (*SIZE, 3) and mask.shape == SIZE and mask.dtype == np.uint8
         seen |= set(np.unique(mask))
         inner = np.ones(SIZE, bool)  # away from cuts, where patches are mixed
@@ -80,19 +88,19 @@ def test_a_composite_shows_the_classes_of_its_mask(tmp_path: Path) -> None:
 
 def test_two_sources_give_no_more_than_two_classes(tmp_path: Path) -> None:
     composites = Composites(patches(tmp_path, LABELS), sources=2)
-    assert max(len(np.unique(composites.draw(np.random.default_rng(seed))[1])) for seed in range(30)) == 2
+    assert max(len(np.unique(made(composites, seed)[1])) for seed in range(30)) == 2
 
 
 def test_oblong_patches_keep_their_shape(tmp_path: Path) -> None:
     composites = Composites(patches(tmp_path, LABELS, size=(16, 24)), sources=3)
-    shapes = {composites.draw(np.random.default_rng(seed))[0].shape for seed in range(8)}
+    shapes = {made(composites, seed)[0].shape for seed in range(8)}
     assert shapes == {(16, 24, 3)}
 
 
 def test_stains_vary_as_those_of_patches_do(tmp_path: Path) -> None:
     plain = Composites(patches(tmp_path, LABELS), sources=3)
     varied = Composites(patches(tmp_path, LABELS, jitter=0.3), sources=3)
-    first, second = (composites.draw(np.random.default_rng(4)) for composites in (plain, varied))
+    first, second = (made(composites, 4) for composites in (plain, varied))
     np.testing.assert_array_equal(first[1], second[1])
     assert (first[0] != second[0]).any()
 
@@ -100,7 +108,7 @@ def test_stains_vary_as_those_of_patches_do(tmp_path: Path) -> None:
 def test_a_class_that_never_stands_alone_is_in_no_composite(tmp_path: Path) -> None:
     source = patches(tmp_path, [(1, 0, 0), (0, 1, 0), (1, 0, 1)])
     others = Composites(source, sources=3)
-    assert {int(c) for seed in range(9) for c in np.unique(others.draw(np.random.default_rng(seed))[1])} == {0, 1}
+    assert {int(c) for seed in range(9) for c in np.unique(made(others, seed)[1])} == {0, 1}
 
 
 def test_one_class_alone_has_nothing_to_be_put_together(tmp_path: Path) -> None:
@@ -157,8 +165,7 @@ def test_sources_are_turned_only_where_patches_are(tmp_path: Path) -> None:
     plain = patches(tmp_path, labels, flips=False)
     sources = np.stack([plain.plain(0), plain.plain(1)]).astype(int)
     still, turned = (
-        [Composites(one, sources=2).draw(np.random.default_rng(seed)) for seed in range(6)]
-        for one in (plain, patches(tmp_path, labels))
+        [made(Composites(one, sources=2), seed) for seed in range(6)] for one in (plain, patches(tmp_path, labels))
     )
     away = []
     for drawn in (still, turned):

@@ -5,19 +5,20 @@ resumed run and a run on more processes see the same patches.
 """
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 # Optical densities (base e) of haematoxylin, eosin and a residual in red, green and blue: Ruifrok & Johnston 2001.
 _STAINS = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]])
 _STAINS /= np.linalg.norm(_STAINS, axis=1, keepdims=True)
 
+DENSITIES = (-np.log(np.maximum(np.arange(256), 1) / 255.0)).astype(np.float32)
+"""Of each value of a pixel."""
 
-def random_orientation(image: UInt8[np.ndarray, "H W n"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w n"]:
-    """One of the eight flips and 90° rotations; oblong patches are only flipped and turned by 180°."""
+
+def draw_orientation(rng: np.random.Generator) -> int:
+    """One of the eight flips and 90° rotations, by the number that `turned` takes."""
     turns = int(rng.integers(4))
-    if image.shape[0] != image.shape[1]:
-        turns &= 2
-    return _turned(image, turns, bool(rng.integers(2)))
+    return 2 * turns + int(rng.integers(2))
 
 
 def orientations(size: tuple[int, int]) -> int:
@@ -25,34 +26,33 @@ def orientations(size: tuple[int, int]) -> int:
     return 8 if size[0] == size[1] else 4
 
 
-def orientation(image: UInt8[np.ndarray, "H W n"], number: int) -> UInt8[np.ndarray, "h w n"]:
-    """One of them by number, from 0, which is the image as it is."""
-    turns, mirrored = number // 2, bool(number % 2)
-    return _turned(image, turns if image.shape[0] == image.shape[1] else 2 * turns, mirrored)
+def orientation(number: int, size: tuple[int, int]) -> int:
+    """One of those that a patch has, from 0, which is the image as it is, by the number that `turned` takes."""
+    return number if orientations(size) == 8 else 2 * number - number % 2
 
 
-def _turned(image: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
+def turned(image: Shaped[np.ndarray, "H W *n"], number: int) -> Shaped[np.ndarray, "h w *n"]:
+    """Turned by `number // 2` times 90°, then mirrored where it is odd; oblong patches by 180° or not at all."""
+    turns = number // 2 if image.shape[0] == image.shape[1] else number // 2 & 2
     image = np.rot90(image, turns)
-    return image[:, ::-1] if mirrored else image
+    return image[:, ::-1] if number % 2 else image
 
 
-def stain_jitter(
-    image: UInt8[np.ndarray, "H W 3"], spread: float, rng: np.random.Generator
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Multiplies each stain's density by exp(spread · n), n standard normal.
+def draw_stains(spread: float, rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
+    """The map of densities that multiplies each stain's by exp(spread · n), n standard normal.
 
     Unmixing, scaling and mixing are one linear map of the densities, so a pale or white patch is as safe as any.
     """
     factors = np.exp(spread * rng.standard_normal(3))
-    return apply_density_map(image, np.linalg.inv(_STAINS) @ np.diag(factors) @ _STAINS)
+    stains: np.ndarray = np.linalg.inv(_STAINS) @ np.diag(factors) @ _STAINS
+    return stains
 
 
 def apply_density_map(
     image: UInt8[np.ndarray, "H W 3"], matrix: Float[np.ndarray, "3 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
     """RGB → densities → `densities @ matrix` → RGB (Beer–Lambert, white point 255)."""
-    table = -np.log(np.maximum(np.arange(256), 1) / 255.0)
-    density = table.astype(np.float32)[image] @ matrix.astype(np.float32)
+    density = DENSITIES[image] @ matrix.astype(np.float32)
     # A negative density would be brighter than white, and a large one overflows.
     mixed: np.ndarray = np.rint(255.0 * np.exp(-np.maximum(density, 0))).astype(np.uint8)
     return mixed

@@ -6,6 +6,7 @@ is that of HisynSeg (Fang et al. 2025, arXiv 2412.20924); the borders here are t
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
-from lpdseg.data.augment import random_orientation, stain_jitter
-from lpdseg.data.dataset import Draw, TrainingPatches
+from lpdseg.data.augment import apply_density_map, turned
+from lpdseg.data.dataset import Draw, Stains, TrainingPatches, Variation
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
 
@@ -35,6 +36,24 @@ def alone(records: Sequence[PatchRecord]) -> dict[int, list[int]]:
     return found
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """All that is drawn for a composite before its pixels are made.
+
+    - `classes`: of each source, uint8.
+    - `patches`: the sources, turned.
+    - `fields`: see `draw_fields`; one for each source.
+    - `stains`: map of the densities of the whole; None leaves them as they are.
+    - `row`: int64, C, by class the index of its source; −1: no such class.
+    """
+
+    classes: UInt8[np.ndarray, " number"]
+    patches: list[Variation]
+    fields: Float[np.ndarray, "number cells cells"]
+    stains: Stains | None
+    row: Int[np.ndarray, " C"]
+
+
 class Composites:
     """Draws composites from the patches that have one class.
 
@@ -47,7 +66,7 @@ class Composites:
 
     def __init__(self, patches: TrainingPatches, sources: int) -> None:
         self.patches = patches
-        self.alone = alone(patches.records)
+        self.alone = {c: np.array(found) for c, found in alone(patches.records).items()}
         if len(self.alone) < 2:
             raise DataError("composites need training patches that show one class alone, of at least two classes")
         self.classes = np.array(sorted(self.alone), np.uint8)
@@ -59,37 +78,39 @@ class Composites:
         number = int(rng.integers(2, self.most + 1))
         return {int(c): int(rng.choice(self.alone[int(c)])) for c in rng.permutation(self.classes)[:number]}
 
-    def draw(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
-        """One composite, with the class of each pixel; glass is part of the patch that it came with."""
+    def draw(self, rng: np.random.Generator) -> Recipe:
+        """What one composite is made of."""
         sources = self.sources(rng)
-        classes, number = np.array(list(sources), np.uint8), len(sources)
-        patches = [self._varied(index, rng) for index in sources.values()]
-        owner = random_regions(number, patches[0].shape[:2], rng)
-        image = join_regions(patches, owner)
-        if self.patches.jitter > 0:
-            image = stain_jitter(image, self.patches.jitter, rng)
-        return image, classes[owner]
-
-    def row(self, rng: np.random.Generator) -> Int[np.ndarray, " C"]:
-        """The `sources` of what `draw` makes with a generator in the same state, by class; −1: no such class."""
+        patches = [Variation(index, self.patches.turn(rng), None) for index in sources.values()]
+        fields = draw_fields(len(sources), rng)
         row = np.full(self.count, -1)
-        for c, index in self.sources(rng).items():
-            row[c] = index
-        return row
+        row[list(sources)] = list(sources.values())
+        return Recipe(np.array(list(sources), np.uint8), patches, fields, self.patches.stains(rng), row)
 
-    def _varied(self, index: int, rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
-        image = self.patches.plain(index)
-        return random_orientation(image, rng) if self.patches.flips else image
+    def rows(self, recipes: Sequence[Recipe]) -> Int[Tensor, "n C"]:
+        """Their sources, int64, n x C."""
+        return torch.from_numpy(np.array([one.row for one in recipes], np.int64).reshape(-1, self.count))
+
+    def make(self, recipe: Recipe) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+        """One composite, with the class of each pixel; glass is part of the patch that it came with."""
+        patches = [turned(self.patches.plain(one.index), one.turn) for one in recipe.patches]
+        owner = regions(recipe.fields, patches[0].shape[:2])
+        image = join_regions(patches, owner)
+        image = image if recipe.stains is None else apply_density_map(image, recipe.stains)
+        return image, recipe.classes[owner]
 
 
-def random_regions(number: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """H x W, int64 in [0, number): where each of as many smooth random fields is the highest."""
+def draw_fields(number: int, rng: np.random.Generator) -> Float[np.ndarray, "number cells cells"]:
+    """As many random fields, float32, of a random number of cells."""
     cells = int(rng.integers(_CELLS[0], _CELLS[1] + 1))
-    coarse = rng.standard_normal((number, cells, cells)) + _TILT * rng.standard_normal((number, 1, 1))
-    fields = F.interpolate(
-        torch.from_numpy(coarse.astype(np.float32))[None], size=size, mode="bicubic", align_corners=False
-    )
-    owner: np.ndarray = fields[0].max(0).indices.numpy()  # argmax takes 25 times longer on CPUs
+    fields: np.ndarray = rng.standard_normal((number, cells, cells)) + _TILT * rng.standard_normal((number, 1, 1))
+    return fields.astype(np.float32)
+
+
+def regions(fields: Float[np.ndarray, "number cells cells"], size: tuple[int, int]) -> Int[np.ndarray, "H W"]:
+    """Which of the fields is the highest, int64, once they are smooth ones of H x W."""
+    smooth = F.interpolate(torch.from_numpy(fields)[None], size=size, mode="bicubic", align_corners=False)
+    owner: np.ndarray = smooth[0].max(0).indices.numpy()  # argmax takes 25 times longer on CPUs
     return owner
 
 
@@ -133,17 +154,22 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         batch: dict[str, Tensor] = default_collate([self.patches[draw] for draw in draws])
         if self.composites is None:
             return batch
-        image = batch["image"]
-        made = [self._composite(draw) for draw in draws if draw.place % self.every == 0]
-        composites = torch.stack([one for one, *_ in made]) if made else image[:0]
-        masks = torch.stack([one for _, one, _ in made]) if made else image[:0, 0]
-        rows = [one for *_, one in made]
-        sources = torch.stack(rows) if made else torch.empty((0, self.composites.count), dtype=torch.long)
-        return batch | {"composite": composites, "composite_mask": masks, "composite_source": sources}
+        image, recipes = batch["image"], self.recipes(draws)
+        made = [self.composites.make(recipe) for recipe in recipes]
+        composites = np.stack([one.transpose(2, 0, 1) for one, _ in made]) if made else image[:0].numpy()
+        masks = np.stack([one for _, one in made]) if made else image[:0, 0].numpy()
+        return batch | {
+            "composite": torch.from_numpy(composites),
+            "composite_mask": torch.from_numpy(masks),
+            "composite_source": self.composites.rows(recipes),
+        }
 
-    def _composite(self, draw: Draw) -> tuple[UInt8[Tensor, "3 H W"], UInt8[Tensor, "H W"], Int[Tensor, " C"]]:
-        assert self.composites is not None
-        seed = (_COMPOSITE, self.patches.seed, draw.epoch, draw.index)
-        image, mask = self.composites.draw(np.random.default_rng(seed))
-        row = self.composites.row(np.random.default_rng(seed))
-        return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(mask), torch.from_numpy(row)
+    def recipes(self, draws: list[Draw]) -> list[Recipe]:
+        """The composites beside a batch."""
+        if self.composites is None:
+            return []
+        return [
+            self.composites.draw(np.random.default_rng((_COMPOSITE, self.patches.seed, draw.epoch, draw.index)))
+            for draw in draws
+            if draw.place % self.every == 0
+        ]

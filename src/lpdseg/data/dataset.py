@@ -5,25 +5,27 @@ number of processes sees the same global batches.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, distributed
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
-from lpdseg.data.augment import random_orientation, stain_jitter
+from lpdseg.data.augment import apply_density_map, draw_orientation, draw_stains, turned
 from lpdseg.data.geometry import Size, fit_image, fit_mask
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.tissue import TissueClasses
+
+Stains = Float[np.ndarray, "3 3"]
 
 _CACHE_BYTES = 4 * 2**30
 _CACHE_SHARE = 0.25  # of the memory that is free
@@ -43,6 +45,19 @@ class Draw:
     epoch: int
     index: int
     place: int = 0
+
+
+@dataclass(frozen=True)
+class Variation:
+    """All that is drawn for a patch before its pixels are made.
+
+    - `turn`: see `lpdseg.data.augment.turned`.
+    - `stains`: map of densities; None leaves them as they are.
+    """
+
+    index: int
+    turn: int
+    stains: Stains | None
 
 
 class TrainingPatches(Dataset[dict[str, Tensor]]):
@@ -100,31 +115,35 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
 
         `mask`, where asked for: uint8, H x W, in internal numbering, turned as the image is.
         """
-        rng = np.random.default_rng((_VARIATION, self.seed, draw.epoch, draw.index))
-        turn = partial(random_orientation, rng=rng) if self.flips else None
-        return self.varied(draw.index, turn, rng)
+        return self.varied(self.draw(draw))
 
-    def varied(
-        self,
-        index: int,
-        turn: Callable[[np.ndarray], np.ndarray] | None,
-        rng: np.random.Generator,
-        pixels: bool = True,
-    ) -> dict[str, Tensor]:
-        """What `__getitem__` gives, for a patch that is turned so, or not at all, and whose stain `rng` varies.
+    def draw(self, draw: Draw) -> Variation:
+        """How the patch is varied at that place."""
+        rng = np.random.default_rng((_VARIATION, self.seed, draw.epoch, draw.index))
+        return Variation(draw.index, self.turn(rng), self.stains(rng))
+
+    def turn(self, rng: np.random.Generator) -> int:
+        """An orientation, where patches are turned."""
+        return draw_orientation(rng) if self.flips else 0
+
+    def stains(self, rng: np.random.Generator) -> Stains | None:
+        """A strength of stains, where they vary."""
+        return draw_stains(self.jitter, rng) if self.jitter > 0 else None
+
+    def varied(self, variation: Variation, pixels: bool = True) -> dict[str, Tensor]:
+        """What `__getitem__` gives, for a patch that is varied so.
 
         Without `pixels` the image has its size but no channels, and no file is opened for it.
         """
-        batch = {"labels": torch.tensor(self.records[index].labels, dtype=torch.float32)}
+        batch = {"labels": torch.tensor(self.records[variation.index].labels, dtype=torch.float32)}
         if not pixels:
             batch["image"] = torch.empty((0, *self.shape), dtype=torch.uint8)
             if self.masks_of is None:
                 return batch
-        layers = self._layers(index)
-        layers = layers if turn is None else turn(layers)
+        layers = turned(self._layers(variation.index), variation.turn)
         if pixels:
             image = layers[..., :3]
-            image = stain_jitter(image, self.jitter, rng) if self.jitter > 0 else image
+            image = image if variation.stains is None else apply_density_map(image, variation.stains)
             batch["image"] = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         if self.masks_of is not None:
             batch["mask"] = torch.from_numpy(np.ascontiguousarray(layers[..., 3]))

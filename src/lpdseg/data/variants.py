@@ -5,7 +5,6 @@ an encoder makes of them can be kept, and is shared by runs that differ in what 
 """
 
 import math
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from lpdseg.data.augment import orientation, orientations
 from lpdseg.data.composites import Composites
-from lpdseg.data.dataset import Draw, TrainingPatches
+from lpdseg.data.dataset import Draw, TrainingPatches, Variation
 
 _ORIENTATIONS, _STAIN, _POOL, _VERSION, _CHOICE = 5, 6, 7, 8, 9  # first words of seeds: streams of their own
 _MOST = 8
@@ -60,19 +59,20 @@ class Variants:
 
     def patch(self, index: int, version: int, pixels: bool = True) -> dict[str, Tensor]:
         """One version of a patch as `TrainingPatches.varied` gives it."""
-        turn = None
+        turn = 0
         if self.patches.flips:
             order = np.random.default_rng((_ORIENTATIONS, index)).permutation(self.orientations)
-            turn = partial(orientation, number=int(order[version % self.orientations]))
-        return self.patches.varied(index, turn, np.random.default_rng((_STAIN, index, version)), pixels)
+            turn = orientation(int(order[version % self.orientations]), self.patches.shape)
+        stains = self.patches.stains(np.random.default_rng((_STAIN, index, version)))
+        return self.patches.varied(Variation(index, turn, stains), pixels)
 
     def composite(self, number: int) -> tuple[Tensor, Tensor]:
         """One composite, uint8, 3 x H x W, RGB; and the class of each pixel, uint8, H x W."""
         assert self.composites is not None
-        image, mask = self.composites.draw(np.random.default_rng((_POOL, number)))
+        image, mask = self.composites.make(self.composites.draw(np.random.default_rng((_POOL, number))))
         return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(mask)
 
     def sources(self, number: int) -> Tensor:
-        """The patches that a composite was cut from, by class, see `Composites.row`: int64, C."""
+        """The patches that a composite was cut from, by class, see `Recipe.row`: int64, C."""
         assert self.composites is not None
-        return torch.from_numpy(self.composites.row(np.random.default_rng((_POOL, number))))
+        return torch.from_numpy(self.composites.draw(np.random.default_rng((_POOL, number))).row)

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 Call = Callable[[], object]
 
 
@@ -42,13 +40,6 @@ def spread(values: Sequence[float], digits: int = 1, unit: str = "") -> str:
     """`median (least to most)`."""
     middle = f"{statistics.median(values):.{digits}f}{unit}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
-def matmul_rate(dtype: torch.dtype, size: int = 2048, rounds: int = 9) -> float:
-    """The machine's GFLOP/s at a square matrix product, the best of some."""
-    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
-    times = take_turns({"product": lambda: a @ b}, rounds, ["product"])["product"]
-    return 2 * size**3 / min(times) / 1e9
 
 
 def peak_above(call: Call) -> float:

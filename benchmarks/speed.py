@@ -22,12 +22,13 @@ import speed_cases as cases
 from lpdseg.files import write_text
 from lpdseg.losses.diversity import diversity_loss
 from lpdseg.maps.labelling import pseudo_mask
-from measuring import Call, in_a_process, matmul_rate, peak_above, ratios, spread, take_turns
+from lpdseg.model.device import product_rate
+from measuring import Call, in_a_process, peak_above, ratios, spread, take_turns
 from reference import _diversity as reference_diversity
 from speed_evaluation import measure
 from speed_table import Table
 
-K = 10
+K, CPU = 10, torch.device("cpu")
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def _machine(table: Table) -> dict[str, float]:
-    rates = {name: matmul_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    rates = {name: product_rate(CPU, getattr(torch, name), 2048) for name in ("float32", "bfloat16")}
     table.say(
         f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}; a product of 2048 x 2048 matrices runs "
         f"at {rates['float32']:.0f} GFLOP/s in float32 and {rates['bfloat16']:.0f} in bfloat16"

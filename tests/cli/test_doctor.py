@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lpdseg.cli import machine
+from lpdseg.cli import machine, machine_run
 from lpdseg.cli.licence_list import Licensed, of_encoders, of_run
 from lpdseg.cli.main import main
 from lpdseg.model.catalogue import LISTED
@@ -21,6 +21,21 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Everything that is needed is here." in shown
     for part in ("lpdseg", "torch", "transformers", "cpu", "memory", "disk", "hub cache", "extra dev"):
         assert part in shown
+
+
+def test_doctor_says_what_the_processor_can_do_and_what_a_run_will_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine_run, "seconds_per_step", lambda settings, size: size / 1000)
+    asked = ["--patches", "1000", "--size", "50", "--epochs", "2.5", "--preset", "demo"]
+    assert main(["doctor", "--json", *asked]) == 0
+    found = {entry["part"]: entry["value"] for entry in json.loads(capsys.readouterr().out)["findings"]}
+    assert re.search(r"products: [0-9.]+ [GT]FLOP/s in float32, [0-9.]+ [GT]FLOP/s in bfloat16", found["cpu"])
+    assert found["run: steps"] == "155: 2.5 epochs of 1,000 patches, 16 at once"
+    assert found["run: time"].startswith("about 8 s on cpu: 50 ms a step, 320 patches/s, ")
+    assert found["run: patches"] == "0.01 GiB decoded; they fit"
+    assert main(["doctor", "--preset", "demo"]) == 2
+    assert "add --patches" in capsys.readouterr().err
 
 
 def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:

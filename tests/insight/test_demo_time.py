@@ -11,7 +11,7 @@ COUNTS = {"train": 24, "valid": 8, "test": 12}
 
 def test_the_estimate_adds_up_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_time, "_seconds_per_patch", lambda size, mpp: 0.5)
-    monkeypatch.setattr(demo_time, "_seconds_per_step", lambda settings, size: 3.0)
+    monkeypatch.setattr(demo_time, "seconds_per_step", lambda settings, size: 3.0)
     asked = (
         "train.batch=8",
         "train.epochs=2",
@@ -30,6 +30,6 @@ def test_it_is_measured_on_this_machine() -> None:
     began = time.monotonic()
     seconds = expected_seconds(settings, COUNTS, 64, 1.0, workers=1)
     took = time.monotonic() - began  # one step more, and the model's start, than what is counted
-    per_step = demo_time._seconds_per_step(settings, 64)
+    per_step = demo_time.seconds_per_step(settings, 64)
     assert 0 < per_step < took
     assert seconds > 0

@@ -11,15 +11,33 @@ if TYPE_CHECKING:
 
 
 def doctor(
+    patches: Annotated[
+        int | None, typer.Option(min=1, help="Say what training on so many patches will take on this machine.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="Their side in px; by default 224.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over them; by default the preset's.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME_OR_YAML", help="Settings of that training, as of `train`.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look at versions, devices, memory and optional parts; exits with 1 where something needed is missing."""
+    """Look at versions, devices, memory and optional parts; exits with 1 where something needed is missing.
+
+    Devices are measured by a product of matrices, and with --patches by some steps of training.
+    """
     from dataclasses import asdict
     from json import dumps
 
     from lpdseg.cli.machine import examine
+    from lpdseg.errors import SettingsError
 
+    if patches is None and any(given is not None for given in (size, epochs, preset)):
+        raise SettingsError("what a run will take hangs on how many patches there are; add --patches")
     findings = examine()
+    if patches is not None and all(finding.state != "missing" for finding in findings):
+        from lpdseg.cli.machine_run import examine_run
+
+        findings += examine_run(patches, size or 224, epochs, preset)
     missing = [finding for finding in findings if finding.state == "missing"]
     if json:
         typer.echo(dumps({"ok": not missing, "findings": [asdict(finding) for finding in findings]}, indent=2))

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lpdseg.cores import allowed_cores
 from lpdseg.version import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*(?:>=\s*([0-9.]+))?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)")
@@ -80,23 +83,53 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    from lpdseg.model.device import bfloat16_pays
+    from lpdseg.model.device import bfloat16_pays, pick_device
 
     def says(device: torch.device) -> str:
-        return "bfloat16 pays" if bfloat16_pays(device) else "float32; bfloat16 would be slower"
+        half = "bfloat16 pays" if bfloat16_pays(device) else "float32; bfloat16 would be slower"
+        return f"{half}; products: {_products(device)}"
 
+    cpu = pick_device("cpu")  # leaves PyTorch no more threads than there are cores
     capability = torch.backends.cpu.get_cpu_capability()
-    cpu = f"{allowed_cores()} cores, {torch.get_num_threads()} threads, {capability}, {says(torch.device('cpu'))}"
-    yield Finding("cpu", "ok", cpu)
+    threads = f"{allowed_cores()} cores, {torch.get_num_threads()} threads"
+    yield Finding("cpu", "ok", f"{threads}, {capability}, {says(cpu)}")
     for index in range(torch.cuda.device_count()):
-        facts = torch.cuda.get_device_properties(index)
-        value = f"{facts.name}, {facts.total_memory / _GIB:.0f} GiB, {says(torch.device('cuda', index))}"
-        yield Finding(f"cuda:{index}", "ok", value)
+        yield Finding(f"cuda:{index}", "ok", f"{_card(index)}, {says(torch.device('cuda', index))}")
     if not torch.cuda.device_count():
         built = "this PyTorch has no CUDA" if torch.version.cuda is None else "PyTorch sees no CUDA device"
         yield Finding("cuda", "optional", built, "training on the CPU works, and takes longer")
     if torch.backends.mps.is_available():
         yield Finding("mps", "ok", "Apple GPU")
+
+
+def _card(index: int) -> str:
+    import torch
+
+    facts = torch.cuda.get_device_properties(index)
+    free, whole = torch.cuda.mem_get_info(index)
+    uses = {
+        "products": torch.backends.cuda.matmul.allow_tf32,
+        "convolutions": torch.backends.cudnn.allow_tf32,
+    }
+    tf32 = ", ".join(f"{'' if used else 'no '}TF32 in float32 {name}" for name, used in uses.items())
+    return (
+        f"{facts.name}, {free / _GIB:.1f} of {whole / _GIB:.1f} GiB free, compute capability "
+        f"{facts.major}.{facts.minor}, {tf32}"
+    )
+
+
+def _products(device: "torch.device") -> str:
+    """The device's own rate, which no model can beat."""
+    import torch
+
+    from lpdseg.model.device import product_rate
+
+    try:
+        rates = {name: product_rate(device, getattr(torch, name)) for name in ("float32", "bfloat16")}
+    except RuntimeError as error:  # somebody else may have all of its memory
+        return f"not measured ({str(error).splitlines()[0]})"
+    shown = {name: f"{rate:.0f} G" if rate < 1000 else f"{rate / 1000:.3g} T" for name, rate in rates.items()}
+    return ", ".join(f"{rate}FLOP/s in {name}" for name, rate in shown.items())
 
 
 def _memory() -> Finding:

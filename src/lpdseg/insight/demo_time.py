@@ -11,10 +11,11 @@ import torch
 
 from lpdseg.data.dataset import steps_per_epoch
 from lpdseg.data.synthetic import generate
-from lpdseg.model.device import pick_device
+from lpdseg.model.device import finish, pick_device
 from lpdseg.settings import Settings
 from lpdseg.tissue import PRESETS
 from lpdseg.training.engine import chosen_precision
+from lpdseg.training.optimiser import build_optimiser
 from lpdseg.training.setup import build_task
 
 _STEPS = 3
@@ -29,7 +30,7 @@ def expected_seconds(settings: Settings, patches: Mapping[str, int], size: int, 
     """
     images = sum(patches.values())
     per_patch = _seconds_per_patch(size, mpp)
-    per_step = _seconds_per_step(settings, size)
+    per_step = seconds_per_step(settings, size)
     training = settings.train.epochs * steps_per_epoch(patches["train"], settings.train.batch)
     seen = settings.train.validations * patches["valid"] + patches["test"]
     in_a_step = settings.train.batch * (1 + 1 / settings.loss.composite.every)
@@ -45,8 +46,11 @@ def _seconds_per_patch(size: int, mpp: float) -> float:
         return (time.monotonic() - began) / _STEPS
 
 
-def _seconds_per_step(settings: Settings, size: int) -> float:
-    """Of random pixels with every label and as many composites as in training; the first step is not counted."""
+def seconds_per_step(settings: Settings, size: int) -> float:
+    """Of random pixels with every label and as many composites as in training; the first step is not counted.
+
+    Forward, backward and update; patches are not read.
+    """
     classes, device = PRESETS["bcss"], pick_device()
     task: Any = build_task(settings, classes)
     task = task.to(device, memory_format=torch.channels_last).train()
@@ -58,12 +62,17 @@ def _seconds_per_step(settings: Settings, size: int) -> float:
         "composite_mask": torch.zeros(made, size, size, dtype=torch.uint8, device=device),
         "composite_source": torch.full((made, len(classes)), -1, device=device),
     }
+    optimiser = build_optimiser(task, settings.train)
     half = chosen_precision(settings.train, device) == "bf16-mixed"
     began = 0.0
     for step in range(1 + _STEPS):
         with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
             loss = task(batch, 0.5)["loss"]
         loss.backward()
-        began = time.monotonic() if step == 0 else began
-    loss.item()  # a device works on while Python goes on: wait for it
+        optimiser.step()
+        optimiser.zero_grad()
+        if step == 0:
+            finish(device)
+            began = time.monotonic()
+    finish(device)
     return (time.monotonic() - began) / _STEPS

@@ -1,6 +1,7 @@
 """Where tensors live: the one place that chooses a device and says what it can do."""
 
 import os
+import time
 
 import torch
 
@@ -39,3 +40,25 @@ def bfloat16_pays(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def product_rate(device: torch.device, dtype: torch.dtype, size: int | None = None, rounds: int = 9) -> float:
+    """GFLOP/s of a product of two square matrices, the best of some: what to measure a model's speed by.
+
+    Less than a second is spent on it. `size` is their side; by default one at which such a device is at its best.
+    """
+    size = size or (1024 if device.type == "cpu" else 8192)
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    taken: list[float] = []
+    while len(taken) <= rounds and sum(taken) < 1:  # the first prepares
+        began = time.perf_counter()
+        a @ b
+        finish(device)
+        taken.append(time.perf_counter() - began)
+    return 2 * size**3 / min(taken) / 1e9
+
+
+def finish(device: torch.device) -> None:
+    """Waits until the device has done what it was asked for; Python goes on while it works."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

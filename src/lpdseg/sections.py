@@ -60,6 +60,9 @@ class DataSettings(Section):
     stain_jitter: NonNegative = Field(0.1, description="spread of random stain strength, in log units")
     workers: int = Field(0, ge=0, description="loader processes, at most one per core; 0: none")
     cache: bool = Field(True, description="keep decoded patches in memory while they fit")
+    device_share: Fraction = Field(
+        0.25, description="of a CUDA device's free memory, for decoded patches; the rest is sent with each batch"
+    )
 
 
 class ModelSettings(Section):

@@ -111,6 +111,6 @@ def test_a_mask_turns_with_its_patch_and_pixels_are_made_only_where_they_are_wan
         assert bare["image"].shape == (0, 8, 8) and torch.equal(bare["mask"], sample["mask"])
     plain = variants(patches(tmp_path))
     assert plain.patches.shape == (8, 8)
-    monkeypatch.setattr(TrainingPatches, "_layers", lambda *_: pytest.fail("a patch was read"))
+    monkeypatch.setattr(TrainingPatches, "layers", lambda *_: pytest.fail("a patch was read"))
     bare = plain.patch(1, 0, pixels=False)
     assert bare["image"].shape == (0, 8, 8) and bare["labels"].tolist() == [1, 0]

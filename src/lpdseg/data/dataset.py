@@ -108,7 +108,7 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Pixels stay in this process: sending them to loader processes costs more than reading them there.
-        return self.__dict__ | {"_kept": {}}
+        return self.__dict__ | {"_kept": {}, "_cache": None if self._cache is None else {}, "_room": None}
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         """`image`: uint8, 3 x H x W, RGB; `labels`: float32, C, 0 or 1.
@@ -140,7 +140,7 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
             batch["image"] = torch.empty((0, *self.shape), dtype=torch.uint8)
             if self.masks_of is None:
                 return batch
-        layers = turned(self._layers(variation.index), variation.turn)
+        layers = turned(self.layers(variation.index), variation.turn)
         if pixels:
             image = layers[..., :3]
             image = image if variation.stains is None else apply_density_map(image, variation.stains)
@@ -163,10 +163,13 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
 
     def plain(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
         """A patch at its size in training, without variation."""
-        return self._layers(index)[..., :3]
+        return self.layers(index)[..., :3]
 
-    def _layers(self, index: int) -> np.ndarray:
-        """H x W x 3, RGB, and the mask as a fourth layer where it is asked for."""
+    def layers(self, index: int, keep: bool = True) -> UInt8[np.ndarray, "H W L"]:
+        """RGB, and the mask as a fourth layer where it is asked for; without variation.
+
+        `keep` lets the cache have it, where it has room.
+        """
         if self._cache is not None and index in self._cache:
             return self._cache[index]
         record = self.records[index]
@@ -178,7 +181,7 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
             mask = self._kept.pop(record.mask, None)
             mask = read_mask(record.mask, self.masks_of, pixels.shape[:2]) if mask is None else mask
             image = np.dstack([image, mask if self.size is None else fit_mask(mask, self.size, self.flips)])
-        if self._cache is not None:
+        if keep and self._cache is not None:
             if self._room is None:
                 self._room = cache_room(self._processes)
             if image.nbytes <= self._room:

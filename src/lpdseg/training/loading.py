@@ -1,7 +1,7 @@
 """Batches on their way from the disk to the steps."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,10 +10,13 @@ from torch.utils.data import DataLoader
 from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import GlobalBatches
+from lpdseg.data.on_device import DrawnBatches, Maker
 from lpdseg.errors import TrainingError
 from lpdseg.guard import MAIN_GUARD
 from lpdseg.settings import Settings
 from lpdseg.training.kept_batches import KeptBatches
+from lpdseg.training.progress import Reporter
+from lpdseg.training.setup import Pace
 from lpdseg.training.stop import leave_signals_to_the_parent
 
 if TYPE_CHECKING:
@@ -21,8 +24,12 @@ if TYPE_CHECKING:
 
 
 def loader(
-    training: TrainingBatches | KeptBatches, settings: Settings, step: int, total: int, fabric: "Fabric"
-) -> DataLoader[dict[str, Tensor]]:
+    training: TrainingBatches | KeptBatches | DrawnBatches,
+    settings: Settings,
+    step: int,
+    total: int,
+    fabric: "Fabric",
+) -> DataLoader[dict[str, Any]]:
     """This process's share of the batches from `step` on, of `total`."""
     sampler = GlobalBatches(
         len(training.patches),
@@ -34,6 +41,8 @@ def loader(
         fabric.world_size,
     )
     workers = min(settings.data.workers, allowed_cores())
+    if isinstance(training, DrawnBatches) and training.held == len(training):
+        workers = 0  # drawing numbers takes less time than sending them here from another process
     return DataLoader(
         training,
         sampler=sampler,
@@ -42,6 +51,57 @@ def loader(
         pin_memory=fabric.device.type == "cuda",
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=leave_signals_to_the_parent,
+    )
+
+
+def makes_pixels(device: torch.device) -> bool:
+    """Whether batches are made on the device, whose pixels may differ from those made here by 1 of 255."""
+    return device.type == "cuda"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a CUDA device that nobody has taken."""
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def batches_on_device(
+    training: TrainingBatches | KeptBatches,
+    settings: Settings,
+    step: int,
+    total: int,
+    fabric: "Fabric",
+    reporter: Reporter,
+) -> Iterable[dict[str, Tensor]]:
+    """This process's share of the batches from `step` on, of `total`, where the model is.
+
+    A CUDA device makes them itself of what is drawn here, and holds the patches that `data.device_share` has room
+    for; what it holds changes no bit of them. Kept features come from here on every device.
+    """
+    maker: Maker | None = None
+    source: TrainingBatches | KeptBatches | DrawnBatches = training
+    if isinstance(training, TrainingBatches) and makes_pixels(fabric.device):
+        room = int(settings.data.device_share * free_memory(fabric.device))
+        pace = Pace(reporter, "decoding patches and sending them to the device", "patches")
+        maker = Maker(training.patches, fabric.device, room, pace.tell)
+        source = DrawnBatches(training, len(maker.held))
+        reporter.note(_told(maker, len(training), settings.data.device_share))
+    loaded: Any = fabric.setup_dataloaders(
+        loader(source, settings, step, total, fabric), use_distributed_sampler=False
+    )
+    return loaded if maker is None else _made(loaded, maker)
+
+
+def _made(drawn: Iterable[dict[str, Any]], maker: Maker) -> Iterator[dict[str, Tensor]]:
+    if maker.held.is_cuda:
+        torch.cuda.set_device(maker.held.device)  # of this thread, which starts with the first one
+    yield from map(maker, drawn)
+
+
+def _told(maker: Maker, count: int, share: float) -> str:
+    held, size = len(maker.held), maker.held.nbytes / 1e9
+    found = f"{held:,} of {count:,} training patches lie decoded on the device, {size:.3g} GB"
+    return (
+        found if held == count else f"{found}, for data.device_share = {share:g}; the rest is sent with each batch"
     )
 
 

@@ -27,7 +27,7 @@ from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
 from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.features import FeatureUse, keep_features
-from lpdseg.training.loading import loader, on_one_thread
+from lpdseg.training.loading import batches_on_device, on_one_thread
 from lpdseg.training.meter import Meter, Speed
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.notes import start_notes, tell
@@ -181,9 +181,7 @@ class _Trainer:
                 self.features,
             ),
         ):
-            batches = self.fabric.setup_dataloaders(
-                loader(source, self.settings, self.step, self.total, self.fabric), use_distributed_sampler=False
-            )
+            batches = batches_on_device(source, self.settings, self.step, self.total, self.fabric, self.reporter)
             metrics = Metrics(self.run, self.step, self.reporter.figures) if self.leads else None
             try:
                 self.reporter.start(self.step, self.total)

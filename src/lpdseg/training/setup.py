@@ -28,7 +28,7 @@ from lpdseg.training.progress import Reporter
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_FREE = {"data.workers", "data.cache", "predict.batch"}
+_FREE = {"data.workers", "data.cache", "data.device_share", "predict.batch"}
 _FREE |= {"train.log_every", "train.checkpoint_minutes", "train.profile"}
 """Settings that may change when a run goes on, for they change no parameter."""
 
@@ -57,7 +57,8 @@ def look_once(data: Manifest, settings: Settings, fabric: "Fabric", reporter: Re
     """
     found: list[Looked] = []
     masks = METHODS[settings.method].needs_masks
-    room = cache_room(fabric.world_size) if settings.data.cache and settings.data.workers == 0 else 0
+    here = settings.data.workers == 0 or fabric.device.type == "cuda"  # who uploads them is this process
+    room = cache_room(fabric.world_size) if settings.data.cache and here else 0
 
     def read() -> None:
         pace = Pace(reporter, "reading the data", "files")

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from lpdseg.losses.active import active_by_share, active_prototypes, draw_pairs
 from lpdseg.model.prototypes import PrototypeBank
+from no_waiting import as_on_a_gpu
 
 COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
@@ -41,6 +42,20 @@ def test_all_active_pairs_are_drawn_when_there_is_no_limit() -> None:
     pairs = draw_pairs(active, None)
     assert list(zip(pairs.images.tolist(), pairs.prototypes.tolist(), strict=True)) == [(0, 0), (0, 2), (2, 1)]
     assert pairs.weights.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("share", "length"), [(0.0, 0), (0.3, 16), (0.7, 32), (1.0, 36)])
+def test_where_the_device_runs_ahead_pairs_without_weight_fill_up(
+    share: float, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = torch.zeros(36, dtype=torch.bool)
+    chosen[torch.randperm(36, generator=torch.Generator().manual_seed(0))[: round(share * 36)]] = True
+    exact = draw_pairs(chosen.view(4, 9), None)
+    as_on_a_gpu(monkeypatch)
+    pairs, number = draw_pairs(chosen.view(4, 9), None), len(exact)
+    assert number == round(share * 36) and len(pairs) == length
+    assert pairs.images[:number].equal(exact.images) and pairs.prototypes[:number].equal(exact.prototypes)
+    assert pairs.weights.tolist() == [1.0] * number + [0.0] * (length - number)
 
 
 @given(st.integers(1, 6), st.integers(0, 10**6))

@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lpdseg.losses.active import Pairs
+from lpdseg.losses.active import Pairs, draw_pairs
 from lpdseg.losses.contrast import contrast_loss, negative_set, pair_sums, split_image
+from lpdseg.losses.term import Term
 from lpdseg.model.prototypes import PrototypeBank
+
+
+def alike(images: Tensor, prototypes: Tensor) -> Pairs:
+    """Pairs each of which stands for itself."""
+    return Pairs(images, prototypes, torch.ones(len(images)))
 
 
 class Encode(nn.Module):
@@ -92,7 +98,7 @@ def test_values_and_gradients_equal_the_loop(
     given_ = scene(seed, counts)
     active = torch.rand(2, sum(counts)) < 0.5
     active[0, 0] = True
-    pairs = Pairs.alike(*active.nonzero(as_tuple=True))
+    pairs = alike(*active.nonzero(as_tuple=True))
     terms = contrast_loss(
         pairs=pairs, threshold=threshold, temperature=0.2, negatives=negatives, fill=fill, chunk=chunk, **given_
     )
@@ -123,7 +129,7 @@ def test_values_and_gradients_equal_the_loop(
 
 def test_foreground_and_background_share_one_call_of_the_encoder() -> None:
     given_ = scene(0, (2, 2))
-    pairs = Pairs.alike(torch.tensor([0, 0, 1]), torch.tensor([0, 2, 3]))
+    pairs = alike(torch.tensor([0, 0, 1]), torch.tensor([0, 2, 3]))
     contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
     assert given_["encode"].sizes == [(6, 3, 12, 16)]
     contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, size=8, **given_)
@@ -132,7 +138,7 @@ def test_foreground_and_background_share_one_call_of_the_encoder() -> None:
 
 def test_no_more_pairs_are_encoded_at_once_than_a_chunk_holds() -> None:
     given_ = scene(0, (2, 2))
-    pairs = Pairs.alike(torch.tensor([0, 0, 1]), torch.tensor([0, 2, 3]))
+    pairs = alike(torch.tensor([0, 0, 1]), torch.tensor([0, 2, 3]))
     whole = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
     terms = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, chunk=2, **given_)
     assert given_["encode"].sizes[1:] == [(4, 3, 12, 16), (2, 3, 12, 16)]
@@ -142,7 +148,7 @@ def test_no_more_pairs_are_encoded_at_once_than_a_chunk_holds() -> None:
 
 def test_nothing_is_differentiated_where_no_gradient_is_wanted() -> None:
     given_ = scene(0, (2, 2))
-    pairs = Pairs.alike(torch.tensor([0, 1]), torch.tensor([0, 3]))
+    pairs = alike(torch.tensor([0, 1]), torch.tensor([0, 3]))
     expected = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_).both.total
     encode = given_["encode"]
 
@@ -160,7 +166,7 @@ def test_nothing_is_differentiated_where_no_gradient_is_wanted() -> None:
 def test_without_active_pairs_the_loss_is_0_and_the_encoder_rests() -> None:
     given_ = scene(0, (2, 2))
     nothing = torch.zeros(0, dtype=torch.long)
-    terms = contrast_loss(pairs=Pairs.alike(nothing, nothing), threshold=0.5, temperature=0.07, **given_)
+    terms = contrast_loss(pairs=alike(nothing, nothing), threshold=0.5, temperature=0.07, **given_)
     assert given_["encode"].sizes == []
     total = terms.both.mean + terms.map_mean.mean
     assert total.item() == 0
@@ -170,7 +176,7 @@ def test_without_active_pairs_the_loss_is_0_and_the_encoder_rests() -> None:
 
 def test_the_gradient_reaches_maps_and_prototypes_and_no_weight_of_the_encoder() -> None:
     given_ = scene(0, (2, 2))
-    pairs = Pairs.alike(torch.tensor([0]), torch.tensor([1]))
+    pairs = alike(torch.tensor([0]), torch.tensor([1]))
     terms = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
     (terms.both.mean).backward()
     assert all(parameter.grad is None for parameter in given_["encode"].parameters())
@@ -229,7 +235,7 @@ def test_what_is_masked_out_is_glass_by_default() -> None:
         return encode(images)
 
     given_["maps"] = maps
-    pairs = Pairs.alike(torch.tensor([0]), torch.tensor([0]))
+    pairs = alike(torch.tensor([0]), torch.tensor([0]))
     contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, encode=spy, **given_)
     foreground, background = seen[0]
     torch.testing.assert_close(foreground[..., :6], given_["images"][0, ..., :6])
@@ -244,7 +250,7 @@ def test_what_is_masked_out_is_glass_by_default() -> None:
 def test_a_constant_map_gives_a_finite_loss_and_gradient() -> None:
     given_ = scene(0, (2, 2))
     given_["maps"] = torch.full((2, 4, 3, 4), 3.0, requires_grad=True)
-    pairs = Pairs.alike(torch.tensor([0]), torch.tensor([0]))
+    pairs = alike(torch.tensor([0]), torch.tensor([0]))
     terms = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
     (terms.both.mean + terms.map_mean.mean).backward()
     assert bool(given_["maps"].grad.isfinite().all())
@@ -253,7 +259,7 @@ def test_a_constant_map_gives_a_finite_loss_and_gradient() -> None:
 def test_cosines_stay_in_float32_under_autocast() -> None:
     given_ = scene(3, (2, 2))
     given_["encode"] = lambda images, shown: images.flatten(1)[:, :5].float() - 0.5
-    pairs = Pairs.alike(torch.tensor([0, 1]), torch.tensor([0, 3]))
+    pairs = alike(torch.tensor([0, 1]), torch.tensor([0, 3]))
     exact = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
     with torch.autocast("cpu", torch.bfloat16):
         found = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, **given_)
@@ -261,10 +267,31 @@ def test_cosines_stay_in_float32_under_autocast() -> None:
     assert found.background.mean.item() == pytest.approx(exact.background.mean.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("per_image", [None, 1])
+def test_pairs_that_fill_up_change_nothing(per_image: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    active, found = torch.tensor([[True, False, True, True], [False, True, False, False]]), []
+    for ahead in (False, True):
+        monkeypatch.setattr("lpdseg.losses.active.runs_ahead", lambda _, ahead=ahead: ahead)
+        given_ = scene(0, (2, 2))
+        torch.manual_seed(0)
+        pairs = draw_pairs(active, per_image)
+        terms = contrast_loss(pairs=pairs, threshold=0.5, temperature=0.07, chunk=3, **given_)
+        (terms.both.mean + terms.map_mean.mean).backward()
+        found.append([terms.both, terms.map_mean, given_["maps"].grad, given_["prototypes"].grad])
+    for exact, filled in zip(*found, strict=True):
+        parts = (
+            [(exact.mean, filled.mean), (exact.count, filled.count)]
+            if isinstance(exact, Term)
+            else [(exact, filled)]
+        )
+        for one, other in parts:
+            torch.testing.assert_close(other, one)
+
+
 def test_pairs_count_as_often_as_they_weigh() -> None:
     """A pair of weight 2 is the same as that pair given twice: in every term and in the gradient."""
     images, prototypes = torch.tensor([0, 1]), torch.tensor([0, 3])
-    twice = Pairs.alike(torch.tensor([0, 1, 1]), torch.tensor([0, 3, 3]))
+    twice = alike(torch.tensor([0, 1, 1]), torch.tensor([0, 3, 3]))
     found = []
     for pairs in (Pairs(images, prototypes, torch.tensor([1.0, 2.0])), twice):
         given_ = scene(0, (2, 2))

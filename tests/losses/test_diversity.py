@@ -57,6 +57,27 @@ def test_value_and_gradient_equal_the_loop(
     torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.parametrize("pixels", ["class", "image", "batch"])
+def test_comparing_classes_that_an_image_lacks_changes_nothing(
+    pixels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    mask = torch.where(torch.rand(3, 5, 5) < 0.5, 2, 4)
+    mask[0, 0] = 0
+    mask[2] = 4
+    found = []
+    for ahead in (False, True):
+        monkeypatch.setattr("lpdseg.losses.diversity.runs_ahead", lambda _, ahead=ahead: ahead)
+        cosine = (torch.rand(3, 8, 5, 5, generator=torch.Generator().manual_seed(1)) * 2 - 1).requires_grad_()
+        chosen = None if pixels == "image" else mask
+        term = diversity_loss(cosine, chosen, labels, *class_slots((2, 3, 2, 1)), 0.3, pixels == "batch")
+        found.append([term.count, term.mean, *torch.autograd.grad(term.mean, cosine)])
+    assert found[0][0] == (2 if pixels == "batch" else 3)
+    for exact, more in zip(*found, strict=True):
+        torch.testing.assert_close(more, exact)
+
+
 def test_a_hand_computed_pair() -> None:
     """Two pixels, u = (2/3, 1/3) and v = (1/3, 2/3): D_J = 2 · (1/3) · ln 2."""
     cosine = torch.tensor([[[[math.log(2.0), 0.0]], [[0.0, math.log(2.0)]]]])

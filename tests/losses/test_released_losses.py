@@ -16,6 +16,11 @@ from lpdseg.maps.merge import class_slots
 COUNTS = st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple)
 
 
+def alike(images: Tensor, prototypes: Tensor) -> Pairs:
+    """Pairs each of which stands for itself."""
+    return Pairs(images, prototypes, torch.ones(len(images)))
+
+
 def class_of(counts: tuple[int, ...]) -> Tensor:
     return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
 
@@ -104,7 +109,7 @@ def test_contrast_equals_the_loop(seed: int, size: int | None) -> None:
     terms = released_contrast(
         images,
         maps,
-        Pairs.alike(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 5])),
+        alike(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 5])),
         prototypes,
         class_of(counts),
         encode,
@@ -137,7 +142,7 @@ def test_contrast_equals_the_loop(seed: int, size: int | None) -> None:
 def test_the_repaired_contrast_differs_where_the_map_is_no_share() -> None:
     torch.manual_seed(0)
     images, maps, prototypes = torch.rand(2, 3, 12, 12), 14 * torch.randn(2, 3, 4, 4), torch.randn(3, 6)
-    pairs, encode = Pairs.alike(torch.tensor([0, 1]), torch.tensor([0, 2])), Encode()
+    pairs, encode = alike(torch.tensor([0, 1]), torch.tensor([0, 2])), Encode()
     options = {"threshold": 0.5, "temperature": 0.2}
     released = released_contrast(images, maps, pairs, prototypes, torch.arange(3), encode, **options)
     ours = contrast_loss(
@@ -148,7 +153,7 @@ def test_the_repaired_contrast_differs_where_the_map_is_no_share() -> None:
 
 
 def test_no_active_prototype_is_no_loss() -> None:
-    none = Pairs.alike(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+    none = alike(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     maps = torch.randn(2, 3, 4, 4, requires_grad=True)
     terms = released_contrast(
         torch.rand(2, 3, 8, 8),

@@ -96,7 +96,10 @@ def test_what_is_found_anew_keeps_the_number_of_what_it_shares_most_with() -> No
     alone = np.arange(90) >= 30
     patches = np.concatenate([65 + np.arange(30), 5 + 2 * np.arange(15), 6 + 2 * np.arange(15), 35 + np.arange(30)])
     found.fit(Described(values, patches, classes, tuple(f"p{n % 5}" for n in range(90)), alone), 100)
-    assert found.components == (3, 1) and int(found.looks) == 2
+    assert found.components == (3, 1) and int(found.looks) == found.times == 2
+    again = Morphologies(found.prototypes)
+    again.load_state_dict(found.state_dict())
+    assert again.times == 2
     same = [n for n in range(5, 35) if n not in patches[58:60]]
     assert found.shares[same].argmax(1).equal(before[same].argmax(1)), "of the same kind, and so of the same number"
     assert not found.shares[65:].any(), "patches of several classes teach nothing"

@@ -10,6 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lpdseg.maps.merge import merge_prototypes
+from lpdseg.model.device import runs_ahead
+
+_MULTIPLE = 16
+"""Of which there are pairs where the device runs ahead, so that shapes repeat."""
 
 
 def active_prototypes(
@@ -51,16 +55,14 @@ def active_by_share(
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of an image and a prototype; `weights` says for how many active pairs of its image each stands."""
+    """Pairs of an image and a prototype; `weights` says for how many active pairs of its image each stands.
+
+    Those of weight 0 stand for none and only fill up.
+    """
 
     images: Int[Tensor, " N"]
     prototypes: Int[Tensor, " N"]
     weights: Float[Tensor, " N"]
-
-    @classmethod
-    def alike(cls, images: Int[Tensor, " N"], prototypes: Int[Tensor, " N"]) -> "Pairs":
-        """Each stands for itself."""
-        return cls(images, prototypes, torch.ones(len(images), device=images.device))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -74,10 +76,19 @@ def draw_pairs(active: Bool[Tensor, "B K"], per_image: int | None) -> Pairs:
     number. So the sampled contrast and its gradient are unbiased.
     """
     if per_image is None:
-        return Pairs.alike(*active.nonzero(as_tuple=True))
+        return _listed(active, torch.ones_like(active[:, 0], dtype=torch.float32))
     noise = torch.rand(active.shape, device=active.device).masked_fill(~active, -1.0)
     chosen = noise.topk(min(per_image, active.shape[1]), dim=1)
     drawn = torch.zeros_like(active).scatter_(1, chosen.indices, chosen.values >= 0)
-    images, prototypes = drawn.nonzero(as_tuple=True)
-    each = active.sum(1) / drawn.sum(1).clamp(min=1)
-    return Pairs(images, prototypes, each[images])
+    return _listed(drawn, active.sum(1) / drawn.sum(1).clamp(min=1))
+
+
+def _listed(chosen: Bool[Tensor, "B K"], weights: Float[Tensor, " B"]) -> Pairs:
+    """The chosen pairs row by row, with the weight of their image. How many there are is all that is waited for."""
+    number = int(chosen.sum())
+    length = number
+    if runs_ahead(chosen.device):
+        length = min(-(-number // _MULTIPLE) * _MULTIPLE, chosen.numel())
+    places = (~chosen).flatten().to(torch.uint8).argsort(stable=True)[:length]
+    images, prototypes = places // chosen.shape[1], places % chosen.shape[1]
+    return Pairs(images, prototypes, weights[images] * (torch.arange(length, device=places.device) < number))

@@ -52,4 +52,4 @@ def classification_loss(
             for weight, scale in zip(weights, logits, strict=True)
         ]
     )
-    return Term(losses.sum(), torch.tensor(float(labels.numel()), device=labels.device))
+    return Term(losses.sum(), labels.new_full((), labels.numel()))

@@ -17,6 +17,7 @@ from lpdseg.losses.objective import Seen, Single
 from lpdseg.losses.pseudo import IGNORED
 from lpdseg.losses.term import Term, global_mean, of_all
 from lpdseg.maps.labelling import pseudo_mask
+from lpdseg.model.device import runs_ahead
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import DiversitySettings
@@ -112,7 +113,8 @@ def diversity_loss(
     if pseudo_mask is not None and over_batch:
         cosine, pseudo_mask = cosine.transpose(0, 1).flatten(1, 2).unsqueeze(0), pseudo_mask.flatten(0, 1)[None]
         labels = of_all(labels.amax(0)).amax(0, keepdim=True)
-    image, of_class = ((labels > 0) & (real.sum(1) >= 2)).nonzero(as_tuple=True)
+    wanted = (labels > 0) & (real.sum(1) >= 2)
+    image, of_class = _worth_comparing(wanted)
     if pseudo_mask is None:
         inside = torch.ones_like(cosine[image, 0], dtype=torch.bool)
     else:
@@ -122,11 +124,20 @@ def diversity_loss(
     if over_batch:
         area = of_all(area.to(similarity.dtype)).sum(0)
     upper = torch.ones_like(similarity[:1], dtype=torch.bool).triu(1)
-    pairs = upper & real[of_class].unsqueeze(1) & real[of_class].unsqueeze(2) & (area >= 2).view(-1, 1, 1)
+    counted = (wanted[image, of_class] & (area >= 2)).view(-1, 1, 1)
+    pairs = upper & real[of_class].unsqueeze(1) & real[of_class].unsqueeze(2) & counted
     number = pairs.sum((1, 2))
     # where, not a product: a row that is not counted may hold anything
     per_class = torch.where(pairs, similarity, 0.0).sum((1, 2)) / number.clamp(min=1)
     return Term(per_class.sum(), (number > 0).sum().to(per_class.dtype))
+
+
+def _worth_comparing(wanted: Bool[Tensor, "B C"]) -> tuple[Int[Tensor, " M"], Int[Tensor, " M"]]:
+    """Images and classes of the pairs that are wanted, or of all where it takes long to ask which those are."""
+    if not runs_ahead(wanted.device):
+        return wanted.nonzero(as_tuple=True)  # type: ignore[return-value]
+    places = torch.arange(wanted.numel(), device=wanted.device)
+    return places // wanted.shape[1], places % wanted.shape[1]
 
 
 def jeffrey_similarity(

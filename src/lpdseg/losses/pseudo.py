@@ -68,9 +68,11 @@ def pseudo_mask_loss(logits: Float[Tensor, "B C H W"], mask: Int[Tensor, "B H W"
     A pixel of class c weighs n_c^(-balance), n_c the number of such pixels in the batch: 0 weighs pixels alike,
     1 classes.
     """
-    teaches = mask != IGNORED
-    counts = torch.bincount(mask[teaches], minlength=logits.shape[1]).to(torch.float32)
-    weights = counts.clamp(min=1) ** -balance
-    weights = weights * counts.sum() / (weights * counts).sum().clamp(min=1e-6)
+    teaches, weights = mask != IGNORED, None
+    if balance > 0:
+        classes = torch.arange(logits.shape[1], device=mask.device)
+        counts = (mask.flatten() == classes[:, None]).sum(1).to(torch.float32)
+        weights = counts.clamp(min=1) ** -balance
+        weights = weights * counts.sum() / (weights * counts).sum().clamp(min=1e-6)
     loss = F.cross_entropy(logits.float(), mask, weights, ignore_index=IGNORED, reduction="sum")
     return Term(loss, teaches.sum().to(loss.dtype))

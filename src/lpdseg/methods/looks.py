@@ -76,11 +76,11 @@ class Looks:
 
     def close(self) -> None:
         """What was found in an earlier run stays as it is."""
-        self.morphologies.looks.fill_(len(self.plan))
+        self.morphologies.found_times(len(self.plan))
 
     @property
     def _left(self) -> tuple[tuple[float, Look], ...]:
-        return self.plan[int(self.morphologies.looks) :]
+        return self.plan[self.morphologies.times :]
 
     def found(self) -> dict[str, Any]:
         """Who described the training patches, where that is known, and how many morphologies each class has."""

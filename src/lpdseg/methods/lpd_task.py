@@ -138,7 +138,7 @@ class LpdTask(Task):
             if name.startswith("morphologies.")
         }
         if self.morphologies is not None and (earlier.patches is None or not mixture):
-            self.morphologies.looks.zero_()
+            self.morphologies.found_times(0)
             return False
         if self.looks is not None and self.morphologies is not None:
             self.morphologies.load_state_dict(mixture)

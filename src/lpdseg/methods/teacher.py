@@ -50,10 +50,8 @@ class Teacher(nn.Module):
     def follow(self, model: LPD, step: int) -> None:
         """Moves towards `model`, which has made `step` steps: weights as a moving average, buffers at once."""
         keep = min(self.settings.momentum, step / (step + _START))
-        for old, new in zip(self.model.parameters(), model.parameters(), strict=True):
-            old.lerp_(new, 1 - keep)
-        for held, current in zip(self.model.buffers(), model.buffers(), strict=True):
-            held.copy_(current)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - keep)
+        torch._foreach_copy_(list(self.model.buffers()), list(model.buffers()))
 
     @torch.no_grad()
     def masks(

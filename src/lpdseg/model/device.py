@@ -35,6 +35,15 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def runs_ahead(device: torch.device) -> bool:
+    """Whether the host queues work that the device does later: to look at a result is then to wait for all of it.
+
+    What hangs on how many there are, of pairs or of pixels, has another shape at each step, which costs a wait and
+    kernels of its own; there it is better computed for more than is needed and weighed 0.
+    """
+    return device.type != "cpu"
+
+
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware; elsewhere autocast is slower than float32."""
     if device.type == "cuda":

@@ -33,11 +33,11 @@ def features_of(encoder: Encoder, batch: Mapping[str, Tensor], name: str) -> lis
         found.append(values)
     fresh = batch[f"{name}.fresh"]
     if len(fresh) > 0:
+        # Both lie one after the other. Where each image's are is counted: a mask would have to be waited for.
+        place = torch.where(kept, kept.cumsum(0) - 1, (~kept).cumsum(0) - 1 + len(kept) - len(fresh))
         with torch.no_grad():
             encoded = encoder.encode(as_pixels(fresh))
         for level, (old, new) in enumerate(zip(found, encoded, strict=True)):
-            both = old.new_empty((len(kept), *old.shape[1:]))
-            both[kept], both[~kept] = old, new.to(old.dtype)
-            found[level] = both
+            found[level] = torch.cat([old, new.to(old.dtype)])[place]
     found = [values.float() for values in found]
     return encoder.finish(found, images) if encoder.needs_images else found

@@ -49,7 +49,7 @@ class Morphologies(nn.Module):
     **Attributes:**
 
     - `shares`: N x k, of a patch that shows one class alone: its responsibilities; zeros of the others.
-    - `looks`: how often they were found.
+    - `looks`: how often they were found; `times` is the same number where it can be read without waiting.
     - `centre`, `axes`: of the space: (description − centre) @ axes.
     - `means`, `variance`, `weights`: K x d, C x d, K; weight 0: no component, the prototype is retired.
     - `counts`: K, how many patches each component has.
@@ -66,7 +66,7 @@ class Morphologies(nn.Module):
 
     def __init__(self, prototypes: tuple[int, ...]) -> None:
         super().__init__()
-        self.prototypes = prototypes
+        self.prototypes, self.times = prototypes, 0
         total = sum(prototypes)
         self.register_buffer("shares", torch.zeros(0, max(prototypes)))
         self.register_buffer("looks", torch.tensor(0))
@@ -84,6 +84,12 @@ class Morphologies(nn.Module):
                 held = getattr(self, name)
                 setattr(self, name, held.new_zeros(state[prefix + name].shape))
         super()._load_from_state_dict(state, prefix, *rest)
+        self.found_times(int(self.looks))
+
+    def found_times(self, times: int) -> None:
+        """Says how often they were found."""
+        self.times = times
+        self.looks.fill_(times)
 
     def fit(self, described: Described, total: int, fit: MorphologyFit = "mixture") -> None:
         """Fits the mixtures, or takes k-means' clusters for components, and forgets what was found before.
@@ -135,12 +141,12 @@ class Morphologies(nn.Module):
                 mine = np.eye(mine.shape[1])[mine.argmax(1)]
             patches = described.patches[own][alone]
             places = np.arange(mine.shape[1])
-            if self.looks > 0:
+            if self.times > 0:
                 places = _matched(before[patches, : self.prototypes[c]], mine[alone])
             shares[patches[:, None], places] = mine[alone]
             self._keep(c, places, found, mine.sum(0))
         self.shares = torch.from_numpy(shares).to(self.means)
-        self.looks += 1
+        self.found_times(self.times + 1)
 
     def _choose(
         self,

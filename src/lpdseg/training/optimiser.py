@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lpdseg.methods.task import Task
+from lpdseg.model.device import runs_ahead
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.prototypes import CosineMap, PrototypeBank
 from lpdseg.sections import TrainSettings
@@ -18,6 +19,7 @@ _TOLERATED = 1.5
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW in four groups: backbones or what stands on them, each with and without weight decay.
 
+    On a device that runs ahead it is a single kernel for all parameters, and its counts of steps lie there too.
     No decay on biases and norms (all that has one dimension, and Swin's tables of position biases), logit scales
     and the prototypes themselves.
     """
@@ -49,6 +51,7 @@ def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
             for (of_backbone, decayed), parameters in groups.items()
         ],
         betas=settings.betas,
+        fused=True if runs_ahead(task.model.device) else None,
     )
 
 

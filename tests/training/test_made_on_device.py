@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 import pink_and_blue
 from interrupted import StopAfter
 from lpdseg.data.manifest import Manifest, PatchRecord
+from lpdseg.data.on_device import Maker
+from lpdseg.errors import TrainingError
 from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training import loading
@@ -86,6 +88,19 @@ def test_what_the_device_holds_changes_no_parameter_and_may_change_on_resume(
     train(settings("data.device_share=1"), data, tmp_path / "resumed", reporter=StopAfter(2))
     train(settings("data.device_share=0", "data.workers=1"), data, tmp_path / "resumed", resume=True)
     assert same(tmp_path / "whole", tmp_path / "resumed")
+
+
+@pytest.mark.usefixtures("on_device")
+@pytest.mark.parametrize("call", ["__init__", "__call__"])
+def test_a_device_without_memory_says_what_to_make_smaller(
+    call: str, data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Maker, call, full)
+    with pytest.raises(TrainingError, match=r"make data\.device_share smaller, or train\.batch$"):
+        train(settings(), data, tmp_path / "run")
 
 
 def test_only_cuda_makes_batches_itself() -> None:

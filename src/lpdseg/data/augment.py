@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped, UInt8
 # Optical densities (base e) of haematoxylin, eosin and a residual in red, green and blue: Ruifrok & Johnston 2001.
 _STAINS = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]])
 _STAINS /= np.linalg.norm(_STAINS, axis=1, keepdims=True)
+_UNMIXED = np.linalg.inv(_STAINS)
 
 DENSITIES = (-np.log(np.maximum(np.arange(256), 1) / 255.0)).astype(np.float32)
 """Of each value of a pixel."""
@@ -44,7 +45,7 @@ def draw_stains(spread: float, rng: np.random.Generator) -> Float[np.ndarray, "3
     Unmixing, scaling and mixing are one linear map of the densities, so a pale or white patch is as safe as any.
     """
     factors = np.exp(spread * rng.standard_normal(3))
-    stains: np.ndarray = np.linalg.inv(_STAINS) @ np.diag(factors) @ _STAINS
+    stains: np.ndarray = _UNMIXED @ np.diag(factors) @ _STAINS
     return stains
 
 

@@ -1,6 +1,7 @@
 """Batches on their way from the disk to the steps."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -82,7 +83,8 @@ def batches_on_device(
     if isinstance(training, TrainingBatches) and makes_pixels(fabric.device):
         room = int(settings.data.device_share * free_memory(fabric.device))
         pace = Pace(reporter, "decoding patches and sending them to the device", "patches")
-        maker = Maker(training.patches, fabric.device, room, pace.tell)
+        with _memory_told():
+            maker = Maker(training.patches, fabric.device, room, pace.tell)
         source = DrawnBatches(training, len(maker.held))
         reporter.note(_told(maker, len(training), settings.data.device_share))
     loaded: Any = fabric.setup_dataloaders(
@@ -94,7 +96,18 @@ def batches_on_device(
 def _made(drawn: Iterable[dict[str, Any]], maker: Maker) -> Iterator[dict[str, Tensor]]:
     if maker.held.is_cuda:
         torch.cuda.set_device(maker.held.device)  # of this thread, which starts with the first one
-    yield from map(maker, drawn)
+    with _memory_told():
+        yield from map(maker, drawn)
+
+
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "the device ran out of memory for patches: make data.device_share smaller, or train.batch"
+        ) from error
 
 
 def _told(maker: Maker, count: int, share: float) -> str:

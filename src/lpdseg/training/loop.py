@@ -275,7 +275,7 @@ class _Trainer:
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"the device ran out of memory at step {self.step + 1}: make train.batch = {settings.train.batch} "
-                "smaller, or loss.contrast.chunk, or loss.composite.every larger"
+                "smaller, or loss.contrast.chunk, or data.device_share, or loss.composite.every larger"
             ) from error
         norm = self.fabric.clip_gradients(
             module, optimiser, max_norm=settings.train.clip or math.inf, error_if_nonfinite=False

@@ -16,8 +16,11 @@ BLOCK = 1024
 _TILE, _STEP, _GLASS, _LAST = 512, 4, 245, 1024
 
 
-def draw_slide(path: Path, side: int) -> None:
-    """Writes a pyramidal TIFF of `side` x `side` pixels, each level a quarter as wide as the one before."""
+def draw_slide(path: Path, side: int, full: bool = False) -> None:
+    """Writes a pyramidal TIFF of `side` x `side` pixels, each level a quarter as wide as the one before.
+
+    `full`: tissue everywhere.
+    """
     patches = [
         generate_patch(seed=0, split="test", patient=n, number=0, size=BLOCK // 4, mpp=MPP).image for n in range(4)
     ]
@@ -27,7 +30,7 @@ def draw_slide(path: Path, side: int) -> None:
         while True:
             level = side // factor
             writer.write(
-                _tiles(block, level, factor),
+                _tiles(block, level, factor, full),
                 shape=(level, level, 3),
                 dtype=np.uint8,
                 tile=(_TILE, _TILE),
@@ -43,7 +46,7 @@ def draw_slide(path: Path, side: int) -> None:
                 return
 
 
-def _tiles(block: np.ndarray, level: int, factor: int) -> Iterator[np.ndarray]:
+def _tiles(block: np.ndarray, level: int, factor: int, full: bool) -> Iterator[np.ndarray]:
     small = BLOCK // factor
     reduced = np.asarray(Image.fromarray(block).resize((small, small), Image.Resampling.BOX))
     glass = np.full((_TILE, _TILE, 3), _GLASS, np.uint8)
@@ -51,7 +54,7 @@ def _tiles(block: np.ndarray, level: int, factor: int) -> Iterator[np.ndarray]:
         rows = np.arange(top, top + _TILE)
         for left in range(0, level, _TILE):
             columns = np.arange(left, left + _TILE)
-            tissue = (rows // small)[:, None] == columns // small
+            tissue = ((rows // small)[:, None] == columns // small) | full
             if tissue.any():
                 yield np.where(tissue[..., None], reduced[np.ix_(rows % small, columns % small)], _GLASS).astype(
                     np.uint8

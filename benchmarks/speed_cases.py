@@ -17,11 +17,13 @@ from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.model.encoders import build_encoder
 from lpdseg.model.image_encoders import FrozenTower, ImageEncoder, SelfEncoder
 from lpdseg.model.lpd import LPD
+from lpdseg.quiet import quiet
 from lpdseg.settings import Settings, load_settings
 from lpdseg.training.optimiser import build_optimiser
 from reference import reference_loss
 
 CLASSES, SIDE, BATCH = 4, 224, 10
+CPU = torch.device("cpu")
 DONE = 0.99
 """The share of the steps that lie behind: after the warm-up, with every loss."""
 
@@ -39,17 +41,17 @@ def network(chosen: Settings, classes: int = CLASSES) -> LPD:
     return prototype_network(build_encoder(chosen.model.encoder), chosen, classes, 0)
 
 
-def swin_tower(frozen: bool = True) -> FrozenTower:
-    """An image encoder of the size of MedCLIP's: Swin-T and Linear 768 → 512.
+def swin_tower(frozen: bool = True, width: int = 96, depths: tuple[int, ...] = (2, 2, 6, 2)) -> FrozenTower:
+    """An image encoder of the size of MedCLIP's: Swin-T and Linear 768 → 512, or a smaller one.
 
     **Arguments:**
 
     - `frozen`: False leaves its weights asking for gradients that nobody uses, as the published code does.
     """
     torch.manual_seed(1)
-    tower = transformers.SwinModel(transformers.SwinConfig())
+    tower = transformers.SwinModel(transformers.SwinConfig(embed_dim=width, depths=list(depths)))
     built = FrozenTower(
-        tower, nn.Linear(768, 512, bias=False), 512, 224, {"encoder": "random"}, _TRANSLATION, _TRANSLATION
+        tower, nn.Linear(8 * width, 512, bias=False), 512, 224, {"encoder": "random"}, _TRANSLATION, _TRANSLATION
     )
     return built.requires_grad_(not frozen)
 
@@ -67,11 +69,13 @@ def batch(count: int = BATCH, side: int = SIDE, classes: int = CLASSES) -> dict[
 
 
 def task(chosen: Settings, judge: str, classes: int = CLASSES) -> LpdTask:
-    """LPD's objective; `judge` is swin, self or none (no contrast and no diversity either)."""
+    """LPD's objective; `judge` is swin, tiny (a small swin), self or none (no contrast and no diversity either)."""
     model = network(chosen, classes)
     encoder: ImageEncoder | None = None
     if judge == "swin":
         encoder = swin_tower()
+    elif judge == "tiny":
+        encoder = swin_tower(width=24, depths=(1, 1, 1, 1))
     elif judge == "self":
         encoder = SelfEncoder(model.encoder)
     torch.manual_seed(3)
@@ -79,47 +83,50 @@ def task(chosen: Settings, judge: str, classes: int = CLASSES) -> LpdTask:
     return LpdTask(model, chosen.loss, chosen.model.merge, encoder, power, chosen.model.hidden_dim)
 
 
-def our_step(built: LpdTask, chosen: Settings, precision: str, one: dict[str, Tensor]) -> Callable[[], float]:
-    """One update as the training loop makes it."""
-    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
-    placed = built.to(memory_format=torch.channels_last)
+def our_step(
+    built: LpdTask, chosen: Settings, precision: str, one: dict[str, Tensor], device: torch.device = CPU
+) -> Callable[[], Tensor]:
+    """One update as the training loop makes it; its batch is on the device."""
+    with quiet():
+        fabric = Fabric(accelerator=device.type, devices=1, precision=precision)  # type: ignore[arg-type]
+    placed = built.to(device, memory_format=torch.channels_last)
     module, optimiser = fabric.setup(placed, build_optimiser(placed, chosen.train))
 
-    def step() -> float:
+    def step() -> Tensor:
         parts = module(one, DONE)
         optimiser.zero_grad()
         fabric.backward(parts["loss"])
         optimiser.step()
-        return parts["loss"].item()
+        return parts["loss"].detach()
 
     return step
 
 
-def reference_step(built: LpdTask, chosen: Settings, one: dict[str, Tensor], frozen: bool) -> Callable[[], float]:
+def reference_step(built: LpdTask, chosen: Settings, one: dict[str, Tensor], frozen: bool) -> Callable[[], Tensor]:
     """One update with the obvious loops, from the same parameters; `frozen`: see `swin_tower`."""
-    tower = swin_tower(frozen)
+    tower = built.image_encoder if frozen else swin_tower(frozen).to(one["image"].device)
     optimiser = build_optimiser(built, chosen.train)
     images, labels = one["image"].float() / 255, one["labels"]
 
-    def step() -> float:
+    def step() -> Tensor:
         power = chosen.predict.background_power
         parts = reference_loss(built.model, chosen.loss, images, labels, tower, built.contrast_head, power)
         optimiser.zero_grad()
         parts["loss"].backward()
         optimiser.step()
-        return parts["loss"].item()
+        return parts["loss"].detach()
 
     return step
 
 
-def published_step(k: int, judge: str, precision: str, *changes: str) -> Callable[[], float]:
+def published_step(k: int, judge: str, precision: str, *changes: str) -> Callable[[], Tensor]:
     """`our_step` with the published recipe, or with changes to it."""
     off = ["loss.contrast.weight=0", "loss.diversity.weight=0"] if judge == "none" else []
     chosen = settings(k, *off, *changes)
     return our_step(task(chosen, judge), chosen, precision, batch())
 
 
-def published_reference(k: int, count: int = BATCH, frozen: bool = True) -> Callable[[], float]:
+def published_reference(k: int, count: int = BATCH, frozen: bool = True) -> Callable[[], Tensor]:
     """`reference_step` with the published recipe."""
     chosen = settings(k)
     return reference_step(task(chosen, "swin"), chosen, batch(count), frozen)

@@ -22,3 +22,6 @@ def test_a_drawn_slide_is_a_pyramid_whose_levels_agree(
         view = AtMpp(slide, Mpp(0.5, 0.5, "drawn"), 0.5)
         assert AtMpp(slide, Mpp(0.5, 0.5, "drawn"), 8.0).level == 2  # levels that lie are passed over
         assert find_tissue(view).share == pytest.approx(1 / 5, abs=0.05)
+    drawing.draw_slide(tmp_path / "full.tif", 1500, full=True)
+    with closing(open_slide(tmp_path / "full.tif")) as slide:
+        assert find_tissue(AtMpp(slide, Mpp(0.5, 0.5, "drawn"), 0.5)).share > 0.9

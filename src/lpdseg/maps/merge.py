@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.choices import HeadMerge, ImageMerge, Merge
+from lpdseg.maps.constants import constant
 
 _RETIRED = -1e4
 """Logit of a prototype that takes no part: finite, so that no sum of products is NaN, and exp of it is 0."""
@@ -115,5 +116,5 @@ def sum_parts(
     values: Float[Tensor, "B P *pixels"], parts: Sequence[int], classes: int
 ) -> Float[Tensor, "B C *pixels"]:
     """Values of parts, each of which belongs to a class, added up by class; a class without parts gets 0."""
-    belongs = F.one_hot(torch.tensor(parts, device=values.device), classes).to(values.dtype)
+    belongs = F.one_hot(constant(parts, values.device), classes).to(values.dtype)
     return torch.einsum("bp...,pc->bc...", values, belongs)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lpdseg.maps.constants import constant
 from lpdseg.maps.fuse import fuse_scales
 from lpdseg.maps.labelling import likeliest
 
@@ -46,7 +47,7 @@ def winner_of_class(
     own = [index for index, of in enumerate(winning) if of == c]
     if not own:
         return torch.full((len(values), *size), NO_PROTOTYPE, device=values.device)
-    indices = torch.tensor(own, device=values.device)
+    indices = constant(own, values.device)
     height, width = size
     scores = fuse_scales({0: values[:, indices]}, {0: 1.0}, padded)[..., :height, :width]
     return indices[likeliest(scores)]

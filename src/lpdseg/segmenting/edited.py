@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from lpdseg.errors import SettingsError
+from lpdseg.maps.constants import constant
 from lpdseg.maps.gate import open_gate
 from lpdseg.maps.merge import sum_parts
 from lpdseg.model.network import Network
@@ -104,15 +105,15 @@ class EditedSegmenter(Segmenter):
         parts = evidence.parts
         if parts is None:
             return None
-        acting = self.acting(evidence, labels)[:, self._group_of]
-        weights = self.calibration.offsets.to(parts.device).exp()[list(self.plan.trained)]
+        acting = self.acting(evidence, labels)[:, constant(self._group_of, parts.device)]
+        weights = self._placed.offsets.exp()[constant(self.plan.trained, parts.device)]
         factors = weights * acting.float().clamp(min=_LAST)
         weighted = parts * factors[:, :, None, None]
-        shown = torch.tensor(self.plan.shown, device=parts.device)
+        shown = constant(self.plan.shown, parts.device)
         return torch.zeros_like(weighted).index_add_(1, shown, weighted)
 
     def _probabilities(self, dense: Float[Tensor, "VB P H_0 W_0"]) -> Float[Tensor, "VB P H_0 W_0"]:
-        hidden = torch.tensor(self.plan.hidden, dtype=torch.long, device=dense.device)
+        hidden = constant(self.plan.hidden, dense.device)
         return super()._probabilities(dense.index_fill(1, hidden, -torch.inf))
 
     def _activations(self, parts: Float[Tensor, "B P H_0 W_0"]) -> dict[int, Float[Tensor, "B _G H_0 W_0"]]:
@@ -123,9 +124,9 @@ class EditedSegmenter(Segmenter):
     ) -> tuple[Float[Tensor, "B C H W"], Bool[Tensor, "B C"], Float[Tensor, "B n H W"]]:
         scores, glass = self.fuse(evidence), self.glass(images)
         acting = self.acting(evidence, labels)
-        logits = self.channel_logits(*self.group_logits(scores, glass, acting), self.calibration.offsets)
+        logits = self.channel_logits(*self.group_logits(scores, glass, acting), self._placed.offsets)
         classes = len(self.classes)
-        gate = torch.stack([acting[:, self._members(c)].any(1) for c in range(classes)], 1)
+        gate = torch.stack([acting[:, constant(self._members(c), acting.device)].any(1) for c in range(classes)], 1)
         by_class = sum_parts(scores, [now for _, now in self.groups], classes + 1)[:, :classes]
         return by_class, gate, logits.softmax(1)
 
@@ -154,7 +155,7 @@ class EditedSegmenter(Segmenter):
     ) -> Float[Tensor, "B n H W"]:
         """Logits of the mask's channels, from those of `group_logits`."""
         trained = [before for before, _ in self.groups]
-        logits = logits + offsets.to(logits.device)[trained][:, None, None]
+        logits = logits + offsets.to(logits.device)[constant(trained, logits.device)][:, None, None]
         classes = len(self.classes)
         channels = [self._joined(logits, c) for c in range(classes)]
         if background is not None:
@@ -167,15 +168,15 @@ class EditedSegmenter(Segmenter):
         gate = open_gate(
             settings.gate,
             evidence.probabilities,
-            self.calibration.thresholds.to(device),
+            self._placed.thresholds,
             None if labels is None else labels.to(device),
             may_be_empty=settings.background == "power",
         )
         if settings.gate == "oracle":
             always = gate.new_ones(len(gate), 1)
-            acting = torch.cat([gate, always], 1)[:, [now for _, now in self.groups]]
+            acting = torch.cat([gate, always], 1)[:, constant([now for _, now in self.groups], device)]
         else:
-            acting = gate[:, [before for before, _ in self.groups]]
+            acting = gate[:, constant([before for before, _ in self.groups], device)]
         return acting if settings.background != "none" else acting | ~acting.any(1, keepdim=True)
 
     def _members(self, channel: int) -> list[int]:
@@ -186,7 +187,9 @@ class EditedSegmenter(Segmenter):
         members = self._members(channel)
         if not members:
             return torch.full_like(logits[:, 0], -torch.inf)
-        return logits[:, members[0]] if len(members) == 1 else logits[:, members].logsumexp(1)
+        return (
+            logits[:, members[0]] if len(members) == 1 else logits[:, constant(members, logits.device)].logsumexp(1)
+        )
 
     def _like(self, settings: PredictSettings, calibration: Calibration, model: Network | None = None) -> Segmenter:
         edits = self.edits if calibration is self.calibration else replace(self.edits, offsets=None)

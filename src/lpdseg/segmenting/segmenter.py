@@ -5,6 +5,7 @@ B images, C classes, n = C or C + 1 channels (background last), H x W pixels; sc
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -151,6 +152,12 @@ class Segmenter:
         """Where the model is."""
         return self.model.device
 
+    @cached_property
+    def _placed(self) -> Calibration:
+        """The calibration where the model is: an upload for each batch would wait for the batch before."""
+        chosen = self.calibration
+        return Calibration(chosen.thresholds.to(self.device), chosen.offsets.to(self.device))
+
     @property
     def channel_names(self) -> tuple[str, ...]:
         """The channels of its probabilities: its classes, and background where it finds any."""
@@ -246,7 +253,8 @@ class Segmenter:
     def _prototypes(
         self, evidence: Evidence, mask: Int[Tensor, "B H W"], labels: Bool[Tensor, "B C"] | None
     ) -> UInt16[Tensor, "B H W"] | None:
-        claims, winning = self.claims(evidence, labels), self.winning
+        claims = self.claims(evidence, labels)
+        winning = None if claims is None else self.winning  # to look at which are retired is to wait for the device
         if claims is None or winning is None:
             return None
         return winners(claims, winning, mask, evidence.padded).to(torch.uint16)
@@ -269,7 +277,7 @@ class Segmenter:
         gate = open_gate(
             self.settings.gate,
             evidence.probabilities,
-            self.calibration.thresholds.to(scores.device),
+            self._placed.thresholds,
             None if labels is None else labels.to(scores.device),
             may_be_empty=self.settings.background == "power",
         )
@@ -301,7 +309,7 @@ class Segmenter:
         """
         power = self.settings.background == "power"
         highest = (scores * gate[:, :, None, None]).amax(1, keepdim=True) if power else None
-        offsets = self.calibration.offsets.to(scores.device)[:, None, None]
+        offsets = self._placed.offsets[:, None, None]
         return gated_logits(self.class_logits(scores, glass) + offsets, gate, self.background_logit(highest, glass))
 
     @torch.inference_mode()

@@ -34,8 +34,9 @@ def test_processes_read_what_one_reads(drawn: Callable[..., Any]) -> None:
             plain = list(here.read(wanted, segments, WINDOW))
             for segment, found, same in zip(segments, there.read(wanted, segments, WINDOW), plain, strict=True):
                 np.testing.assert_array_equal(found, same)
-                for x, window in zip(segment.lefts, same, strict=True):
-                    np.testing.assert_array_equal(window, wanted.view.read(x, segment.y, WINDOW, WINDOW))
+                for x, place in zip(segment.lefts, segment.places(WINDOW), strict=True):
+                    window = wanted.view.read(x, segment.y, WINDOW, WINDOW)
+                    np.testing.assert_array_equal(same[:, place : place + WINDOW], window)
     assert multiprocessing.active_children() == []
 
 
@@ -57,10 +58,11 @@ def test_windows_that_touch_are_read_as_one_strip_and_gaps_are_not_read(drawn: C
             yield Watched()
 
     segment = Segment(0, 20, (0, 12, 28, 60, 72, 184))  # overlapping, touching, apart; the last one reaches outside
-    found = OpenView().windows(WatchedSource(), segment, WINDOW)
+    found = OpenView().pixels(WatchedSource(), segment, WINDOW)
     assert asked == [(0, 20, 44, 16), (60, 20, 28, 16), (184, 20, 16, 16)]
-    for x, window in zip(segment.lefts, found, strict=True):
-        np.testing.assert_array_equal(window, source.view.read(x, 20, WINDOW, WINDOW))
+    assert found.shape == (WINDOW, 88, 3)
+    for x, place in zip(segment.lefts, segment.places(WINDOW), strict=True):
+        np.testing.assert_array_equal(found[:, place : place + WINDOW], source.view.read(x, 20, WINDOW, WINDOW))
 
 
 @pytest.mark.parametrize("processes", [0, 1])

@@ -4,7 +4,7 @@ C classes, n channels; a strip spans W pixels of a row of windows, each w x w pi
 """
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,7 +18,7 @@ from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.plan import Segment
 from lpdseg.segmenting.slides.reading import Readers
 from lpdseg.segmenting.slides.view import Source
-from lpdseg.segmenting.slides.window_model import WindowModel
+from lpdseg.segmenting.slides.window_model import Blended, WindowModel
 
 _STRIPS_AHEAD = 2
 
@@ -76,12 +76,26 @@ class Engine(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A segment that is being computed."""
+
+    segment: Segment
+    found: Callable[[], Blended]
+    waited: float
+
+    def strip(self, since: float) -> Strip:
+        """Its strip, once it is there; the model has been at work, or has waited, since then."""
+        found = self.found()
+        return Strip(self.segment, found.values, self.waited, time.monotonic() - since, found.winners)
+
+
 class LocalEngine:
     """One model in this process; other processes read ahead of it.
 
     **Arguments:**
 
-    - `readers`: processes that read; 0 reads in this one, between batches.
+    - `readers`: processes that read; with 0 a thread of this one does.
     """
 
     def __init__(self, segmenter: Segmenter, readers: int) -> None:
@@ -93,14 +107,24 @@ class LocalEngine:
         return ahead(self._strips(job), _STRIPS_AHEAD)
 
     def _strips(self, job: Job) -> Generator[Strip, None, None]:
-        with closing(self._readers.read(job.source, job.segments, job.window)) as windows:
+        """Hands a strip on once the next segment has begun, or must be waited for: then nothing is to be begun."""
+        begun: _Begun | None = None
+        with closing(self._readers.read(job.source, job.segments, job.window)) as read:
+            since = time.monotonic()
             for segment in job.segments:
-                began = time.monotonic()
-                pixels = next(windows)
-                waited = time.monotonic() - began
-                offsets = tuple(x - segment.lefts[0] for x in segment.lefts)
-                found = self._model.strip(pixels, offsets, job.weights, job.prototypes)
-                yield Strip(segment, found.values, waited, time.monotonic() - began, found.winners)
+                if begun is not None and not read.ready:
+                    yield begun.strip(since)
+                    begun, since = None, time.monotonic()
+                waiting = time.monotonic()
+                pixels = next(read)
+                waited = time.monotonic() - waiting
+                found = self._model.begin(pixels, segment, job.weights, job.prototypes)
+                before, begun = begun, _Begun(segment, found, waited)
+                if before is not None:
+                    yield before.strip(since)
+                    since = time.monotonic()
+            if begun is not None:
+                yield begun.strip(since)
 
     def __enter__(self) -> "LocalEngine":
         self._readers.__enter__()

@@ -23,6 +23,27 @@ class Segment:
         """Pixels from the first window's left to the last one's right."""
         return self.lefts[-1] + window - self.lefts[0]
 
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """x of each window in the segment's result."""
+        return tuple(x - self.lefts[0] for x in self.lefts)
+
+    def runs(self, window: int) -> Iterator[slice]:
+        """Windows, by number, between which there is no gap."""
+        start = 0
+        for number in range(1, len(self.lefts) + 1):
+            if number == len(self.lefts) or self.lefts[number] > self.lefts[number - 1] + window:
+                yield slice(start, number)
+                start = number
+
+    def places(self, window: int) -> tuple[int, ...]:
+        """x of each window in the segment's pixels, which are its runs side by side, each pixel once."""
+        places, end = list[int](), 0
+        for run in self.runs(window):
+            places += [end + x - self.lefts[run.start] for x in self.lefts[run]]
+            end = places[-1] + window
+        return tuple(places)
+
 
 _GAP = 2
 """A segment may span so many times the columns that it holds: its result is as wide as it spans."""

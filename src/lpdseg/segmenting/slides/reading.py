@@ -1,6 +1,7 @@
 """Reading the windows of segments, in this process or in others that open the slide themselves.
 
-Reader processes import this module, so it does without PyTorch. B windows, each w x w pixels.
+Reader processes import this module, so it does without PyTorch. Windows have w x w pixels, a segment's pixels are P
+across.
 """
 
 import multiprocessing
@@ -9,8 +10,8 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from itertools import islice
@@ -27,49 +28,86 @@ from lpdseg.slides.slide import SlideError
 _AHEAD = 2
 """Segments that are read, or being read, ahead of the model, for each reader process."""
 
+MOST_SLIDES = 4
+"""Slides that are at hand at once: one is computed while others are looked at for tissue or become files."""
+
 
 class OpenView:
-    """Keeps the view of the source that was read last: opening costs more than reading a window."""
+    """Keeps a view of each slide that is at hand: opening costs more than reading a window."""
 
     def __init__(self) -> None:
-        self._source: Source | None = None
-        self._view: View | None = None
-        self._open = ExitStack()
+        self._views: dict[Source, tuple[View, ExitStack]] = {}
 
-    def windows(self, source: Source, segment: Segment, window: int) -> UInt8[np.ndarray, "B w w 3"]:
-        """RGB of a segment's windows. Those that touch or overlap are read as one strip, each pixel once.
+    def pixels(self, source: Source, segment: Segment, window: int) -> UInt8[np.ndarray, "w P 3"]:
+        """RGB of a segment's windows, see `Segment.places`: those that touch or overlap are read as one strip.
 
         **Raises:** `SlideError` where the slide cannot be opened, or is damaged there.
         """
-        view = self._of(source)
-        windows = np.empty((len(segment.lefts), window, window, 3), np.uint8)
-        for run in _touching(segment.lefts, window):
-            first = segment.lefts[run.start]
-            strip = view.read(first, segment.y, segment.lefts[run.stop - 1] + window - first, window)
-            for number in range(run.start, run.stop):
-                left = segment.lefts[number] - first
-                windows[number] = strip[:, left : left + window]
-        return windows
+        view, read = self._of(source), []
+        for run in segment.runs(window):
+            first, last = segment.lefts[run.start], segment.lefts[run.stop - 1]
+            read.append(view.read(first, segment.y, last + window - first, window))
+        return read[0] if len(read) == 1 else np.concatenate(read, axis=1)
 
     def _of(self, source: Source) -> View:
-        if self._view is None or self._source != source:
-            self.close()
-            self._view, self._source = self._open.enter_context(source.open()), source
-        return self._view
+        view, opened = self._views.pop(source, None) or (None, ExitStack())
+        if view is None:
+            while len(self._views) >= MOST_SLIDES:
+                self._views.pop(next(iter(self._views)))[1].close()
+            view = opened.enter_context(source.open())
+        self._views[source] = view, opened  # the last one, in order of use
+        return view
 
     def close(self) -> None:
-        """Closes the slide."""
-        self._view = None
-        self._open.close()
+        """Closes the slides."""
+        while self._views:
+            self._views.popitem()[1][1].close()
 
 
-def _touching(lefts: Sequence[int], window: int) -> Iterator[slice]:
-    """Runs of windows, by number, between which there is no gap; their left pixels are rising."""
-    start = 0
-    for number in range(1, len(lefts) + 1):
-        if number == len(lefts) or lefts[number] > lefts[number - 1] + window:
-            yield slice(start, number)
-            start = number
+class Reading(Iterator[np.ndarray]):
+    """The pixels of segments, in order; made by `Readers.read`."""
+
+    def __init__(self, readers: "Readers", source: Source, segments: Sequence[Segment], window: int) -> None:
+        self._readers, self._source, self._window = readers, source, window
+        self._left, self._waiting = iter(segments), deque[Future[np.ndarray]]()
+        self._pool: Executor | None = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Asks for more, as much as may be in memory."""
+        for segment in islice(self._left, _AHEAD * max(1, self._readers.processes) - len(self._waiting)):
+            self._pool, read = self._readers.started()
+            try:
+                self._waiting.append(self._pool.submit(read, self._source, segment, self._window))
+            except BrokenProcessPool as error:
+                raise self._broken() from error
+
+    @property
+    def ready(self) -> bool:
+        """Whether nobody has to wait for the next."""
+        return bool(self._waiting) and self._waiting[0].done()
+
+    def __next__(self) -> UInt8[np.ndarray, "w P 3"]:
+        if not self._waiting:
+            raise StopIteration
+        following = self._waiting.popleft()
+        self._go_on()
+        try:
+            return following.result()
+        except BrokenProcessPool as error:
+            raise self._broken() from error
+
+    def _broken(self) -> SlideError:
+        self._readers.forget(self._pool)
+        return SlideError(
+            f"a process that read {self._source.path} has ended: {MAIN_GUARD}; otherwise it was ended from "
+            "outside, perhaps for lack of memory: use fewer --workers, or a smaller --batch"
+        )
+
+    def close(self) -> None:
+        """Reads no more."""
+        for future in self._waiting:
+            future.cancel()
 
 
 class Readers:
@@ -77,53 +115,37 @@ class Readers:
 
     **Arguments:**
 
-    - `processes`: that read; 0 reads in this one, when asked.
+    - `processes`: that read; with 0 a thread of this one does.
     """
 
     def __init__(self, processes: int) -> None:
         self.processes = processes
-        self._pool: ProcessPoolExecutor | None = None
-        self._here = OpenView()
+        self._pool: Executor | None = None
+        self._here, self._lock = OpenView(), threading.Lock()
 
-    def read(
-        self, source: Source, segments: Sequence[Segment], window: int
-    ) -> Generator[UInt8[np.ndarray, "B w w 3"], None, None]:
-        """The windows of each segment, in order. At most `2 * processes + 1` segments are in memory at once.
+    def read(self, source: Source, segments: Sequence[Segment], window: int) -> Reading:
+        """Begins to read a slide. At most `2 * processes + 1` segments of it are in memory at once.
 
-        **Raises:** `SlideError` where the slide cannot be read, or a reader process has ended.
+        **Raises:** on the way, `SlideError` where the slide cannot be read, or a reader process has ended.
         """
-        if self.processes == 0:
-            try:
-                for segment in segments:
-                    yield self._here.windows(source, segment, window)
-            finally:
-                self._here.close()
-            return
-        waiting: deque[Future[np.ndarray]] = deque()
-        left = iter(segments)
-        try:
-            while True:
-                for segment in islice(left, _AHEAD * self.processes - len(waiting)):
-                    waiting.append(self._started().submit(_read, source, segment, window))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            self._pool = None  # the next slide gets new processes
-            raise SlideError(
-                f"a process that read {source.path} has ended: {MAIN_GUARD}; otherwise it was ended from outside, "
-                "perhaps for lack of memory: use fewer --workers, or a smaller --batch"
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+        return Reading(self, source, segments, window)
 
-    def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            # Fresh processes: a copy of one that runs threads, as torch does, may hang.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_begin)
-        return self._pool
+    def started(self) -> tuple[Executor, Callable[[Source, Segment, int], np.ndarray]]:
+        """What reads, and how to ask it."""
+        with self._lock:
+            if self._pool is None and self.processes == 0:
+                self._pool = ThreadPoolExecutor(1, "lpdseg-reader")
+            elif self._pool is None:
+                # Fresh processes: a copy of one that runs threads, as torch does, may hang.
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_begin)
+            return self._pool, _read if self.processes else self._here.pixels
+
+    def forget(self, pool: Executor | None) -> None:
+        """The next slide gets new processes."""
+        with self._lock:
+            if self._pool is pool:
+                self._pool = None
 
     def __enter__(self) -> "Readers":
         return self
@@ -131,10 +153,10 @@ class Readers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._here.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+        self._here.close()
 
 
 _mine = OpenView()
@@ -142,7 +164,7 @@ _mine = OpenView()
 
 
 def _read(source: Source, segment: Segment, window: int) -> np.ndarray:
-    return _mine.windows(source, segment, window)
+    return _mine.pixels(source, segment, window)
 
 
 def _begin() -> None:

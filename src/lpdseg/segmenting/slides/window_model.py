@@ -1,9 +1,10 @@
 """The model on the windows of a segment: their class probabilities, blended into one strip.
 
 B windows, each w x w pixels; C classes, n channels (background last where the model has it); a strip spans W
-pixels.
+pixels. P pixels across were read, see `Segment.places`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +17,9 @@ from lpdseg.errors import DataError
 from lpdseg.maps.winners import winner_of_class
 from lpdseg.segmenting.memory import if_it_fits
 from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.segmenting.slides.passes import StripSum
+from lpdseg.segmenting.slides.plan import Segment
+from lpdseg.segmenting.slides.transfers import Transfers
 
 NO_WINNER = 255
 """Of a class without prototypes."""
@@ -31,7 +35,7 @@ class Blended:
     """
 
     values: Float32[np.ndarray, "n w W"]
-    winners: UInt8[np.ndarray, "C w W"] | None
+    winners: UInt8[np.ndarray, "C w W"] | None = None
 
 
 class WindowModel:
@@ -44,33 +48,45 @@ class WindowModel:
     def __init__(self, segmenter: Segmenter) -> None:
         self.segmenter = segmenter
         self.most: int | None = None  # windows at once; None while nothing was too large
+        self._transfers, self._winning = Transfers(segmenter.device), segmenter.winning
+        self._weights: tuple[np.ndarray, Tensor] | None = None
 
     def strip(
         self,
-        pixels: UInt8[np.ndarray, "B w w 3"],
-        offsets: tuple[int, ...],
+        pixels: UInt8[np.ndarray, "w P 3"],
+        segment: Segment,
         weights: Float32[np.ndarray, "w w"],
         prototypes: bool = False,
     ) -> Blended:
-        """The windows at their places, blended.
+        """The windows of a segment at their places, blended; see `begin`."""
+        return self.begin(pixels, segment, weights, prototypes)()
+
+    @torch.inference_mode()
+    def begin(
+        self,
+        pixels: UInt8[np.ndarray, "w P 3"],
+        segment: Segment,
+        weights: Float32[np.ndarray, "w w"],
+        prototypes: bool = False,
+    ) -> Callable[[], Blended]:
+        """Begins with the windows of a segment; what it gives waits until they are computed and blended.
+
+        On a GPU the next segment can be begun before that, and is computed while the result is brought back.
 
         **Arguments:**
 
-        - `offsets`: x of each window in the strip, rising from 0.
+        - `pixels`: of the segment, see `Segment.places`.
         - `weights`: of a window's pixels, positive.
         - `prototypes`: ask for winners. Of those there are 253 at most.
 
         **Raises:** `DataError` where one window alone does not fit in memory.
         """
-        side = pixels.shape[1]
-        weight = torch.from_numpy(weights).to(self.segmenter.device)
-        total: Tensor | None = None
-        won: Tensor | None = None
-        heaviest = weight.new_zeros(side, offsets[-1] + side)
-        first = 0
-        while first < len(pixels):
-            some = pixels[first : first + (self.most or len(pixels))]
-            found = if_it_fits(partial(self.compute, prototypes=prototypes), some)
+        side, weight = len(pixels), self._there(weights)
+        strip, there = StripSum(segment.offsets, weight), self._transfers.upload(pixels)
+        places, first = segment.places(side), 0
+        while first < len(places):
+            some = places[first : first + (self.most or len(places))]
+            found = if_it_fits(partial(self._of, there, prototypes=prototypes), some)
             if found is None:
                 if len(some) == 1:
                     raise DataError(
@@ -79,37 +95,49 @@ class WindowModel:
                     )
                 self.most = len(some) // 2
                 continue
-            probabilities, winners = found
-            if total is None:
-                total = probabilities.new_zeros(probabilities.shape[1], side, offsets[-1] + side)
-            for x, window in zip(offsets[first : first + len(some)], probabilities, strict=True):
-                total[:, :, x : x + side] += window * weight
-            if winners is not None:
-                if won is None:
-                    won = winners.new_zeros(winners.shape[1], side, offsets[-1] + side)
-                for x, winner in zip(offsets[first : first + len(some)], winners, strict=True):
-                    here, before = won[:, :, x : x + side], heaviest[:, x : x + side]
-                    here.copy_(torch.where(weight > before, winner, here))
-                    before.copy_(torch.maximum(weight, before))
+            strip.add(*found)
             first += len(some)
-        assert total is not None
-        return Blended(total.cpu().numpy(), None if won is None else won.cpu().numpy())
+        fetch = self._transfers.download(strip.found)
 
-    @torch.inference_mode()
+        def result() -> Blended:
+            values, *winners = fetch()
+            return Blended(values, *winners)
+
+        return result
+
     def compute(
         self, pixels: UInt8[np.ndarray, "B w w 3"], prototypes: bool = False
     ) -> tuple[Float[Tensor, "B n w w"], UInt8[Tensor, "B C w w"] | None]:
         """Class probabilities of windows, and each class's winners where asked for, on the segmenter's device."""
-        images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
+        return self._compute(self._transfers.upload(pixels.transpose(0, 3, 1, 2).copy()), prototypes)
+
+    def _of(
+        self, pixels: UInt8[Tensor, "w P 3"], places: Sequence[int], prototypes: bool
+    ) -> tuple[Float[Tensor, "B n w w"], UInt8[Tensor, "B C w w"] | None]:
+        side = len(pixels)
+        planes = pixels[:, places[0] : places[-1] + side].permute(2, 0, 1).contiguous()
+        images = torch.stack([planes[:, :, x - places[0] : x - places[0] + side] for x in places])
+        return self._compute(images, prototypes)
+
+    @torch.inference_mode()
+    def _compute(
+        self, images: UInt8[Tensor, "B 3 w w"], prototypes: bool
+    ) -> tuple[Float[Tensor, "B n w w"], UInt8[Tensor, "B C w w"] | None]:
         if not prototypes:
             return self.segmenter.decide(self.segmenter.observe(images), images).probabilities.float(), None
         evidence = self.segmenter.observe(images, parts=True)
         # Without a map of prototypes of its own: here each class has one.
         probabilities = self.segmenter.decide(replace(evidence, parts=None), images).probabilities.float()
-        claims, winning = self.segmenter.claims(evidence), self.segmenter.winning
+        claims, winning = self.segmenter.claims(evidence), self._winning
         assert claims is not None and winning is not None
         winners = [
             winner_of_class(claims, winning, c, evidence.size, evidence.padded).clamp(max=NO_WINNER).to(torch.uint8)
             for c in range(len(self.segmenter.classes))
         ]
         return probabilities, torch.stack(winners, 1)
+
+    def _there(self, weights: Float32[np.ndarray, "w w"]) -> Float32[Tensor, "w w"]:
+        """The weights on the device, where those of the segment before mostly are."""
+        if self._weights is None or not (self._weights[0] is weights or np.array_equal(self._weights[0], weights)):
+            self._weights = weights, self._transfers.upload(weights)
+        return self._weights[1]

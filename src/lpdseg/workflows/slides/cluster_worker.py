@@ -44,13 +44,12 @@ class ClusterWorker:
         began = time.monotonic()
         try:
             with self._reading:
-                pixels = self._view.windows(source, segment, window)
+                pixels = self._view.pixels(source, segment, window)
             waited = max(0.0, time.monotonic() - max(began, self._free_since))
             with self._computing:
                 computing = time.monotonic()
                 torch.set_num_threads(self._threads)  # each thread has a number of its own
-                offsets = tuple(x - segment.lefts[0] for x in segment.lefts)
-                found = self._model.strip(pixels, offsets, weights, prototypes)
+                found = self._model.strip(pixels, segment, weights, prototypes)
                 self._free_since = time.monotonic()
             return Strip(segment, found.values, waited, waited + self._free_since - computing, found.winners)
         except LpdsegError as error:

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+import torch
 
 from lpdseg.cli import machine, machine_run
 from lpdseg.cli.licence_list import Licensed, of_encoders, of_run
@@ -13,6 +14,7 @@ from lpdseg.cli.main import main
 from lpdseg.model.catalogue import LISTED
 from lpdseg.model.encoders import ENCODERS
 from lpdseg.model.weights_folder import RECORD
+from lpdseg.settings import load_settings
 
 
 def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +36,11 @@ def test_doctor_says_what_the_processor_can_do_and_what_a_run_will_take(
     assert found["run: steps"] == "155: 2.5 epochs of 1,000 patches, 16 at once"
     assert found["run: time"].startswith("about 8 s on cpu: 50 ms a step, 320 patches/s, ")
     assert found["run: patches"] == "0.01 GiB decoded; they fit"
+    monkeypatch.setattr(machine_run, "makes_pixels", lambda device: True)
+    monkeypatch.setattr(machine_run, "free_memory", lambda device: 2**30)
+    settings = load_settings("demo", ["data.device_share=0.5"])
+    for held, told in ((2**28, "they fit on the device"), (2**30, "beyond 0.5 GiB (data.device_share=0.5)")):
+        assert told in machine_run._patches(held, settings, torch.device("cpu"))
     assert main(["doctor", "--preset", "demo"]) == 2
     assert "add --patches" in capsys.readouterr().err
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lpdseg.data.importers import load_data
@@ -62,7 +63,7 @@ def test_the_first_process_looks_for_all(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_pixels_stay_where_they_are_of_use(tmp_path: Path) -> None:
     data = data_set(tmp_path, [(6, 8)] * 2)
-    alone: Any = SimpleNamespace(is_global_zero=True, world_size=1)
+    alone: Any = SimpleNamespace(is_global_zero=True, world_size=1, device=torch.device("cpu"))
     for change in ("data.workers=2", "data.cache=false"):
         assert not look_once(data, load_settings(None, ["data.workers=0", change]), alone, Silent()).kept
 

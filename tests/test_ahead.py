@@ -10,8 +10,17 @@ from lpdseg.ahead import ahead
 from lpdseg.errors import DataError
 
 
+@pytest.fixture(autouse=True, scope="module")
+def others() -> None:
+    """Threads of other tests, which may keep what they caught and with it a thread."""
+    _OTHERS[:] = threading.enumerate()
+
+
+_OTHERS: list[threading.Thread] = []
+
+
 def running() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "lpdseg-ahead"]
+    return [thread for thread in threading.enumerate() if thread.name == "lpdseg-ahead" and thread not in _OTHERS]
 
 
 @given(st.lists(st.integers()), st.integers(1, 4))

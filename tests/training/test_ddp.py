@@ -15,10 +15,12 @@ from safetensors.torch import load_file
 from lpdseg.training.metrics import read_metrics
 
 _TRAIN = """
-import sys
+import atexit, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+# Registered first, so called last: by then the process has left the group, whose threads could abort its end.
+atexit.register(lambda: print("in a group:", torch.distributed.is_initialized(), flush=True))
 from lpdseg.data.manifest import read_manifest
 from lpdseg.settings import load_settings
 from lpdseg.training.engine import Engine
@@ -56,6 +58,7 @@ def test_two_processes_equal_one(batch: int, epochs: int, tmp_path: Path) -> Non
             arguments, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )
         assert done.returncode == 0, done.stderr
+        assert done.stdout.count("in a group: False") == devices, done.stdout
     one, two = (
         [row for row in read_metrics(tmp_path / name) if row["kind"] == "train"] for name in ("run1", "run2")
     )

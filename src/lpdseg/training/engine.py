@@ -1,5 +1,6 @@
 """Devices, precision and processes, through Lightning Fabric."""
 
+import atexit
 import os
 import shutil
 from collections.abc import Callable
@@ -68,8 +69,16 @@ def make_fabric(engine: Engine, settings: TrainSettings) -> "Fabric":
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks of those who want it
     fabric.launch()
+    if world > 1:
+        atexit.register(_leave_group)
     torch.use_deterministic_algorithms(settings.deterministic, warn_only=device.type != "cpu")
     return fabric
+
+
+def _leave_group() -> None:
+    """Joins the threads of the collectives: one letting go of a tensor while Python ends would abort it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def chosen_precision(settings: TrainSettings, device: torch.device) -> str:

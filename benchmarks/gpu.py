@@ -155,7 +155,7 @@ class Bench:
         kept = chosen.loss.contrast.chunk
         plans = [("32-true", kept), *(("bf16-mixed", chunk) for chunk in dict.fromkeys((kept, *size.chunks)))]
         for precision, chunk in plans:
-            asked = cases.settings(size.k, f"loss.contrast.chunk={'null' if chunk is None else chunk}")
+            asked = cases.settings(size.k, f"loss.contrast.chunk={chunk}")
             step = cases.our_step(cases.task(asked, size.judge), asked, precision, one, device)
             title = f"ours, {precision}, chunk {chunk}{' as the preset has it' if chunk == kept else ''}"
             show(title, step, precision != "32-true", work, -(-size.settled // 5), -(-size.count // 5))

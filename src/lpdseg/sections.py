@@ -105,7 +105,10 @@ class ContrastSettings(Section):
     fill: Fill = Field("white", description="what masked-out tissue becomes; white is glass")
     pairs_per_image: Count | None = Field(None, description="active prototypes drawn per image; none: all")
     size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
-    chunk: Count = Field(4, description="pairs that are encoded at once; bounds the memory, changes rounding alone")
+    chunk: Count | Literal["auto"] = Field(
+        "auto",
+        description="pairs encoded at once, a number; changes rounding alone. auto: as memory allows, 4 on a CPU",
+    )
 
 
 class DiversitySettings(Section):

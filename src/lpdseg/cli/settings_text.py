@@ -137,7 +137,7 @@ def _about_section(section: type[BaseModel]) -> str:
 
 
 def _choices(field: FieldInfo) -> tuple[str, ...]:
-    """The words of a `Literal`, wherever it stands in the type."""
+    """The words of a `Literal`, wherever it stands in the type but beside others, such as numbers."""
     found: list[str] = []
 
     def look(kind: Any) -> None:
@@ -145,7 +145,8 @@ def _choices(field: FieldInfo) -> tuple[str, ...]:
         if origin is Literal:
             found.extend(str(word) for word in typing.get_args(kind))
         elif origin in (Union, UnionType, tuple, typing.Annotated):
-            for part in typing.get_args(kind):
+            parts = [part for part in typing.get_args(kind) if part is not type(None)]
+            for part in parts if origin in (tuple, typing.Annotated) or len(parts) == 1 else ():
                 look(part)
 
     look(field.annotation)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lpdseg.choices import Fill, Negatives
 from lpdseg.losses.active import Pairs, active_by_share, active_prototypes, draw_pairs
-from lpdseg.losses.chunks import PairSums, chunked_sums
+from lpdseg.losses.chunks import Chunk, PairSums, chunked_sums
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.losses.term import Term, global_mean
 from lpdseg.maps.normalise import unit_range
@@ -80,6 +80,7 @@ class Contrast(Objective):
         self.last = model.scales - 1
         super().__init__(0.0 if image_encoder is None else settings.weight, start, levels=[self.last])
         self.model, self.settings, self.image_encoder, self.head = model, settings, image_encoder, head
+        self.chunk: Chunk = Chunk(settings.chunk)
 
     def __call__(self, seen: Seen) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """See `Objective`."""
@@ -119,7 +120,7 @@ class Contrast(Objective):
             negatives=settings.negatives,
             fill=settings.fill,
             size=settings.size,
-            chunk=settings.chunk,
+            chunk=self.chunk,
             live=self.model.live,
         )
 
@@ -137,7 +138,7 @@ def contrast_loss(
     negatives: Negatives = "other_classes",
     fill: Fill = "white",
     size: int | None = None,
-    chunk: int = 8,
+    chunk: int | Chunk = 8,
     live: Bool[Tensor, " K"] | None = None,
 ) -> ContrastTerms:
     """L_FG and L_BG over the active pairs, foreground and background encoded in one pass; 0 where there are none.
@@ -176,10 +177,11 @@ def over_pairs(
     soft: Float[Tensor, "N h w"],
     weights: Float[Tensor, " N"],
     prototypes: Float[Tensor, "K D"],
-    chunk: int,
+    chunk: int | Chunk,
 ) -> ContrastTerms:
     """The weighted means over all pairs of what `sums` adds up over some, and the mean of their maps."""
     count = weights.sum()
+    chunk = chunk if isinstance(chunk, Chunk) else Chunk(chunk)
     both, foreground, background = chunked_sums(sums, soft, prototypes, chunk)
     map_mean = Term((weights * soft.mean((1, 2))).sum(), count)
     return ContrastTerms(Term(both, count), Term(foreground, count), Term(background, count), map_mean)

@@ -11,6 +11,7 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lpdseg.losses.chunks import Chunk
 from lpdseg.model.head import DenseMap
 from lpdseg.model.lpd import ScaleOutput
 
@@ -57,6 +58,9 @@ class Objective(ABC):
 
     pixels: bool = False
     """Whether it reads the pixels of `Seen.images`."""
+
+    chunk: Chunk | None = None
+    """How many pairs it encodes at once, where it encodes pairs."""
 
     composites: bool = False
     """Whether it reads what there is of composites."""

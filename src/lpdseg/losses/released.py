@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.losses.active import Pairs
+from lpdseg.losses.chunks import Chunk
 from lpdseg.losses.contrast import Contrast, ContrastTerms, over_pairs, pair_sums, resize
 from lpdseg.losses.diversity import Diversity, diversity_loss
 from lpdseg.losses.objective import Seen
@@ -40,7 +41,7 @@ class ReleasedContrast(Contrast):
             threshold=settings.threshold,
             temperature=settings.temperature,
             size=settings.size,
-            chunk=settings.chunk,
+            chunk=self.chunk,
         )
 
 
@@ -99,7 +100,7 @@ def released_contrast(
     threshold: float,
     temperature: float,
     size: int | None = None,
-    chunk: int = 8,
+    chunk: int | Chunk = 8,
 ) -> ContrastTerms:
     """L_FG and L_BG as published: the map that masks the image is a logit and no share.
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.errors import SettingsError
 from lpdseg.losses.active import draw_pairs
+from lpdseg.losses.chunks import Chunk
 from lpdseg.losses.classification import Classification
 from lpdseg.losses.contrast import CONTRAST_TITLES, contrast_loss
 from lpdseg.losses.objective import Objective, Seen, Single
@@ -143,6 +144,7 @@ class ClassContrast(Objective):
             0.0 if image_encoder is None else loss.contrast.weight, loss.warmup * STAGE, STAGE, [self.last]
         )
         self.classifier, self.settings, self.image_encoder = classifier, loss.contrast, image_encoder
+        self.chunk: Chunk = Chunk(loss.contrast.chunk)
 
     def __call__(self, seen: Seen) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """See `Objective`."""
@@ -162,7 +164,7 @@ class ClassContrast(Objective):
             temperature=settings.temperature,
             fill=settings.fill,
             size=settings.size,
-            chunk=settings.chunk,
+            chunk=self.chunk,
         )
         return terms.bracket(settings.map_weight)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.losses.chunks import Chunk
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.methods.earlier import Earlier
 from lpdseg.model.image_encoders import ImageEncoder
@@ -95,6 +96,11 @@ class Task(nn.Module, ABC):
         fitting = {name: value for name, value in held.items() if same_shape(held, own, name)}
         self.load_state_dict(fitting, strict=False)
         return len(fitting) == len(own)
+
+    @property
+    def chunk(self) -> Chunk | None:
+        """How many pairs its contrast encodes at once; None where it has none."""
+        return next((one.chunk for one in self.objectives if one.weight > 0 and one.chunk is not None), None)
 
     def after_step(self, step: int) -> None:
         """Called once the optimiser has made step `step` (from 1)."""

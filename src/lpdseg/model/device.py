@@ -30,6 +30,8 @@ def pick_device(name: str = "auto") -> torch.device:
     )
     if missing:
         raise SettingsError(f"this machine has no device {name!r}; use --device cpu, or run `lpdseg doctor`")
+    if device.type == "cuda":  # float32 is that, not rounded to TF32; what is to be fast is bfloat16
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > (cores := allowed_cores()):
         torch.set_num_threads(cores)
     return device

@@ -164,6 +164,9 @@ class _Trainer:
         self.step, self.best = state["step"], state["best"]
         self.thresholds, self.offsets = state["thresholds"], state["offsets"]
         self.calibrated = state.get("calibrated")
+        if self.task.chunk is not None:
+            asked = state["settings"]["loss"]["contrast"].get("chunk", "auto")
+            self.task.chunk.go_on(state.get("chunk"), asked)
         self.seconds, self.speed = state["seconds"], Speed(self.fabric.device, state.get("waited", 0.0))
 
     def fit(self, training: TrainingBatches) -> TrainResult:
@@ -340,6 +343,7 @@ class _Trainer:
             "data": self.described["fingerprint"],
             "mpp": mpps[len(mpps) // 2] if mpps else None,
             "patch": self.patch,
+            "chunk": None if self.task.chunk is None else self.task.chunk.size,
         }
         tensors = pack_optimiser(self.optimiser) if with_optimiser else None
         weights = None if self.saved_at == self.step else self.task.trained_state()

@@ -177,7 +177,7 @@ def read_resumable(run: Path, settings: Settings, classes: TissueClasses, finger
     if (trained.indices, trained.background) != (classes.indices, classes.background):
         raise CheckpointError(f"the mask values of the classes have changed since {run} was started; put them back")
     before = parse_settings(state["settings"], str(run))  # what there was not to set yet is at its default
-    free = set(_FREE)
+    free = _FREE | {"loss.contrast.chunk"}  # changes rounding, and may be too many for another device
     tuned = state["encoder"].get("tune") != "none"
     if tuned or min(settings.model.feature_cache, before.model.feature_cache) > 0:
         free.add("model.feature_cache")  # less room changes rounding at most, none at all what is seen

@@ -233,6 +233,7 @@ class PredictSettings(Section):
     background_power: Positive = Field(10.0, description="exponent of the rule power")
     temperature: Positive = Field(0.1, description="of the softmax over class scores in [0, 1]")
     offsets: bool = Field(True, description="class offsets of best validation mIoU; false: none")
+    unsure: Fraction = Field(0.2, description="a pixel is unsure where its two best probabilities differ by less")
     refine: Refinement = Field("none", description="what is done to the class maps before the mask")
     palette: Palette = Field("own", description="colours of masks and pictures: those of the classes, or safe ones")
     crf: CrfSettings = CrfSettings()

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, get_args
 
 import jaxtyping
@@ -379,3 +380,32 @@ def test_masks_that_no_prototypes_make_have_none(build: Build, tiny_lpd: Callabl
     for segmenter in (by_maps, with_head(build())):
         found = segmenter.segment(picture(32, 32))
         assert found.prototypes is None and found.prototype_names == () and segmenter.winning is None
+
+
+@pytest.mark.parametrize("refine", ["none", "crf"])
+@pytest.mark.parametrize("classes", [BACKGROUND, NO_BACKGROUND])
+def test_uncertainty_is_of_the_probabilities_before_refinement(
+    build: Build, classes: TissueClasses, refine: str
+) -> None:
+    image = picture(40, 56)
+    plain = build(classes, gate="none", refine="none", unsure=0.4)
+    found = plain.with_settings(refine=refine).segment(image).uncertainty
+    assert found is not None and found.below == 0.4
+    np.testing.assert_array_equal(found.unscaled, plain.segment(image).probabilities)
+    mask = plain.classes.to_disk()[found.probabilities.argmax(0)]
+    np.testing.assert_array_equal(mask, plain.segment(image).mask)
+
+
+def test_a_temperature_rescales_what_is_reported_and_nothing_else(build: Build) -> None:
+    plain, image = build(gate="predicted"), picture(40, 56)
+    cold = plain.calibrated(replace(plain.calibration, temperature=0.5))
+    before, after = plain.segment(image), cold.segment(image)
+    for name in ("mask", "probabilities", "scores", "image_probabilities"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    assert before.uncertainty is not None and after.uncertainty is not None
+    assert (after.uncertainty.gap >= before.uncertainty.gap - 1e-6).all()
+    assert after.uncertainty.gap.mean() > before.uncertainty.gap.mean() + 0.01
+
+
+def test_uncertainty_is_told_where_it_is_asked_for(build: Build) -> None:
+    assert build().segment_batch(picture(20, 20)[None])[0].uncertainty is None

@@ -46,7 +46,7 @@ class EditedSegmenter(Segmenter):
     def __init__(self, plain: Segmenter, edits: Edits) -> None:
         calibration, chosen = plain.calibration, edits.offsets
         if chosen is not None:
-            calibration = Calibration(calibration.thresholds, torch.tensor(chosen.values), chosen.data)
+            calibration = replace(calibration, offsets=torch.tensor(chosen.values), offsets_data=chosen.data)
         super().__init__(
             plain.model,
             plain._classes,

@@ -13,6 +13,7 @@ from PIL import Image
 from lpdseg.errors import DataError
 from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
+from lpdseg.segmenting.uncertainty import Uncertainty
 from lpdseg.tissue import TissueClasses
 
 
@@ -28,6 +29,7 @@ class Segmentation:
     - `prototypes`: of each pixel the index of the winner among the prototypes of its class, the same for as long as
       the run lives; 65535 on background. None where no prototypes make the mask, or they were not asked for.
     - `prototype_names`: by index, such as `TUM 3`; none where no prototypes make the mask.
+    - `uncertainty`: how sure the mask is of each pixel, before refinement; None where it was not asked for.
     """
 
     mask: UInt8[np.ndarray, "H W"]
@@ -37,6 +39,7 @@ class Segmentation:
     classes: TissueClasses
     prototypes: UInt16[np.ndarray, "H W"] | None = None
     prototype_names: tuple[str, ...] = ()
+    uncertainty: Uncertainty | None = None
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -58,6 +61,15 @@ class Segmentation:
         for index, name in enumerate(self.prototype_names):
             shares[name] += float(counts[index])
         return shares
+
+    @property
+    def unsure_share(self) -> float | None:
+        """The share of tissue that is unsure, in 0..1; None without `uncertainty`, and where there is no tissue."""
+        value = self.classes.background
+        tissue = np.ones(self.mask.shape, bool) if value is None else self.mask != value
+        if self.uncertainty is None or not tissue.any():
+            return None
+        return float(self.uncertainty.unsure[tissue].mean())
 
     def overlay(
         self, image: UInt8[np.ndarray, "H W 3"] | Image.Image, opacity: float = 0.3, mpp: float | None = None

@@ -26,7 +26,9 @@ from lpdseg.maps.winners import numbered, winners
 from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.effective import effective
+from lpdseg.segmenting.prediction import Prediction
 from lpdseg.segmenting.segmentation import Segmentation, rgb_array
+from lpdseg.segmenting.uncertainty import Uncertainty
 from lpdseg.segmenting.views import make_views, mean_of_views
 from lpdseg.settings import change_section
 from lpdseg.tissue import TissueClasses
@@ -63,35 +65,18 @@ class Calibration:
     - `thresholds`: of the image-level probability.
     - `offsets`: added to the class's logit at every pixel.
     - `offsets_data`: fingerprint of the data that the offsets were chosen anew on under edits; None: with the run.
+    - `temperature`: of reported probabilities, see `lpdseg.maps.uncertainty.tempered`; masks do not depend on it.
     """
 
     thresholds: Float[Tensor, " C"]
     offsets: Float[Tensor, " C"]
     offsets_data: str | None = None
+    temperature: float = 1.0
 
     @classmethod
     def plain(cls, classes: int) -> "Calibration":
-        """Thresholds of 0.5 and no offsets."""
+        """Thresholds of 0.5, no offsets, temperature 1."""
         return cls(torch.full((classes,), 0.5), torch.zeros(classes))
-
-
-@dataclass(frozen=True, repr=False)
-class Prediction:
-    """A batch, segmented.
-
-    - `mask`: internal indices, background C.
-    - `probabilities`: per pixel, sum 1 over the channels.
-    - `scores`: per class in [0, 1], before gate and refinement.
-    - `gate`: the classes that could appear.
-    - `prototypes`: per pixel the index in K of the winner among the prototypes of the mask's class, 65535 on
-      background; None where they were not asked for, or no prototypes make the mask.
-    """
-
-    mask: UInt8[Tensor, "B H W"]
-    probabilities: Float[Tensor, "B n H W"]
-    scores: Float[Tensor, "B C H W"]
-    gate: Bool[Tensor, "B C"]
-    prototypes: UInt16[Tensor, "B H W"] | None = None
 
 
 class Segmenter:
@@ -240,7 +225,8 @@ class Segmenter:
     ) -> Prediction:
         """Gate, fusion, background, refinement, argmax."""
         settings = self.settings
-        scores, gate, probabilities = self._gated(evidence, images, labels)
+        scores, gate, unrefined = self._gated(evidence, images, labels)
+        probabilities = unrefined
         if settings.refine == "crf":
             forbidden = (probabilities[:, : len(self.classes)] == 0) & ~gate[:, :, None, None]
             unary = -probabilities.clamp(min=1e-8).log()
@@ -248,7 +234,7 @@ class Segmenter:
             probabilities = dense_crf(unary, images.to(scores.device), **settings.crf.model_dump())
         mask = likeliest(probabilities)
         prototypes = self._prototypes(evidence, mask, labels)
-        return Prediction(mask.to(torch.uint8), probabilities, scores, gate, prototypes)
+        return Prediction(mask.to(torch.uint8), probabilities, unrefined, scores, gate, prototypes)
 
     def _prototypes(
         self, evidence: Evidence, mask: Int[Tensor, "B H W"], labels: Bool[Tensor, "B C"] | None
@@ -332,15 +318,19 @@ class Segmenter:
         return scores.clamp(min=SMALLEST).log() if self.by_head else scores / self.settings.temperature
 
     def segment(self, image: UInt8[np.ndarray, "H W 3"]) -> Segmentation:
-        """Segments one 8-bit RGB image of any size, with the map of prototypes where they make the mask.
+        """Segments one 8-bit RGB image of any size, with its uncertainty, and the map of prototypes where they make
+        the mask.
 
         **Raises:** `DataError` for an array of another kind; `SettingsError` for the oracle gate, which needs
         ground truth.
         """
-        return self.segment_batch(rgb_array(image, "segment")[None], prototypes=True)[0]
+        return self.segment_batch(rgb_array(image, "segment")[None], prototypes=True, uncertainty=True)[0]
 
-    def segment_batch(self, images: UInt8[np.ndarray, "B H W 3"], prototypes: bool = False) -> list[Segmentation]:
-        """Segments RGB images of one size at once; `prototypes` asks for their map, where they make the mask.
+    def segment_batch(
+        self, images: UInt8[np.ndarray, "B H W 3"], prototypes: bool = False, uncertainty: bool = False
+    ) -> list[Segmentation]:
+        """Segments RGB images of one size at once; `prototypes` asks for their map, where they make the mask, and
+        `uncertainty` for how sure it is.
 
         **Raises:** `SettingsError` for the oracle gate.
         """
@@ -354,9 +344,15 @@ class Segmenter:
             values.float().cpu().numpy()
             for values in (prediction.probabilities, prediction.scores, evidence.probabilities)
         )
+        unsure = [None] * len(masks) if not uncertainty else self._uncertainty(prediction.unrefined)
         arrays = zip(masks, probabilities, scores, image_level, strict=True)
-        names = self.prototype_names
-        return [Segmentation(*one, self.classes, winner, names) for one, winner in zip(arrays, won, strict=True)]
+        names, classes = self.prototype_names, self.classes
+        each = zip(arrays, won, unsure, strict=True)
+        return [Segmentation(*one, classes, winner, names, how_sure) for one, winner, how_sure in each]
+
+    def _uncertainty(self, unrefined: Float[Tensor, "B n H W"]) -> list[Uncertainty]:
+        temperature, below = self.calibration.temperature, self.settings.unsure
+        return [Uncertainty(one, temperature, below) for one in unrefined.float().cpu().numpy()]
 
     def with_settings(self, **changes: object) -> "Segmenter":
         """The same model with other prediction settings, for instance `gate="oracle"`.

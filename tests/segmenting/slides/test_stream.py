@@ -11,7 +11,8 @@ import torch
 from drawn_slide import DrawnSource
 from lpdseg.errors import DataError
 from lpdseg.model.lpd import LPD
-from lpdseg.segmenting.segmenter import Evidence, Prediction, Segmenter
+from lpdseg.segmenting.prediction import Prediction
+from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.segmenting.slides.blend import Band
 from lpdseg.segmenting.slides.engine import Job, LocalEngine
 from lpdseg.segmenting.slides.labels import LabelFile
@@ -178,7 +179,9 @@ class Moody(Segmenter):
         first = (0.3 + edge + mood[:, None, None])[:, None]
         probabilities = torch.cat([first, 0.9 - first, torch.full_like(first, 0.1)], 1)
         nothing = torch.zeros(len(images), 2, dtype=torch.bool)
-        return Prediction(probabilities.argmax(1).to(torch.uint8), probabilities, probabilities[:, :2], nothing)
+        return Prediction(
+            probabilities.argmax(1).to(torch.uint8), probabilities, probabilities, probabilities[:, :2], nothing
+        )
 
 
 @pytest.mark.parametrize(("overlap", "hidden"), [(0, False), (16, True)])

@@ -51,7 +51,7 @@ class Wanted:
         - `computed`: see `computed_by`.
         - `mpp`: the slide's.
         """
-        predict = segmenter.settings.model_dump(mode="json", exclude={"batch"})
+        predict = segmenter.settings.model_dump(mode="json", exclude={"batch", "unsure"})
         return {
             "weights_sha256": weights,
             "edits_sha256": segmenter.edits_sha256,

@@ -1,0 +1,30 @@
+"""What a segmenter makes of a batch, on its device.
+
+B images, C classes, n = C or C + 1 channels (background last), H x W pixels.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, UInt8, UInt16
+from torch import Tensor
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """A batch, segmented.
+
+    - `mask`: internal indices, background C.
+    - `probabilities`: per pixel, sum 1 over the channels.
+    - `unrefined`: the same before refinement, from which uncertainty is told.
+    - `scores`: per class in [0, 1], before gate and refinement.
+    - `gate`: the classes that could appear.
+    - `prototypes`: per pixel the index in K of the winner among the prototypes of the mask's class, 65535 on
+      background; None where they were not asked for, or no prototypes make the mask.
+    """
+
+    mask: UInt8[Tensor, "B H W"]
+    probabilities: Float[Tensor, "B n H W"]
+    unrefined: Float[Tensor, "B n H W"]
+    scores: Float[Tensor, "B C H W"]
+    gate: Bool[Tensor, "B C"]
+    prototypes: UInt16[Tensor, "B H W"] | None = None

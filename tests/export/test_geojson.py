@@ -16,12 +16,12 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from scipy import ndimage
 
+from lpdseg.data.regions import read_regions
 from lpdseg.errors import OutputError, SettingsError
 from lpdseg.export.contacts import with_contacts
 from lpdseg.export.geojson import write_geojson
 from lpdseg.export.tracing import trace_regions
 from lpdseg.slides.label_map import LabelMap
-from lpdseg.slides.regions import read_regions
 from lpdseg.tissue import TissueClasses
 
 CLASSES = TissueClasses(("tumour", "stroma"), colours=((255, 0, 0), (0, 200, 0)), indices=(3, 9), background=1)

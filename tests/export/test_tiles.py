@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lpdseg.data.regions import Region
 from lpdseg.errors import DataError, OutputError, SettingsError
 from lpdseg.export.tiles import Cut, write_tiles
-from lpdseg.slides.regions import Region
 from lpdseg.slides.tissue_mask import TissueMask
 from lpdseg.tissue import TissueClasses
 

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from lpdseg.data.records import PatchRecord
+from lpdseg.data.regions import Region
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.export.view import View
 from lpdseg.files import replacing_folder
-from lpdseg.slides.regions import Region
 from lpdseg.slides.tissue_mask import TissueMask
 from lpdseg.tissue import TissueClasses
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from lpdseg.data.manifest import MANIFEST_FILE, check_names, read_manifest, write_manifest
 from lpdseg.data.records import Manifest, PatchRecord, sorted_records
+from lpdseg.data.regions import REGION_SUFFIXES, RegionFile, read_regions
 from lpdseg.errors import DataError
 from lpdseg.export.tiles import FOLDER, Cut, write_tiles
 from lpdseg.files import absolute, check_name, write_json
@@ -17,7 +18,6 @@ from lpdseg.plain import name_key, plain_text
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
-from lpdseg.slides.regions import REGION_SUFFIXES, RegionFile, read_regions
 from lpdseg.slides.tissue_mask import find_tissue
 from lpdseg.tissue import Colour, TissueClasses
 from lpdseg.workflows.slides.state import identity

@@ -5,8 +5,9 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lpdseg.errors import DataError
 
@@ -16,7 +17,11 @@ REGION_SUFFIXES = (*_PLAIN, ".geojson.gz", ".json.gz", ".geojson.zip", ".json.zi
 """How files of regions end."""
 
 
-def read_features(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+MOST_BYTES = 1 << 30
+"""Of a file of regions, unpacked."""
+
+
+def read_features(path: Path, most: int = MOST_BYTES) -> Iterator[tuple[str, dict[str, Any]]]:
     """The features of a file and where each stands, for errors; those inside others (`childObjects`) follow the one
     that holds them.
 
@@ -24,10 +29,22 @@ def read_features(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     - `path`: a FeatureCollection, a list of features or a single one; compressed where the name ends in `.gz`, and
       in `.zip` a file of such an ending or several.
+    - `most`: bytes that it may hold, unpacked.
 
-    **Raises:** `DataError` for a file that cannot be read, is no GeoJSON, or holds something else than features.
+    **Raises:** `DataError` for a file that cannot be read, is larger, is no GeoJSON, or holds something else than
+    features.
     """
-    waiting = [(f"{path}, feature {number}", value) for number, value in enumerate(_listed(path), 1)]
+    return walk_features([one for value in _values(path, most) for one in _listed(value, str(path))], str(path))
+
+
+def read_value(value: Any, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """As `read_features`, of what a JSON text held; `source` is what errors name."""
+    return walk_features(_listed(value, source), source)
+
+
+def walk_features(features: list[Any], source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Features and those inside them, and where each stands."""
+    waiting = [(f"{source}, feature {number}", value) for number, value in enumerate(features, 1)]
     waiting.reverse()
     while waiting:
         where, feature = waiting.pop()
@@ -52,29 +69,30 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _listed(path: Path) -> list[Any]:
-    features: list[Any] = []
-    for text in _texts(path):
+def _listed(value: Any, source: str) -> list[Any]:
+    if isinstance(value, dict) and value.get("type") == "Feature":
+        return [value]
+    found = value.get("features") if isinstance(value, dict) else value
+    if not isinstance(found, list):
+        raise DataError(f"{source} is no GeoJSON FeatureCollection; export the regions from QuPath as GeoJSON")
+    return found
+
+
+def _values(path: Path, most: int) -> Iterator[Any]:
+    for text in _texts(path, most):
         try:
-            value = json.loads(text)
+            yield json.loads(text)
         except (ValueError, RecursionError) as error:  # of JSON and of UTF-8
             raise DataError(f"{path} is no JSON ({error}); export the regions from QuPath as GeoJSON") from error
-        if isinstance(value, dict) and value.get("type") == "Feature":
-            features.append(value)
-            continue
-        found = value.get("features") if isinstance(value, dict) else value
-        if not isinstance(found, list):
-            raise DataError(f"{path} is no GeoJSON FeatureCollection; export the regions from QuPath as GeoJSON")
-        features += found
-    return features
 
 
-def _texts(path: Path) -> list[bytes]:
+def _texts(path: Path, most: int) -> list[bytes]:
     try:
         if path.suffix.lower() == ".zip":
-            return _unzipped(path)
-        raw = path.read_bytes()
-        return [gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw]
+            return _unzipped(path, most)
+        packed = path.suffix.lower() == ".gz"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            return [_bounded(file, path, most)]
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; check the path") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -85,7 +103,7 @@ def _texts(path: Path) -> list[bytes]:
         raise DataError(f"{path} cannot be read ({error.strerror}); change its rights") from error
 
 
-def _unzipped(path: Path) -> list[bytes]:
+def _unzipped(path: Path, most: int) -> list[bytes]:
     with zipfile.ZipFile(path) as archive:
         names = sorted(
             name
@@ -95,4 +113,16 @@ def _unzipped(path: Path) -> list[bytes]:
         )
         if not names:
             raise DataError(f"{path} holds no .geojson or .json; export the regions from QuPath as GeoJSON")
-        return [archive.read(name) for name in names]
+        texts: list[bytes] = []
+        for name in names:
+            with archive.open(name) as file:
+                texts.append(_bounded(file, path, most - sum(map(len, texts))))
+        return texts
+
+
+def _bounded(file: IO[bytes] | BufferedIOBase, path: Path, most: int) -> bytes:
+    """All of a file, of which a small packed one may claim to be a huge one."""
+    text = file.read(most + 1)
+    if len(text) > most:
+        raise DataError(f"{path} is too large for a file of regions; split it")
+    return text

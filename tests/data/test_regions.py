@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import mapping
 
+from lpdseg.data.regions import read_regions
 from lpdseg.errors import DataError
-from lpdseg.slides.regions import read_regions
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]}
 BOW_TIE = {"type": "Polygon", "coordinates": [[[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]]}
@@ -239,6 +239,7 @@ def test_a_class_that_is_none_of_those_named(tmp_path: Path) -> None:
         ({"type": "Circle", "coordinates": [0, 0, 5]}, "type 'Circle'"),
         ({"type": "GeometryCollection", "geometries": [{"type": "Circle"}]}, "type 'Circle'"),
         ([1, 2], "type None"),
+        ({"type": "Polygon", "coordinates": [[[10**400, 0], [1, 0], [1, 1]]]}, "cannot be read"),
     ],
 )
 def test_outlines_that_cannot_be_used(geometry: Any, told: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from lpdseg.evaluation.split import read_labelled
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.settings import Settings, load_settings
+from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.engine import Engine, make_fabric
 from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.optimiser import build_optimiser
@@ -105,6 +106,7 @@ def validation_seconds(case: Case, device: torch.device, patches: int) -> tuple[
     reading = seconds(lambda: held.append(Validation(data, settings)))
     model = build_task(settings, data.classes).to(device, memory_format=torch.channels_last).model  # type: ignore[call-overload]
     model.train()
+    held[0].place(DeviceRoom(device, settings.data.device_share))
     held[0].run(model)  # libraries choose their algorithms
     return reading, seconds(lambda: held[0].run(model))
 

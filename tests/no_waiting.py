@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import lpdseg
+from lpdseg.evaluation import counts, sampled
 from lpdseg.losses import active, diversity
 from lpdseg.training import optimiser
 
@@ -111,5 +112,5 @@ def never_waiting(beside: Collection[str] = (), **allowed: int) -> Iterator[Coun
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the project do on the CPU what it does where the host runs ahead of the device."""
     ahead: Callable[[torch.device], bool] = lambda _: True  # noqa: E731
-    for module in (active, diversity, optimiser):
+    for module in (active, counts, diversity, optimiser, sampled):
         monkeypatch.setattr(module, "runs_ahead", ahead)

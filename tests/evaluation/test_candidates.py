@@ -18,7 +18,7 @@ from lpdseg.segmenting.segmenter import Segmenter
 Build = Callable[..., LPD]
 RULES = [(rule, by_head) for rule in ("power", "glass", "none", "no background") for by_head in (False, True)]
 BATCHES: list[tuple[int, Size]] = [(2, (37, 53)), (1, (64, 48)), (2, (21, 18))]
-CANDIDATES = np.array([-4.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0])
+CANDIDATES = torch.tensor([-4.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0], dtype=torch.float64)
 
 
 def build(tiny_lpd: Build, rule: str, by_head: bool, classes: int = 3) -> Segmenter:
@@ -45,12 +45,12 @@ def test_masks_are_those_of_prediction_at_every_sampled_pixel(
     batches = data.draw(st.lists(st.tuples(st.integers(1, 3), st.tuples(side, side)), min_size=1, max_size=3))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     split = draw_split(segmenter, batches, int(rng.integers(2**32)))
-    thresholds, offsets = rng.random(3), rng.choice(CANDIDATES, 3)
+    thresholds, offsets = rng.random(3), rng.choice(CANDIDATES.numpy(), 3)
     chosen = gate_of(segmenter, split.probabilities, thresholds) @ (1 << np.arange(3))
     found = [
         mask
         for part in sample_split(segmenter, split)
-        for mask in torch.stack(masks_by_gate(part, offsets)).swapaxes(0, 1)
+        for mask in torch.stack(masks_by_gate(part, torch.from_numpy(offsets))).swapaxes(0, 1)
     ]
     for (_, expected), masks, gate in zip(
         predict(segmenter, split, thresholds, offsets), found, chosen, strict=True
@@ -63,7 +63,7 @@ def test_every_gate_of_every_patch_is_counted(rule: str, by_head: bool, tiny_lpd
     segmenter = build(tiny_lpd, rule, by_head)
     split, offsets = draw_split(segmenter, BATCHES), np.array([0.5, 0.0, -1.0])
     parts = sample_split(segmenter, split)
-    found = np.concatenate([confusion_by_gate(part, offsets) for part in parts])
+    found = torch.cat([confusion_by_gate(part, torch.from_numpy(offsets)) for part in parts]).numpy()
     assert found.shape[:2] == (5, 8)
     for gate in range(0 if rule == "power" else 1, 8):
         opened = [bool(gate >> c & 1) for c in range(3)]
@@ -79,11 +79,11 @@ def test_every_offset_of_a_class_is_counted(rule: str, by_head: bool, c: int, ti
     split = draw_split(segmenter, BATCHES)
     for thresholds in (np.full(3, 0.5), np.zeros(3), np.full(3, 0.9)):
         offsets = np.array([0.5, 0.0, -1.0])
-        gate = gate_of(segmenter, split.probabilities, thresholds)
-        first, total = 0, np.zeros((), np.int64)
+        gate = torch.from_numpy(gate_of(segmenter, split.probabilities, thresholds))
+        first, total = 0, torch.zeros(())
         for part in sample_split(segmenter, split):
             opened = gate[first : first + len(part)]
-            total = total + confusion_by_offset(part, opened, offsets, c, CANDIDATES)
+            total = total + confusion_by_offset(part, opened, torch.from_numpy(offsets), c, CANDIDATES)
             first += len(part)
         for candidate, matrix in zip(CANDIDATES, total, strict=True):
             offsets[c] = candidate
@@ -99,10 +99,10 @@ def flat(logits: list[list[float]], truth: list[int]) -> SampledPixels:
 def test_of_equal_channels_the_first_wins() -> None:
     pixels = flat([[1.0, 0.0, 2.0], [1.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [0, 1, 2])
     winners = [0, 1, 0]
-    assert masks_by_gate(pixels, np.zeros(3))[7][0].tolist() == winners
-    opened, grid = np.ones((1, 3), bool), np.array([-1.0, 0.0, 1.0])
+    assert masks_by_gate(pixels, torch.zeros(3))[7][0].tolist() == winners
+    opened, grid = torch.ones((1, 3), dtype=torch.bool), torch.tensor([-1.0, 0.0, 1.0])
     for c in range(3):
-        found = confusion_by_offset(pixels, opened, np.zeros(3), c, grid)
+        found = confusion_by_offset(pixels, opened, torch.zeros(3), c, grid)
         for matrix, offset in zip(found, grid, strict=True):
             shifted = pixels.logits[0].clone()
             shifted[c] += offset
@@ -115,20 +115,20 @@ def test_of_equal_channels_the_first_wins() -> None:
 def test_a_tie_is_decided_as_in_float32() -> None:
     """1 + 1e-8 is 1 there: what prediction cannot tell apart must not be told apart here."""
     pixels = flat([[4.0], [1e-8], [-9.0]], [1])
-    (matrix,) = confusion_by_offset(pixels, np.ones((1, 3), bool), np.zeros(3), 1, np.array([4.0]))
+    (matrix,) = confusion_by_offset(pixels, torch.ones((1, 3)).bool(), torch.zeros(3), 1, torch.tensor([4.0]))
     assert matrix[1].tolist() == [1, 0, 0]
 
 
 def test_pixels_that_do_not_count_are_left_out() -> None:
     pixels = flat([[1.0] * 4, [0.0] * 4, [0.0] * 4], [255, 3, 2, 0])
-    assert confusion_by_gate(pixels, np.zeros(3))[0, 7].sum() == 2
-    found = confusion_by_offset(pixels, np.ones((1, 3), bool), np.zeros(3), 0, np.zeros(1))
+    assert confusion_by_gate(pixels, torch.zeros(3))[0, 7].sum() == 2
+    found = confusion_by_offset(pixels, torch.ones((1, 3)).bool(), torch.zeros(3), 0, torch.zeros(1))
     assert found[0].sum() == 2
 
 
 def test_where_no_gate_is_open_every_class_is() -> None:
     """Without background each pixel belongs to a class."""
     pixels = flat([[0.0], [2.0], [1.0]], [1])
-    assert confusion_by_gate(pixels, np.zeros(3))[0, 0, 1].tolist() == [0, 1, 0]
-    found = confusion_by_offset(pixels, np.zeros((1, 3), bool), np.zeros(3), 2, np.array([0.0, 1.5]))
+    assert confusion_by_gate(pixels, torch.zeros(3))[0, 0, 1].tolist() == [0, 1, 0]
+    found = confusion_by_offset(pixels, torch.zeros((1, 3)).bool(), torch.zeros(3), 2, torch.tensor([0.0, 1.5]))
     assert found[:, 1].tolist() == [[0, 1, 0], [0, 0, 1]]

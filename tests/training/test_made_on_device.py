@@ -16,7 +16,7 @@ from lpdseg.data.on_device import Maker
 from lpdseg.errors import TrainingError
 from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
-from lpdseg.training import loading
+from lpdseg.training import device_room
 from lpdseg.training.loop import train
 from lpdseg.training.progress import Silent
 
@@ -59,8 +59,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 @pytest.fixture
 def on_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "makes_pixels", lambda _: True)
-    monkeypatch.setattr(loading, "free_memory", lambda _: _BYTES)
+    monkeypatch.setattr(device_room, "makes_pixels", lambda _: True)
+    monkeypatch.setattr(device_room, "free_memory", lambda _: _BYTES)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -104,5 +104,5 @@ def test_a_device_without_memory_says_what_to_make_smaller(
 
 
 def test_only_cuda_makes_batches_itself() -> None:
-    found = {name: loading.makes_pixels(torch.device(name)) for name in ("cpu", "cuda", "mps")}
+    found = {name: device_room.makes_pixels(torch.device(name)) for name in ("cpu", "cuda", "mps")}
     assert found == {"cpu": False, "cuda": True, "mps": False}

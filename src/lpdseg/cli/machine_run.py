@@ -8,8 +8,8 @@ from lpdseg.durations import duration
 from lpdseg.insight.demo_time import seconds_per_step
 from lpdseg.model.device import pick_device
 from lpdseg.settings import Settings, load_settings
+from lpdseg.training.device_room import free_memory, makes_pixels
 from lpdseg.training.engine import chosen_precision
-from lpdseg.training.loading import free_memory, makes_pixels
 
 if TYPE_CHECKING:
     import torch

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from lpdseg.data.label_masks import compare
-from lpdseg.data.mask_values import MaskPixels
 from lpdseg.data.origin import origin_notes, patients_unknown
 from lpdseg.data.records import Manifest
 from lpdseg.evaluation.protocol import About
@@ -13,12 +12,12 @@ from lpdseg.evaluation.split import LabelledBatch
 def about_split(data: Manifest, split: str, batches: Sequence[LabelledBatch]) -> About:
     """What is known of a split; `batches` hold its patches that have masks, in their order."""
     records = [record for record in data.split(split) if record.mask is not None]
-    masks = [mask for batch in batches for mask in batch.masks]
+    masks = [held for batch in batches for held in batch.pixels]
     compared = wrong = 0
-    for record, mask in zip(records, masks, strict=True):
+    for record, held in zip(records, masks, strict=True):
         if record.labels is not None:
             compared += 1
-            wrong += compare(record.labels, MaskPixels.of(mask), data.classes) is not None
+            wrong += compare(record.labels, held, data.classes) is not None
     notes = origin_notes(data.records, split)
     if wrong:
         notes.append(f"image-level labels of {wrong} of {compared} images contradict their masks")

@@ -13,10 +13,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from lpdseg.errors import SettingsError
-from lpdseg.evaluation.confusion import Scores, confusion_matrix
+from lpdseg.evaluation.confusion import Scores
+from lpdseg.evaluation.counts import confusion_matrices, count_pairs
 from lpdseg.evaluation.objective import Objective
 from lpdseg.evaluation.sampled import sampling_step
-from lpdseg.evaluation.split import ObservedSplit
+from lpdseg.evaluation.split import ObservedSplit, there
 from lpdseg.maps.labelling import likeliest
 from lpdseg.maps.sampling import every
 from lpdseg.segmenting.edited import EditedSegmenter
@@ -71,11 +72,11 @@ def choose_offsets(segmenter: EditedSegmenter, observed: ObservedSplit) -> tuple
     pixels = list(_under_edits(predicted, observed))
 
     def miou(offsets: Tensor) -> float:
-        found = (likeliest(segmenter.channel_logits(logits, behind, offsets)) for _, logits, behind in pixels)
-        masks = (mask.to(torch.uint8).cpu().numpy() for mask in found)
-        pairs = zip((truth for truth, _, _ in pixels), masks, strict=True)
-        matrices = [confusion_matrix(truth, mask, channels) for truth, mask in pairs]
-        return float(Scores.of(np.sum(matrices, 0), classes).miou)
+        placed = offsets.to(segmenter.device)
+        found = (likeliest(segmenter.channel_logits(logits, behind, placed)) for _, logits, behind in pixels)
+        pairs = zip((truth for truth, _, _ in pixels), found, strict=True)
+        tables = torch.cat([count_pairs(truth, mask.to(torch.uint8), channels) for truth, mask in pairs])
+        return float(Scores.of(confusion_matrices(tables).sum(0), classes).miou)
 
     chosen = segmenter.calibration.offsets.cpu()
     best = miou(chosen)
@@ -94,13 +95,15 @@ def choose_offsets(segmenter: EditedSegmenter, observed: ObservedSplit) -> tuple
 
 def _under_edits(
     segmenter: EditedSegmenter, observed: ObservedSplit
-) -> Iterator[tuple[UInt8[np.ndarray, "B h w"], Float[Tensor, "B G h w"], Float[Tensor, "B 1 h w"] | None]]:
+) -> Iterator[tuple[UInt8[Tensor, "B h w"], Float[Tensor, "B G h w"], Float[Tensor, "B 1 h w"] | None]]:
     """Truth at some pixels, and what `EditedSegmenter.group_logits` gives there."""
     step = sampling_step(observed, len(segmenter.groups) + 1)
     for batch, evidence in zip(observed.batches, observed.evidence, strict=True):
         rows, columns = (every(step, side) for side in evidence.size)
-        scores, glass = segmenter.fuse(evidence)[..., rows, columns], segmenter.glass(batch.images, step)
-        yield batch.masks[:, rows, columns], *segmenter.group_logits(scores, glass, segmenter.acting(evidence))
+        scores = segmenter.fuse(evidence)[..., rows, columns]
+        images, truth = (there(one, scores.device) for one in (batch.images, batch.truth))
+        logits = segmenter.group_logits(scores, segmenter.glass(images, step), segmenter.acting(evidence))
+        yield truth[:, rows, columns], *logits
 
 
 @dataclass(frozen=True)

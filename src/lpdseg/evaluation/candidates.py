@@ -1,18 +1,19 @@
 """Confusion matrices of many candidates at once, without computing a mask for each.
 
 B patches of one size, S pixels of each, C classes, n channels of truth (background last), T candidates; of G = 2^C
-gates, gate g opens class c where bit c of g is set. Rows of a matrix are truth, columns prediction.
+gates, gate g opens class c where bit c of g is set. Rows of a matrix are truth, columns prediction. Everything
+lies where the pixels do, and nothing is waited for.
 """
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from lpdseg.evaluation.counts import counted
 from lpdseg.evaluation.sampled import SampledPixels
 
 
-def masks_by_gate(pixels: SampledPixels, offsets: Float[np.ndarray, " C"]) -> list[UInt8[Tensor, "B S"]]:
+def masks_by_gate(pixels: SampledPixels, offsets: Float[Tensor, " C"]) -> list[UInt8[Tensor, "B S"]]:
     """The masks under every gate.
 
     The winner among some classes is that of all but the last of them, or the last one, so each gate follows from a
@@ -40,26 +41,22 @@ def masks_by_gate(pixels: SampledPixels, offsets: Float[np.ndarray, " C"]) -> li
     ]
 
 
-def confusion_by_gate(pixels: SampledPixels, offsets: Float[np.ndarray, " C"]) -> Int[np.ndarray, "B G n n"]:
-    """The confusion matrix of every patch under every gate."""
+def confusion_by_gate(pixels: SampledPixels, offsets: Float[Tensor, " C"]) -> Int[Tensor, "B G n n"]:
+    """The confusion matrix of every patch under every gate, int32."""
     n = pixels.channels
     patch = torch.arange(len(pixels), dtype=torch.int32, device=pixels.truth.device)[:, None]
     rows = (patch * (n + 1) + _truth(pixels)) * n
-    counts = [
-        torch.bincount((rows + mask).flatten(), minlength=len(pixels) * (n + 1) * n)
-        for mask in masks_by_gate(pixels, offsets)
-    ]
-    found: np.ndarray = torch.stack(counts).view(len(counts), len(pixels), n + 1, n)[:, :, :n].int().cpu().numpy()
-    return found.swapaxes(0, 1)
+    counts = [counted(rows + mask, len(pixels) * (n + 1) * n) for mask in masks_by_gate(pixels, offsets)]
+    return torch.stack(counts).view(len(counts), len(pixels), n + 1, n)[:, :, :n].int().swapaxes(0, 1)
 
 
 def confusion_by_offset(
     pixels: SampledPixels,
-    gate: Bool[np.ndarray, "B C"],
-    offsets: Float[np.ndarray, " C"],
+    gate: Bool[Tensor, "B C"],
+    offsets: Float[Tensor, " C"],
     c: int,
-    candidates: Float[np.ndarray, " T"],
-) -> Int[np.ndarray, "T n n"]:
+    candidates: Float[Tensor, " T"],
+) -> Int[Tensor, "T n n"]:
     """The confusion matrix of all patches, for each offset that class `c` could have while the others keep theirs.
 
     A pixel goes to `c` from some candidate on, and below it to the strongest of the other channels. Counting the
@@ -69,29 +66,26 @@ def confusion_by_offset(
 
     - `candidates`: ascending.
     """
-    n, opened = pixels.channels, torch.from_numpy(gate).to(pixels.logits.device)
+    n, opened, number = pixels.channels, gate, len(candidates)
     if pixels.background is None:
         opened = opened | ~opened.any(1, keepdim=True)
     best, rival = _strongest_other(pixels, opened, offsets, c)
     # Of equals the first wins: `c` must be above a rival before it, and only not below one behind it.
-    bar = torch.where(rival < c, best.nextafter(best.new_tensor(torch.inf)), best)
+    bar = torch.where(rival < c, best.nextafter(best.new_full((), torch.inf)), best)
     own = pixels.logits[:, c].masked_fill(~opened[:, c, None], -torch.inf)
     lost = torch.zeros_like(rival, dtype=torch.int32)
-    for offset in torch.from_numpy(candidates).to(own.dtype).to(own.device):
+    for offset in candidates.to(own.dtype):
         lost += own + offset < bar
-    counts = torch.bincount(
-        ((_truth(pixels) * n + rival) * (len(candidates) + 1) + lost).flatten(),
-        minlength=(n + 1) * n * (len(candidates) + 1),
-    )
-    histogram: np.ndarray = counts.view(n + 1, n, len(candidates) + 1)[:n].cpu().numpy()
+    places = (_truth(pixels) * n + rival) * (number + 1) + lost
+    histogram = counted(places, (n + 1) * n * (number + 1)).view(n + 1, n, number + 1)[:n]
     won = histogram.cumsum(2)[..., :-1]  # truth x rival x candidate: pixels that `c` takes from the rival
-    matrices: np.ndarray = np.moveaxis(histogram.sum(2, keepdims=True) - won, 2, 0)
+    matrices = (histogram.sum(2, keepdim=True) - won).movedim(2, 0)
     matrices[:, :, c] += won.sum(1).T
     return matrices
 
 
 def _strongest_other(
-    pixels: SampledPixels, gate: Bool[Tensor, "B C"], offsets: Float[np.ndarray, " C"], c: int
+    pixels: SampledPixels, gate: Bool[Tensor, "B C"], offsets: Float[Tensor, " C"], c: int
 ) -> tuple[Float[Tensor, "B S"], Int[Tensor, "B S"]]:
     """The highest logit but that of `c`, −inf where there is no other, and whose it is."""
     closed = ~gate[:, :, None]
@@ -104,8 +98,8 @@ def _strongest_other(
     return best, rival.int()
 
 
-def _with_offsets(pixels: SampledPixels, offsets: Float[np.ndarray, " C"]) -> Float[Tensor, "B C S"]:
-    return pixels.logits + torch.from_numpy(offsets).to(pixels.logits.dtype).to(pixels.logits.device)[:, None]
+def _with_offsets(pixels: SampledPixels, offsets: Float[Tensor, " C"]) -> Float[Tensor, "B C S"]:
+    return pixels.logits + offsets.to(pixels.logits.dtype)[:, None]
 
 
 def _truth(pixels: SampledPixels) -> Int[Tensor, "B S"]:

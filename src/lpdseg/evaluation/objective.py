@@ -6,6 +6,7 @@ N patches, C classes, n channels, T candidates; G = 2^C gates, see `lpdseg.evalu
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from lpdseg.evaluation.candidates import confusion_by_gate, confusion_by_offset
 from lpdseg.evaluation.confusion import Scores
@@ -64,15 +65,21 @@ class Objective:
         candidates: Float[np.ndarray, " T"],
     ) -> list[float]:
         """mIoU for each candidate as the offset of class `c`, in the place of its own among `offsets`."""
-        total, first = np.zeros((), np.int64), 0
-        for part in self.pixels:
-            opened = gate[first : first + len(part)]
-            total = total + confusion_by_offset(part, opened, offsets, c, candidates)
-            first += len(part)
-        return [self._miou(confusion) for confusion in total]
+        opened = torch.from_numpy(gate).to(self.pixels[0].logits.device)
+        parts = zip(self.pixels, opened.split([len(part) for part in self.pixels]), strict=True)
+        others, tried = self._placed(offsets), self._placed(candidates)
+        total = torch.stack([confusion_by_offset(*part, others, c, tried) for part in parts]).sum(0)
+        return [self._miou(confusion) for confusion in total.cpu().numpy()]
 
     def _by_gate(self, offsets: Float[np.ndarray, " C"]) -> Int[np.ndarray, "N G n n"]:
-        return np.concatenate([confusion_by_gate(part, offsets) for part in self.pixels])
+        placed = self._placed(offsets)
+        counts: np.ndarray = torch.cat([confusion_by_gate(part, placed) for part in self.pixels]).cpu().numpy()
+        return counts
+
+    def _placed(self, values: Float[np.ndarray, " N"]) -> Float[Tensor, " N"]:
+        """Once for all parts: each upload is waited for."""
+        logits = self.pixels[0].logits
+        return torch.from_numpy(values).to(logits.dtype).to(logits.device)
 
     def _miou(self, confusion: Int[np.ndarray, "n n"]) -> float:
         return float(Scores.of(confusion, self.classes).miou)

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lpdseg.evaluation.split import LabelledBatch, ObservedSplit
+from lpdseg.evaluation.split import LabelledBatch, ObservedSplit, there
 from lpdseg.maps.sampling import every
+from lpdseg.model.device import runs_ahead
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 
 _STEP = 4
@@ -24,6 +25,9 @@ coarsely. 3,418 patches of 224 px with four classes and background have 54 milli
 
 _AT_ONCE = 1 << 17
 """Pixels that are worked on at once, so that what is computed from them stays in the processor's cache."""
+
+_AT_ONCE_AHEAD = 1 << 20
+"""The same for a device, which larger pieces keep busy; four classes take 150 MB of its memory for them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class SampledPixels:
 
 
 def sample_split(segmenter: Segmenter, observed: ObservedSplit) -> list[SampledPixels]:
-    """The pixels of a split, patches in their order, in parts of about 131,000 pixels.
+    """The pixels of a split, patches in their order, in parts of about 131,000 pixels, on a device of a million.
 
     Scores and glass are computed from the whole image, one batch at a time, and only then thinned out: a smaller
     image would have other edges, and other glass, since that is averaged over so many pixels.
@@ -78,10 +82,10 @@ def sampling_step(observed: ObservedSplit, values: int) -> int:
 def _sample(segmenter: Segmenter, batch: LabelledBatch, evidence: Evidence, step: int) -> SampledPixels:
     rows, columns = (every(step, side) for side in evidence.size)
     scores = segmenter.fuse(evidence)[..., rows, columns]
-    glass = segmenter.glass(batch.images, step)
+    glass = segmenter.glass(there(batch.images, scores.device), step)
     background = segmenter.background_logit(scores, glass)
     return SampledPixels(
-        torch.from_numpy(batch.masks[:, rows, columns].copy()).flatten(1).to(scores.device),
+        there(batch.truth, scores.device)[:, rows, columns].flatten(1),
         segmenter.classes.channels,
         segmenter.class_logits(scores, glass).flatten(2),
         None if background is None else background.flatten(2),
@@ -101,8 +105,9 @@ def _in_parts(samples: Iterable[SampledPixels]) -> Iterator[SampledPixels]:
     """Neighbouring batches of one size, joined as long as they are few pixels."""
     held: list[SampledPixels] = []
     for sample in samples:
+        most = _AT_ONCE_AHEAD if runs_ahead(sample.truth.device) else _AT_ONCE
         together = sum(part.truth.numel() for part in held) + sample.truth.numel()
-        if held and (held[0].truth.shape[1] != sample.truth.shape[1] or together > _AT_ONCE):
+        if held and (held[0].truth.shape[1] != sample.truth.shape[1] or together > most):
             yield SampledPixels.joined(held)
             held = []
         held.append(sample)

@@ -4,8 +4,10 @@ N patches of the split, C classes, n channels (background last).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby
+from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from lpdseg.choices import Background
+from lpdseg.cores import allowed_cores
 from lpdseg.data.mask_values import MaskPixels, misread
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
-from lpdseg.evaluation.confusion import confusion_matrix, sum_by_patient
+from lpdseg.evaluation.confusion import sum_by_patient
+from lpdseg.evaluation.counts import confusion_matrices, count_pairs
 from lpdseg.evaluation.image_level import choose_thresholds, score_images
 from lpdseg.evaluation.protocol import About, Protocol, Record, record
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
@@ -35,10 +39,30 @@ class LabelledBatch:
     masks: UInt8[np.ndarray, "B H W"]
     patients: tuple[str, ...]
 
+    @cached_property
+    def truth(self) -> UInt8[Tensor, "B H W"]:
+        """The masks as a tensor."""
+        return torch.from_numpy(self.masks)
+
+    @cached_property
+    def pixels(self) -> tuple[MaskPixels, ...]:
+        """What each mask holds, counted once."""
+        return tuple(MaskPixels.of(mask) for mask in self.masks)
+
     def labels(self, classes: int) -> Bool[Tensor, "B C"]:
         """The classes that the masks hold: what the oracle gate sees."""
-        held = [[bool((mask == c).any()) for c in range(classes)] for mask in self.masks]
-        return torch.tensor(held)
+        return torch.from_numpy(np.array([held.counts[:classes] > 0 for held in self.pixels]))
+
+    def placed(self, images: UInt8[Tensor, "B 3 H W"], truth: UInt8[Tensor, "B H W"]) -> "LabelledBatch":
+        """The same with copies of images and truth that lie elsewhere."""
+        other = replace(self, images=images)
+        vars(other).update(truth=truth, pixels=self.pixels)
+        return other
+
+
+def there(pixels: Tensor, device: torch.device) -> Tensor:
+    """Pixels where the model is; from pinned memory they are sent while the host goes on."""
+    return pixels.to(device, non_blocking=device.type == "cuda" and pixels.is_pinned())
 
 
 def read_labelled(
@@ -59,7 +83,7 @@ def read_labelled(
     if not usable:
         raise DataError(f"no patch of the split {split!r} has a mask, so masks cannot be scored; add masks")
     batches = [_stack(chunk) for chunk in _chunks(usable, classes, batch, kept or {})]
-    pixels = MaskPixels.sum([MaskPixels.of(mask) for part in batches for mask in part.masks])
+    pixels = MaskPixels.sum([held for part in batches for held in part.pixels])
     fault = misread(classes, pixels, split)
     if fault is not None:
         raise DataError(fault)
@@ -86,7 +110,7 @@ def observe_split(
     """Runs the network once over the split."""
     evidence = []
     for done, batch in enumerate(batches):
-        evidence.append(segmenter.observe(batch.images))
+        evidence.append(segmenter.observe(there(batch.images, segmenter.device)))
         if progress is not None:
             progress(done + 1, len(batches))
     classes = len(segmenter.classes)
@@ -111,19 +135,18 @@ def score_split(
     The rules share the masks and differ in what counts; `about` and the segmenter's notes go into the records.
     """
     classes = segmenter.classes
-    matrices: list[np.ndarray] = []
+    tables: list[Tensor] = []
     patients: list[str] = []
-    pairs = zip(observed.batches, observed.evidence, strict=True)
-    for done, (batch, evidence) in enumerate(pairs):
-        labels = batch.labels(len(classes))
-        masks = segmenter.decide(evidence, batch.images, labels).mask.cpu().numpy()
-        matrices += [
-            confusion_matrix(truth, mask, classes.channels) for truth, mask in zip(batch.masks, masks, strict=True)
-        ]
+    device = segmenter.device
+    labels = torch.from_numpy(observed.truth).to(device).split([len(batch.masks) for batch in observed.batches])
+    parts = zip(observed.batches, observed.evidence, labels, strict=True)
+    for done, (batch, evidence, held) in enumerate(parts):
+        mask = segmenter.decide(evidence, there(batch.images, device), held).mask
+        tables.append(count_pairs(there(batch.truth, mask.device), mask, classes.channels))
         patients += batch.patients
         if progress is not None:
             progress(done + 1, len(observed.batches))
-    names, by_patient = sum_by_patient(np.stack(matrices), patients)
+    names, by_patient = sum_by_patient(confusion_matrices(torch.cat(tables)), patients)
     thresholds = segmenter.calibration.thresholds.cpu().numpy()
     image_level = score_images(observed.probabilities, observed.truth.astype(np.int64), thresholds)
     calibration = segmenter.calibration
@@ -155,10 +178,10 @@ def _chunks(
             mask = read_mask(entry.mask, classes, image.shape[:2])
         return image, mask, entry.patient
 
-    for _, group in groupby(map(read, records), key=lambda item: item[0].shape):
-        items = list(group)
-        for first in range(0, len(items), batch):
-            yield items[first : first + batch]
+    with ThreadPoolExecutor(allowed_cores()) as pool:
+        for _, group in groupby(pool.map(read, records), key=lambda item: item[0].shape):
+            while items := list(islice(group, batch)):
+                yield items
 
 
 def _stack(items: list[tuple[np.ndarray, np.ndarray, str]]) -> LabelledBatch:

@@ -15,6 +15,7 @@ from lpdseg.data.on_device import DrawnBatches, Maker
 from lpdseg.errors import TrainingError
 from lpdseg.guard import MAIN_GUARD
 from lpdseg.settings import Settings
+from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.kept_batches import KeptBatches
 from lpdseg.training.progress import Reporter
 from lpdseg.training.setup import Pace
@@ -55,16 +56,6 @@ def loader(
     )
 
 
-def makes_pixels(device: torch.device) -> bool:
-    """Whether batches are made on the device, whose pixels may differ from those made here by 1 of 255."""
-    return device.type == "cuda"
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes of a CUDA device that nobody has taken."""
-    return torch.cuda.mem_get_info(device)[0]
-
-
 def batches_on_device(
     training: TrainingBatches | KeptBatches,
     settings: Settings,
@@ -72,19 +63,20 @@ def batches_on_device(
     total: int,
     fabric: "Fabric",
     reporter: Reporter,
+    room: DeviceRoom,
 ) -> Iterable[dict[str, Tensor]]:
     """This process's share of the batches from `step` on, of `total`, where the model is.
 
-    A CUDA device makes them itself of what is drawn here, and holds the patches that `data.device_share` has room
-    for; what it holds changes no bit of them. Kept features come from here on every device.
+    A CUDA device makes them itself of what is drawn here, and holds the patches that it has room for, which is
+    taken; what it holds changes no bit of them. Kept features come from here on every device.
     """
     maker: Maker | None = None
     source: TrainingBatches | KeptBatches | DrawnBatches = training
-    if isinstance(training, TrainingBatches) and makes_pixels(fabric.device):
-        room = int(settings.data.device_share * free_memory(fabric.device))
+    if isinstance(training, TrainingBatches) and room.there:
         pace = Pace(reporter, "decoding patches and sending them to the device", "patches")
         with _memory_told():
-            maker = Maker(training.patches, fabric.device, room, pace.tell)
+            maker = Maker(training.patches, fabric.device, room.left, pace.tell)
+        room.left -= maker.held.nbytes
         source = DrawnBatches(training, len(maker.held))
         reporter.note(_told(maker, len(training), settings.data.device_share))
     loaded: Any = fabric.setup_dataloaders(

@@ -24,6 +24,7 @@ from lpdseg.guard import end_if_run_again
 from lpdseg.methods.task import Task
 from lpdseg.segmenting.effective import effective
 from lpdseg.settings import Settings, as_yaml
+from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
 from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.features import FeatureUse, keep_features
@@ -184,7 +185,11 @@ class _Trainer:
                 self.features,
             ),
         ):
-            batches = batches_on_device(source, self.settings, self.step, self.total, self.fabric, self.reporter)
+            room = DeviceRoom(self.fabric.device, self.settings.data.device_share)
+            share = self.settings, self.step, self.total, self.fabric, self.reporter, room
+            batches = batches_on_device(source, *share)
+            if self.validation is not None:
+                self.validation.place(room)
             metrics = Metrics(self.run, self.step, self.reporter.figures) if self.leads else None
             try:
                 self.reporter.start(self.step, self.total)

@@ -15,6 +15,7 @@ from lpdseg.segmenting.bundle import make_segmenter
 from lpdseg.segmenting.segmenter import Calibration
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
+from lpdseg.training.device_room import DeviceRoom
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Validated:
 class Validation:
     """The validation split, read once; masks are compared without refinement, which only smooths.
 
-    `kept` are pixels that were decoded before; they are taken out.
+    Decoded patches and masks stay in memory, 4 bytes a pixel, and while it runs what the network says of them, see
+    `Evidence`. `kept` are pixels that were decoded before; they are taken out.
     """
 
     def __init__(self, data: Manifest, settings: Settings, kept: dict[Path, np.ndarray] | None = None) -> None:
@@ -44,6 +46,11 @@ class Validation:
     def __bool__(self) -> bool:
         """Whether there is anything to validate on."""
         return bool(self.batches)
+
+    def place(self, room: DeviceRoom) -> None:
+        """Lets the device hold what it has room for, and the rest be sent without waiting."""
+        if room.there:
+            self.batches = [batch.placed(*room.place(batch.images, batch.truth)) for batch in self.batches]
 
     def run(self, model: Network) -> Validated:
         """Scores the model and puts it back into the mode it was in."""

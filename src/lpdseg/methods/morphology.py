@@ -88,9 +88,19 @@ def find_morphologies(
 
 
 def describe(
-    patches: TrainingPatches, indices: Sequence[int], describer: Describer, device: torch.device, where: Where
+    patches: TrainingPatches,
+    indices: Sequence[int],
+    describer: Describer,
+    device: torch.device,
+    where: Where,
+    smallest: float = _SMALLEST,
 ) -> Described:
-    """Descriptions of the tissue of each class in patches as they are, without variation."""
+    """Descriptions of the tissue of each class in patches as they are, without variation.
+
+    **Arguments:**
+
+    - `smallest`: share of a patch below which a region of several classes is left out.
+    """
     values: list[np.ndarray] = []
     owners: list[np.ndarray] = []
     for first in range(0, len(indices), _CHUNK):
@@ -100,7 +110,7 @@ def describe(
         images = as_pixels(torch.from_numpy(pixels).to(device))
         weights = where(images, labels)
         single = labels.sum(1, keepdim=True) == 1
-        large = weights.mean((2, 3)) >= _SMALLEST
+        large = weights.mean((2, 3)) >= smallest
         place, c = ((labels > 0) & (large | single)).nonzero(as_tuple=True)
         values.append(describer(images, weights)[place, c].cpu().numpy())
         own = torch.tensor(some)[place.cpu()]

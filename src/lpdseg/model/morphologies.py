@@ -105,14 +105,9 @@ class Morphologies(nn.Module):
         # Not of the training's seed: the same data have the same morphologies.
         rng = np.random.default_rng(_STREAM)
         values, classes = described.values.astype(np.float64), described.classes
-        centre = values.mean(0)
-        within = _within(values, classes)
-        spread = within.std(0)
-        usable = spread > 1e-6 * max(float(spread.max()), 1e-12)
-        scale = np.where(usable, 1 / np.where(usable, spread, 1), 0.0)
-        axes = np.linalg.svd(within * scale, full_matrices=False)[2][:DIMENSIONS].T * scale[:, None]
+        centre, axes = widest(values, classes)
         space = (values - centre) @ axes
-        prior = _within(space, classes).var(0).clip(min=1e-9)
+        prior = within(space, classes).var(0).clip(min=1e-9)
         owned = {c: described.of(c) for c in np.unique(classes[described.alone]).tolist()}
         wide = axes.shape[1]
         if fit == "kmeans":
@@ -196,7 +191,19 @@ class Morphologies(nn.Module):
         return known * (sources >= 0)[..., None]
 
 
-def _within(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def widest(
+    values: Float[np.ndarray, "N D"], classes: Int[np.ndarray, " N"]
+) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, "D d"]]:
+    """Centre and axes of the space of the directions that spread most within classes, each number by its spread."""
+    apart = within(values, classes)
+    spread = apart.std(0)
+    usable = spread > 1e-6 * max(float(spread.max()), 1e-12)
+    scale = np.where(usable, 1 / np.where(usable, spread, 1), 0.0)
+    directions = np.linalg.svd(apart * scale, full_matrices=False)[2][:DIMENSIONS].T
+    return values.mean(0), directions * scale[:, None]
+
+
+def within(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Each value without the mean of its class."""
     means = np.stack([values[classes == c].mean(0) for c in np.unique(classes)])
     return np.asarray(values - means[np.searchsorted(np.unique(classes), classes)])

@@ -52,6 +52,14 @@ def test_others_may_read_what_was_written(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_nobody_changes_the_rights_that_other_threads_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "umask", None)
+    write_text(tmp_path / "x.txt", "")
+    with replacing_folder(tmp_path / "folder"):
+        pass
+    assert names_in(tmp_path) == ["folder", "x.txt"]
+
+
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write .*x\.txt: .*; choose another folder"):

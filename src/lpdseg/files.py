@@ -5,9 +5,9 @@ import glob
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -40,11 +40,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".tmp{path.suffix}", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _beside(path, f".tmp{path.suffix}", lambda made: made.touch(exist_ok=False))
         yield temporary
-        _share_like_new(temporary, 0o666)
         temporary.replace(path)
     except OSError as error:
         raise _refused(path, error) from error
@@ -68,9 +65,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         recover_folder(path)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        temporary = _beside(path, ".tmp", Path.mkdir)
         yield temporary
-        _share_like_new(temporary, 0o777)
         # A folder that is not empty cannot be replaced in one step.
         before = temporary.with_suffix(".old")
         if path.exists():
@@ -141,11 +137,17 @@ def _refused(path: Path, error: OSError) -> OutputError:
     return OutputError(f"cannot write {path}: {reason}; {advice}choose another folder")
 
 
-def _share_like_new(path: Path, rights: int) -> None:
-    """`mkstemp` and `mkdtemp` make what only its owner may read; give the usual rights instead."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(rights & ~mask)
+def _beside(path: Path, suffix: str, make: Callable[[Path], None]) -> Path:
+    """A new temporary beside `path`, with the rights that new files have.
+
+    What `tempfile` makes only its owner may read, and the mask of rights cannot be asked for without being changed,
+    for all threads.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+        with suppress(FileExistsError):
+            make(temporary)
+            return temporary
 
 
 def absolute(path: Path) -> str:

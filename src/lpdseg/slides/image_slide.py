@@ -1,5 +1,6 @@
 """PNG, JPEG and flat TIFF images as slides of one level."""
 
+import threading
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 MAX_PIXELS = 12_288 * 12_288
 """Such an image is decoded whole, into 3 bytes per pixel."""
+
+_SILENT = threading.Lock()
+"""Of one thread at a time: what is done with warnings counts for all."""
 
 
 class ImageSlide:
@@ -50,7 +54,7 @@ def open_image(path: Path) -> ImageSlide | None:
     **Raises:** `SlideError` for an image that is damaged, not 8-bit RGB, of many frames, or above `MAX_PIXELS`.
     """
     try:
-        with warnings.catch_warnings():
+        with _SILENT, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # size is checked here, and damage raises
             with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
                 if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:

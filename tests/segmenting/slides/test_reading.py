@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from drawn_slide import DrawnSource, DrawnView, FatalView
 from lpdseg.segmenting.slides.plan import Segment, plan_segments
 from lpdseg.segmenting.slides.reading import OpenView, Readers
 from lpdseg.slides.grid import Grid
@@ -80,16 +81,63 @@ def test_damage_is_met_in_its_place_and_the_readers_go_on(drawn: Callable[..., A
         assert len(list(readers.read(drawn(50, 40), segments, WINDOW))) == len(segments)
 
 
-def test_a_process_that_is_killed_is_told_and_replaced(drawn: Callable[..., Any]) -> None:
+def kill_the_readers() -> None:
+    for child in multiprocessing.active_children():
+        os.kill(child.pid or 0, signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_replaced_once_and_then_told(drawn: Callable[..., Any]) -> None:
     source, segments = drawn(200, 200), all_segments((200, 200))
+    with Readers(0) as here:
+        plain = list(here.read(source, segments, WINDOW))
     with Readers(1) as readers:
         pixels = readers.read(source, segments, WINDOW)
-        next(pixels)
-        for child in multiprocessing.active_children():
-            os.kill(child.pid or 0, signal.SIGKILL)
+        found = [next(pixels)]
+        kill_the_readers()
+        found += [next(pixels) for _ in segments[:5]]
+        for one, same in zip(found, plain, strict=False):
+            np.testing.assert_array_equal(one, same)
+        kill_the_readers()
         with pytest.raises(SlideError, match=r"a process that read drawn\.svs has ended: .*from outside"):
             list(pixels)
+        pixels.close()
         assert len(list(readers.read(source, segments, WINDOW))) == len(segments)
+    assert multiprocessing.active_children() == []
+
+
+def test_of_slides_that_are_read_at_once_only_the_one_that_ends_its_readers_fails() -> None:
+    fatal, whole = (DrawnSource(FatalView((50, 40), seed, 30 if seed == 0 else None)) for seed in range(2))
+    segments = all_segments((50, 40))
+    with Readers(0) as here:
+        plain = list(here.read(whole, segments, WINDOW))
+    with Readers(1) as readers, closing(readers.read(fatal, segments, WINDOW)) as one:
+        next(one)
+        with closing(readers.read(whole, segments, WINDOW)) as other:
+            with pytest.raises(SlideError, match="has ended"):
+                list(one)
+            for found, same in zip(other, plain, strict=True):
+                np.testing.assert_array_equal(found, same)
+        assert len(list(readers.read(whole, segments, WINDOW))) == len(segments)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_reader_keeps_the_views_of_the_two_slides_that_are_read() -> None:
+    log: list[str] = []
+
+    class Told(DrawnSource):
+        @contextmanager
+        def open(self) -> Iterator[DrawnView]:
+            log.append(f"open {self.path}")
+            yield self.view
+            log.append(f"close {self.path}")
+
+    views, segment = OpenView(), all_segments((50, 40))[0]
+    first, second, third = (Told(DrawnView((50, 40), 0), Path(name)) for name in "abc")
+    for source in (first, second, first, second, third, second):
+        views.pixels(source, segment, WINDOW)
+    assert log == ["open a", "open b", "close a", "open c"]
+    views.close()
+    assert sorted(log[4:]) == ["close b", "close c"]
 
 
 _PROGRAM = """

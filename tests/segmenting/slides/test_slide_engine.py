@@ -102,7 +102,7 @@ def test_a_result_is_fetched_once_the_next_batch_has_begun(
     monkeypatch.setattr(engine, "_readers", Scripted((), log))
     found = list(engine._strips(job(Watched())))
     assert [strip.segment for strip in found] == SEGMENTS
-    assert log == ["begin 0", "begin 1", "fetch 0", "begin 2", "fetch 1", "begin 3", "fetch 2", "fetch 3", "close"]
+    assert log == ["begin 0", "begin 1", "fetch 0", "begin 2", "fetch 1", "begin 3", "fetch 2", "close", "fetch 3"]
 
 
 def test_nothing_that_has_begun_waits_for_pixels_that_are_late(
@@ -114,7 +114,7 @@ def test_nothing_that_has_begun_waits_for_pixels_that_are_late(
     found = list(engine._strips(job(Watched())))
     assert [strip.segment for strip in found] == SEGMENTS
     assert log[:6] == ["wait 0", "begin 0", "begin 1", "fetch 0", "fetch 1", "wait 2"]
-    assert log[6:] == ["begin 2", "begin 3", "fetch 2", "fetch 3", "close"]
+    assert log[6:] == ["begin 2", "begin 3", "fetch 2", "close", "fetch 3"]
 
 
 def test_the_next_is_read_while_the_model_computes_and_the_model_goes_on_while_a_strip_is_written(
@@ -151,6 +151,46 @@ def test_a_fault_of_any_part_comes_once_and_nothing_goes_on(
     ]
     monkeypatch.undo()
     assert len(list(engine.strips(job(Watched())))) == len(SEGMENTS)
+
+
+def test_of_slides_at_once_one_is_computed_and_one_more_is_read(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, lock = list[str](), threading.Lock()
+    read, go_on = [threading.Event() for _ in range(3)], threading.Event()
+
+    def told(what: str, number: int) -> None:
+        with lock:
+            log.append(f"{what} {number}")
+        assert go_on.wait(SOON)
+
+    monkeypatch.setattr(engine, "_model", FakeModel(told))
+    threads = []
+    for slide in range(3):
+        source = Watched(lambda _, slide=slide: read[slide].set())  # type: ignore[misc]
+        threads.append(threading.Thread(target=lambda source=source: list(engine.strips(job(source)))))
+        threads[-1].start()
+        assert slide == 2 or read[slide].wait(SOON)
+    assert not read[2].wait(0.3) and log == ["begin 0"]  # nor is the second slide begun
+    go_on.set()
+    for thread in threads:
+        thread.join(SOON)
+    assert read[2].is_set() and [one for one in log if one.startswith("begin")] == [
+        f"begin {n}" for _ in range(3) for n in range(4)
+    ]
+
+
+def test_the_next_slide_begins_before_the_last_strip_of_one_is_taken(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    monkeypatch.setattr(engine, "_model", FakeModel(lambda what, n: log.append(f"{what} {n}")))
+    first, second = (engine._strips(job(Watched())) for _ in range(2))
+    for _ in SEGMENTS:
+        next(first)  # whoever takes the last one has not come back
+    log.clear()
+    assert next(second).segment == SEGMENTS[0] and log == ["begin 0", "begin 1", "fetch 0"]
+    first.close(), second.close()
 
 
 class Uploads(TorchDispatchMode):

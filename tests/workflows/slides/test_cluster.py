@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drawn_slide import DrawnSource, DrawnView, SlowSource
+from drawn_slide import DrawnSource, DrawnView, SlowView
 from lpdseg.errors import SettingsError
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.slides.engine import Job, LocalEngine, Strip
@@ -84,7 +84,7 @@ def test_a_cluster_gives_the_bits_of_one_machine_whatever_is_lost(cluster: Any, 
     """A damaged slide does not stop the workers; nor does a worker that is killed, nor a node that is lost."""
     load = partial(load_segmenter, prototype_run.absolute(), device="cpu")
     view = DrawnView((260, 200), 5)
-    job = job_of(SlowSource(view))
+    job = job_of(DrawnSource(SlowView(**vars(view))))
     with LocalEngine(load(), 0) as here:
         plain = list(here.strips(job_of(DrawnSource(view))))
     assert all(strip.winners is not None for strip in plain)

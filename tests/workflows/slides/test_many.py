@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +54,11 @@ def files(out: Path) -> dict[str, bytes]:
             continue
         found[name] = path.read_bytes()
     return found
+
+
+def half_written(out: Path) -> list[str]:
+    """What has no name of its own yet; the stores of probabilities hold hidden files as well."""
+    return [name for name in files(out) if any(part[0] == "." for part in name.split("/")[:2])]
 
 
 def _of_the_slide(sentence: str) -> str:
@@ -336,6 +343,84 @@ def test_more_processes_and_shards_make_the_same(segment: Any, draw_slide: DrawS
     assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {"summary-1-of-2.csv", "summary-2-of-2.csv"}
 
 
+def test_slides_that_are_done_at_once_become_the_same_in_the_same_order(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.tif", "b.tif", "c.tif"):
+        draw_slide(name, seed=ord(name[0]), tissue=name != "a.tif")
+    monkeypatch.setattr(many, "MOST_SLIDES", 1)
+    segment(to="geojson,ome-tiff,zarr,csv")
+    plain, told = files(tmp_path / "out"), list[tuple[int, str]]()
+    shutil.rmtree(tmp_path / "out")
+    monkeypatch.setattr(many, "MOST_SLIDES", 3)
+    monkeypatch.setattr(many, "allowed_cores", lambda: 12)
+    results = segment(
+        to="geojson,ome-tiff,zarr,csv",
+        progress=lambda number, of, path, stage, pace: told.append((number, path.name)),
+    )
+    assert [result.path.name for result in results] == ["a.tif", "b.tif", "c.tif"]
+    assert told == sorted(told)
+    assert files(tmp_path / "out") == plain
+
+
+def test_a_slide_that_fails_ends_those_that_are_done_beside_it_without_half_a_file(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.tif", "b.tif", "c.tif"):
+        draw_slide(name)
+    monkeypatch.setattr(many, "allowed_cores", lambda: 12)
+    (tmp_path / "slides" / "a.tif").write_bytes(b"no slide")
+    with pytest.raises(SlideError, match=r"a\.tif"):
+        segment(to="geojson,zarr,csv")
+    assert not half_written(tmp_path / "out")
+    (tmp_path / "slides" / "a.tif").unlink()
+    assert len(segment(to="geojson,zarr,csv")) == 2
+
+
+@pytest.mark.parametrize("stage", ["segmenting", "writing"])
+def test_ctrl_c_ends_all_slides_that_are_done_at_once_and_the_next_run_makes_the_same(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    for name in ("a.tif", "b.tif", "c.tif"):
+        draw_slide(name, seed=ord(name[0]))
+    asked = {"to": "geojson,ome-tiff,zarr,csv", "overlap": 0.0}
+    segment(**asked)
+    plain = files(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    monkeypatch.setattr(many, "allowed_cores", lambda: 12)
+
+    def told(number: int, of: int, path: Path, what: str, pace: Any) -> None:
+        if what == stage:
+            assert number == 1
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)  # so that it goes on only once the others are told
+
+    with pytest.raises(KeyboardInterrupt):
+        segment(**asked, progress=told)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lpdseg-slide")]
+    out = tmp_path / "out"
+    assert not half_written(out) and not (out / "areas" / "a.csv").exists()
+    with (out / "summary.csv").open(newline="") as table:
+        assert list(csv.DictReader(table)) == []
+    assert statuses(segment(**asked))[0] == "segmented"
+    assert files(out) == plain
+
+
+def test_one_slide_that_fails_among_others_that_are_done_at_once_is_skipped(
+    segment: Any, draw_slide: DrawSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.tif", "b.tif", "c.tif", "d.tif"):
+        draw_slide(name)
+    monkeypatch.setattr(many, "allowed_cores", lambda: 12)
+    (tmp_path / "slides" / "b.tif").write_bytes(b"no slide")
+    told: list[str] = []
+    results = segment(to="csv", skip_bad=True, ended=lambda result: told.append(result.path.name))
+    assert statuses(results) == ["segmented", "failed", "segmented", "segmented"]
+    assert told == ["a.tif", "b.tif", "c.tif", "d.tif"] == [result.path.name for result in results]
+    with (tmp_path / "out" / "summary.csv").open(newline="") as table:
+        assert [row["status"] for row in csv.DictReader(table)] == statuses(results)
+
+
 @pytest.mark.parametrize(("cores", "asked", "readers"), [(1, None, 1), (16, None, 8), (16, 3, 3), (16, 0, 0)])
 def test_half_of_the_allowed_cores_read(
     small_run: Path, monkeypatch: pytest.MonkeyPatch, cores: int, asked: int | None, readers: int
@@ -527,9 +612,7 @@ def test_a_process_that_is_killed_leaves_nothing_half_written(
             program.send_signal(signal.SIGKILL)
         assert (out / ".work" / "b").is_dir()
         assert json.loads((out / "states" / "b.json").read_text())["status"] == "running"
-        whole = {
-            name: held for name, held in files(out).items() if not any(p[0] == "." for p in name.split("/")[:2])
-        }
+        whole = {name: held for name, held in files(out).items() if name not in half_written(out)}
         new = {name for name in whole if name not in first}
         assert stage == "writing" or not new
         assert all(name.startswith("probabilities/b.ome.zarr/") and whole[name] == plain[name] for name in new)

@@ -3,9 +3,10 @@
 C classes, n channels; a strip spans W pixels of a row of windows, each w x w pixels.
 """
 
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, runtime_checkable
@@ -60,7 +61,7 @@ class Strip:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Computes the segments of one slide after another."""
+    """Computes the segments of slides, one slide after another."""
 
     def strips(self, job: Job) -> Generator[Strip, None, None]:
         """The strip of each segment, in the order of the segments. Close it before the next slide.
@@ -93,6 +94,9 @@ class _Begun:
 class LocalEngine:
     """One model in this process; other processes read ahead of it.
 
+    Threads may ask for several slides. One is computed at a time, and of one other the first segments are read
+    meanwhile.
+
     **Arguments:**
 
     - `readers`: processes that read; with 0 a thread of this one does.
@@ -100,6 +104,7 @@ class LocalEngine:
 
     def __init__(self, segmenter: Segmenter, readers: int) -> None:
         self.readers = readers
+        self._turn, self._next = threading.Lock(), threading.Lock()
         self._model, self._readers = WindowModel(segmenter), Readers(readers)
 
     def strips(self, job: Job) -> Generator[Strip, None, None]:
@@ -109,7 +114,10 @@ class LocalEngine:
     def _strips(self, job: Job) -> Generator[Strip, None, None]:
         """Hands a strip on once the next segment has begun, or must be waited for: then nothing is to be begun."""
         begun: _Begun | None = None
-        with closing(self._readers.read(job.source, job.segments, job.window)) as read:
+        with ExitStack() as stack:
+            with self._next:
+                read = stack.enter_context(closing(self._readers.read(job.source, job.segments, job.window)))
+                stack.enter_context(self._turn)
             since = time.monotonic()
             for segment in job.segments:
                 if begun is not None and not read.ready:
@@ -123,8 +131,8 @@ class LocalEngine:
                 if before is not None:
                     yield before.strip(since)
                     since = time.monotonic()
-            if begun is not None:
-                yield begun.strip(since)
+        if begun is not None:  # while it is fetched another slide may begin
+            yield begun.strip(since)
 
     def __enter__(self) -> "LocalEngine":
         self._readers.__enter__()

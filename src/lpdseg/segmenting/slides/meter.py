@@ -29,6 +29,10 @@ class Meter:
         self._began = time.monotonic()
         self._waited = self._busy = 0.0
 
+    def begin(self, ago: float) -> None:
+        """Counts from so many seconds ago."""
+        self._began = time.monotonic() - ago
+
     def add(self, windows: int, waited: float, busy: float) -> Pace:
         """Counts windows that took `busy` seconds to compute, `waited` of them for pixels."""
         self.done += windows

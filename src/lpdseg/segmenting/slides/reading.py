@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 
@@ -28,12 +29,12 @@ from lpdseg.slides.slide import SlideError
 _AHEAD = 2
 """Segments that are read, or being read, ahead of the model, for each reader process."""
 
-MOST_SLIDES = 4
-"""Slides that are at hand at once: one is computed while others are looked at for tissue or become files."""
+_VIEWS = 2
+"""Slides that are read at once: the one that is computed, and the next."""
 
 
 class OpenView:
-    """Keeps a view of each slide that is at hand: opening costs more than reading a window."""
+    """Keeps a view of each slide that is read: opening costs more than reading a window."""
 
     def __init__(self) -> None:
         self._views: dict[Source, tuple[View, ExitStack]] = {}
@@ -52,7 +53,7 @@ class OpenView:
     def _of(self, source: Source) -> View:
         view, opened = self._views.pop(source, None) or (None, ExitStack())
         if view is None:
-            while len(self._views) >= MOST_SLIDES:
+            while len(self._views) >= _VIEWS:
                 self._views.pop(next(iter(self._views)))[1].close()
             view = opened.enter_context(source.open())
         self._views[source] = view, opened  # the last one, in order of use
@@ -65,27 +66,36 @@ class OpenView:
 
 
 class Reading(Iterator[np.ndarray]):
-    """The pixels of segments, in order; made by `Readers.read`."""
+    """The pixels of segments, in order; made by `Readers.read`.
+
+    Where a reader process ends, nobody knows which slide it was for. Each goes on with readers of its own then, so
+    that the one that ends these as well is found, and no other fails with it.
+    """
 
     def __init__(self, readers: "Readers", source: Source, segments: Sequence[Segment], window: int) -> None:
         self._readers, self._source, self._window = readers, source, window
-        self._left, self._waiting = iter(segments), deque[Future[np.ndarray]]()
-        self._pool: Executor | None = None
+        self._left, self._waiting = iter(segments), deque[_Asked]()
+        self._alone = False
         self._go_on()
 
     def _go_on(self) -> None:
         """Asks for more, as much as may be in memory."""
-        for segment in islice(self._left, _AHEAD * max(1, self._readers.processes) - len(self._waiting)):
-            self._pool, read = self._readers.started()
-            try:
-                self._waiting.append(self._pool.submit(read, self._source, segment, self._window))
-            except BrokenProcessPool as error:
-                raise self._broken() from error
+        most = _AHEAD * max(1, self._readers.processes)
+        self._waiting += [self._ask(segment) for segment in islice(self._left, most - len(self._waiting))]
+
+    def _ask(self, segment: Segment) -> "_Asked":
+        pool, read = self._readers.started()
+        try:
+            return _Asked(segment, pool, pool.submit(read, self._source, segment, self._window))
+        except BrokenProcessPool as error:
+            pixels = Future[np.ndarray]()
+            pixels.set_exception(error)
+            return _Asked(segment, pool, pixels)
 
     @property
     def ready(self) -> bool:
         """Whether nobody has to wait for the next."""
-        return bool(self._waiting) and self._waiting[0].done()
+        return bool(self._waiting) and self._waiting[0].pixels.done()
 
     def __next__(self) -> UInt8[np.ndarray, "w P 3"]:
         if not self._waiting:
@@ -93,21 +103,33 @@ class Reading(Iterator[np.ndarray]):
         following = self._waiting.popleft()
         self._go_on()
         try:
-            return following.result()
+            return following.pixels.result()
         except BrokenProcessPool as error:
-            raise self._broken() from error
-
-    def _broken(self) -> SlideError:
-        self._readers.forget(self._pool)
-        return SlideError(
-            f"a process that read {self._source.path} has ended: {MAIN_GUARD}; otherwise it was ended from "
-            "outside, perhaps for lack of memory: use fewer --workers, or a smaller --batch"
-        )
+            self._readers.forget(following.pool)
+            if self._alone:
+                raise SlideError(
+                    f"a process that read {self._source.path} has ended: {MAIN_GUARD}; otherwise it was ended from "
+                    "outside, perhaps for lack of memory: use fewer --workers, or a smaller --batch"
+                ) from error
+        self._readers, self._alone = Readers(self._readers.processes), True
+        self._waiting = deque(self._ask(asked.segment) for asked in (following, *self._waiting))
+        return next(self)
 
     def close(self) -> None:
         """Reads no more."""
-        for future in self._waiting:
-            future.cancel()
+        for asked in self._waiting:
+            asked.pixels.cancel()
+        if self._alone:
+            self._readers.close()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A segment that a pool reads."""
+
+    segment: Segment
+    pool: Executor
+    pixels: Future[np.ndarray]
 
 
 class Readers:
@@ -141,7 +163,7 @@ class Readers:
                 self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_begin)
             return self._pool, _read if self.processes else self._here.pixels
 
-    def forget(self, pool: Executor | None) -> None:
+    def forget(self, pool: Executor) -> None:
         """The next slide gets new processes."""
         with self._lock:
             if self._pool is pool:
@@ -153,6 +175,10 @@ class Readers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None

@@ -67,7 +67,9 @@ def stream_labels(
     meter = Meter(sum(len(segment.lefts) for segment in job.segments))
 
     def counted(strips: Iterator[Strip]) -> Iterator[Strip]:
-        for strip in strips:
+        for number, strip in enumerate(strips):
+            if number == 0:
+                meter.begin(strip.busy)  # before, it may have been the turn of another slide
             yield strip
             pace = meter.add(len(strip.segment.lefts), strip.waited, strip.busy)
             if progress is not None:

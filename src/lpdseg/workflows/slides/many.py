@@ -1,10 +1,11 @@
-"""Many slides, one after another: resumable, in shards, on one machine or a cluster."""
+"""Many slides, some at once: resumable, in shards, on one machine or a cluster."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lpdseg.segmenting.slides.engine import Engine, LocalEngine
 from lpdseg.segmenting.slides.meter import Pace
 from lpdseg.slides.readers import SlideFile, find_slides
 from lpdseg.training.record import versions
+from lpdseg.workflows.slides.abreast import MOST_SLIDES, abreast
 from lpdseg.workflows.slides.cluster import RayEngine
 from lpdseg.workflows.slides.computed import computed_by
 from lpdseg.workflows.slides.kinds import KINDS, parse_kinds
@@ -66,7 +68,8 @@ def segment_slides(
     - `run`: the folder of a trained run.
     - `inputs`: slides, folders, patterns, or CSVs with a column `slide` and optionally `mpp`; see `find_slides`.
     - `options`: see `SlideOptions`; `changes` are single ones of them by name, such as `to="png"`.
-    - `progress`, `ended`: told as slides go, and as each has ended.
+    - `progress`, `ended`: told as slides go, and as each has ended; of slides that are done at once the first
+      tells, from a thread of its own.
 
     **Returns:** how each slide ended, in sorted order of their paths.
 
@@ -92,11 +95,15 @@ def segment_slides(
     summary = summary_path(out, options.shard)
     read_table(summary, "slide")  # a table of something else is met now
     with ExitStack() as stack:
+        starting, engines = threading.Lock(), list[Engine]()
 
-        @cache
         def started() -> Engine:
-            made = _cluster(load, options) if options.engine == "ray" else local_engine(segmenter, options.workers)
-            return stack.enter_context(made)
+            with starting:
+                if not engines:
+                    ray = options.engine == "ray"
+                    made = _cluster(load, options) if ray else local_engine(segmenter, options.workers)
+                    engines.append(stack.enter_context(made))
+            return engines[0]
 
         wanted = Wanted(options, kinds, *seen, options.batch or segmenter.settings.batch)
         described = {
@@ -113,10 +120,11 @@ def segment_slides(
         work = Work(out, wanted, segmenter, weights, computed, started, described, len(found))
         results: list[SlideResult] = []
         try:
-            for result in _each(slides, work, options.skip_bad, progress):
-                results.append(result)
-                if ended is not None:
-                    ended(result)
+            with closing(_each(slides, work, options, progress)) as ends:
+                for result in ends:
+                    results.append(result)
+                    if ended is not None:
+                        ended(result)
         finally:
             write_summary(summary, results, segmenter.classes.names)
             with suppress(OSError):
@@ -125,22 +133,35 @@ def segment_slides(
 
 
 def _each(
-    slides: Sequence[SlideFile], work: Work, skip_bad: bool, progress: SlideProgress | None
-) -> Iterable[SlideResult]:
-    for number, slide in enumerate(slides, start=1):
+    slides: Sequence[SlideFile], work: Work, options: SlideOptions, progress: SlideProgress | None
+) -> Generator[SlideResult, None, None]:
+    """How each slide ended, in order; some are done at once."""
 
-        def told(stage: Stage, pace: Pace | None, number: int = number, path: Path = slide.path) -> None:
-            if progress is not None:
-                progress(number, len(slides), path, stage, pace)
+    def done(
+        numbered: tuple[int, SlideFile], is_first: Callable[[], bool]
+    ) -> tuple[SlideResult, LpdsegError | None]:
+        number, slide = numbered
+        last: tuple[Stage, Pace | None] | None = None
+
+        def told(stage: Stage, pace: Pace | None) -> None:
+            nonlocal last
+            if is_first() and progress is not None and (stage, pace) != last:
+                last = stage, pace
+                progress(number, len(slides), slide.path, stage, pace)
 
         try:
-            yield do_slide(slide, work, told)
+            return do_slide(slide, work, told), None
         except SettingsError:  # it would meet every slide
             raise
         except LpdsegError as error:
-            yield SlideResult(slide.path, "failed", str(error))
-            if not skip_bad:
-                raise
+            return SlideResult(slide.path, "failed", str(error)), error
+
+    most = 1 if options.engine == "ray" else min(MOST_SLIDES, max(2, allowed_cores() // 4), len(slides))
+    with closing(abreast([*enumerate(slides, start=1)], done, most)) as ends:
+        for result, error in ends:
+            yield result
+            if error is not None and not options.skip_bad:
+                raise error
 
 
 def local_engine(segmenter: Segmenter, workers: int | None) -> LocalEngine:

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tissue_mask import TissueMask, find_tissue
+from lpdseg.workflows.slides.abreast import Room
 from lpdseg.workflows.slides.kinds import KINDS, Segmented, origin_of
 from lpdseg.workflows.slides.layout import WORK, leftovers, output_path, state_path
 from lpdseg.workflows.slides.lock import only_one
@@ -45,7 +46,7 @@ from lpdseg.workflows.slides.wanted import Wanted
 
 Stage = Literal["reading", "looking for tissue", "segmenting", "writing"]
 Told = Callable[[Stage, Pace | None], None]
-"""Called with what is being done to a slide, and how fast where that is known."""
+"""Called with what is being done to a slide, and how fast where that is known; many times while it is written."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Work:
     - `computed`: see `computed_by`.
     - `described`: for the record.
     - `slides`: how many were found, also for other shards.
+    - `room`: for those that are done at once.
     """
 
     out: Path
@@ -67,6 +69,7 @@ class Work:
     engine: Callable[[], Engine]
     described: dict[str, Any]
     slides: int = 1
+    room: Room = field(default_factory=Room)
 
 
 def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
@@ -116,7 +119,8 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         view = AtMpp(slide, mpp, work.wanted.mpp)
         with _recorded(work.out, stem, state):
             other = warn_if_other(file.path, slide.facts, file.mpp, mpp)
-            done = _segment(view, file.path, known["sha256_of_ends"], work, depends, told)
+            with work.room.of(max(view.size)):
+                done = _segment(view, file.path, known["sha256_of_ends"], work, depends, told)
             done["notes"] = [*([] if other is None else [other]), *done["notes"]]
             done["outputs"] = state["outputs"] | done["outputs"]
             seconds = time.monotonic() - began
@@ -146,7 +150,7 @@ def _segment(
         labels = LabelFile(folder / "classes", view.size, len(classes))
         won = None if by_prototype is None else LabelFile(folder / "prototypes", view.size, len(by_prototype))
         label_map = LabelMap(
-            labels.array,
+            _Telling(labels.array, told),
             view.scale,
             (wanted.mpp, wanted.mpp),
             view.slide.facts.size,
@@ -178,7 +182,7 @@ def _segment(
         areas = class_areas(label_map)
         made = {"classes": Segmented(plain_text(path.stem), label_map, view, areas)}
         if by_prototype is not None and won is not None:
-            prototype_map = replace(label_map, labels=won.array, classes=by_prototype)
+            prototype_map = replace(label_map, labels=_Telling(won.array, told), classes=by_prototype)
             made["prototypes"] = replace(made["classes"], labels=prototype_map, areas=class_areas(prototype_map))
         facts = [*_write(made, out, path.stem, depends)]
         outputs = {kind: describe_output(output_path(out, kind, path.stem), depends[kind]) for kind in depends}
@@ -199,6 +203,23 @@ def _segment(
         "notes": [*segmenter.notes, *view.slide.facts.notes, *_notes(path, view, tissue), *facts],
         "finished": _now(),
     }
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """Labels, H x W. Whoever reads them is writing, and ends there once nobody waits for the slide any more."""
+
+    array: Any
+    told: Told
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        found: tuple[int, ...] = self.array.shape
+        return found
+
+    def __getitem__(self, where: tuple[slice, slice]) -> Any:
+        self.told("writing", None)
+        return self.array[where]
 
 
 def _write(made: dict[str, Segmented], out: Path, stem: str, depends: dict[str, dict[str, Any]]) -> Iterator[str]:

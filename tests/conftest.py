@@ -49,6 +49,7 @@ install_import_hook(
         "lpdseg.insight.coverage",
         "lpdseg.insight.evidence",
         "lpdseg.insight.information",
+        "lpdseg.insight.paper",
         "lpdseg.insight.pictures",
         "lpdseg.insight.prototypes",
         "lpdseg.insight.sample",

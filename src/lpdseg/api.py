@@ -297,7 +297,8 @@ def report(
 
     **Raises:** as `evaluate`; `OutputError` where the page cannot be written.
     """
-    from lpdseg.insight.report import data_of, write_report
+    from lpdseg.insight.report import write_report
+    from lpdseg.insight.run_record import data_of
 
     folder = Path(run)
     changes: dict[str, Any] = {} if palette is None else {"palette": palette}

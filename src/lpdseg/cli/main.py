@@ -21,6 +21,7 @@ from lpdseg.cli import (
     doctor,
     evaluate,
     export,
+    figure,
     licenses,
     prototypes,
     report,
@@ -53,8 +54,8 @@ class _InReadingOrder(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """The names of the commands."""
         order = (
-            "demo", "data", "weights", "settings", "train", "evaluate", "segment", "report", "prototypes", "export",
-            "benchmark", "doctor", "licenses",
+            "demo", "data", "weights", "settings", "train", "evaluate", "segment", "report", "prototypes", "figure",
+            "export", "benchmark", "doctor", "licenses",
         )  # fmt: skip
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -75,6 +76,7 @@ app.command()(quietly(segment.segment))
 app.command()(quietly(export.export))
 app.command()(quietly(report.report))
 app.command()(quietly(prototypes.prototypes))
+app.add_typer(figure.app, name="figure")
 app.command()(quietly(benchmark.benchmark))
 app.command()(quietly(doctor.doctor))
 app.command()(quietly(licenses.licenses))

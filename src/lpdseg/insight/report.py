@@ -1,6 +1,5 @@
 """The report of a run: one HTML file that says what was trained, how well it works, and what that looks like."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 from lpdseg.choices import MethodName
 from lpdseg.data.records import Manifest
 from lpdseg.durations import duration
-from lpdseg.errors import CheckpointError
 from lpdseg.evaluation.protocol import Record
 from lpdseg.files import write_text
 from lpdseg.insight import figures
@@ -24,6 +22,7 @@ from lpdseg.insight.pictures import (
     rgb_uri,
 )
 from lpdseg.insight.prototypes import view_prototypes
+from lpdseg.insight.run_record import read_run
 from lpdseg.insight.sample import Choice, main_class, segment_sample, spread
 from lpdseg.methods.table import METHODS
 from lpdseg.pictures.masks import class_palette, outlines, tint
@@ -63,7 +62,7 @@ def write_report(
     `OutputError` where the file cannot be written.
     """
     run, path = Path(run), Path(path)
-    described = _read_run(run)
+    described = read_run(run)
     settings = parse_settings(described["settings"], source=str(run / "run.json"))
     sample = None if split is None else segment_sample(segmenter, data, split, seed, images)
     choices = () if sample is None else spread(sample, images)
@@ -103,17 +102,6 @@ def write_report(
     write_text(path, text)
 
 
-def data_of(run: Path) -> Path:
-    """The data set that a run was trained on.
-
-    **Raises:** `CheckpointError` where `run` has no readable `run.json`, or the data is not there any more.
-    """
-    source = Path(_read_run(run).get("data", {}).get("source", ""))
-    if not source.exists() or source == Path():
-        raise CheckpointError(f"{run} was trained on {source}, which is not there now; name the data with --data")
-    return source
-
-
 _METHOD_NAMES: Mapping[MethodName, str] = {
     "lpd": "LPD",
     "lpd-released": "LPD as released",
@@ -121,19 +109,6 @@ _METHOD_NAMES: Mapping[MethodName, str] = {
     "pbip": "PBIP",
     "supervised": "Full supervision",
 }
-
-
-def _read_run(run: Path) -> dict[str, Any]:
-    path = run / "run.json"
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing; name the folder of a run that `train` wrote") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}; train again") from error
-    if not isinstance(described, dict) or "settings" not in described:
-        raise CheckpointError(f"{path} does not describe a run; name the folder that `train` wrote")
-    return described
 
 
 def _headline(records: Sequence[Record]) -> Record | None:

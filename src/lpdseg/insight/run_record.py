@@ -1,0 +1,47 @@
+"""What run folders say of themselves, for pages and figures."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lpdseg.errors import CheckpointError
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """The record that `train` wrote.
+
+    **Raises:** `CheckpointError` where `run` has no readable `run.json`.
+    """
+    path = run / "run.json"
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; name the folder of a run that `train` wrote") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; train again") from error
+    if not isinstance(described, dict) or "settings" not in described:
+        raise CheckpointError(f"{path} does not describe a run; name the folder that `train` wrote")
+    return described
+
+
+def data_of(run: Path) -> Path:
+    """The data set that a run was trained on.
+
+    **Raises:** `CheckpointError` where `run` has no readable `run.json`, or the data is not there any more.
+    """
+    source = Path(read_run(run).get("data", {}).get("source", ""))
+    if not source.exists() or source == Path():
+        raise CheckpointError(f"{run} was trained on {source}, which is not there now; name the data with --data")
+    return source
+
+
+def run_names(runs: Sequence[Path]) -> list[str]:
+    """What to call runs beside each other: as many last parts of their paths as tell them apart."""
+    parts = [run.resolve().parts for run in runs]
+    for count in range(1, max(map(len, parts), default=1) + 1):
+        names = ["/".join(one[-count:]) for one in parts]
+        if max(Counter(names).values(), default=1) == 1:
+            break
+    return names

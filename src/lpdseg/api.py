@@ -335,6 +335,7 @@ def segment_files(
     probabilities: bool = False,
     overlays: bool = False,
     prototypes: bool = False,
+    uncertainty: bool = False,
     recurse: bool = True,
     skip_bad: bool = False,
     batch: int | None = None,
@@ -358,7 +359,7 @@ def segment_files(
     **Raises:** `CheckpointError`, `DataError`, `OutputError`, `SettingsError`.
     """
     end_if_run_again()
-    results = [Path(out), *(Path(out) / name for name in ("masks", "overlays", "prototypes"))]
+    results = [Path(out), *(Path(out) / name for name in ("masks", "overlays", "prototypes", "uncertainty"))]
     images = find_images([Path(source) for source in inputs], recurse=recurse, leave_out=results)
     asked = {"gate": gate, "refine": refine, "palette": palette}
     changes = {name: value for name, value in asked.items() if value is not None}
@@ -372,6 +373,7 @@ def segment_files(
         probabilities=probabilities,
         overlays=overlays,
         prototypes=prototypes,
+        uncertainty=uncertainty,
         skip_bad=skip_bad,
         batch=batch,
         described={

@@ -17,7 +17,9 @@ _SYSTEM = {
 RECORD = "segment.json"
 """What `segment` writes beside the folders of its results, from the start on."""
 
-RESULT_FOLDERS = {"masks", "labels", "overlays", "probabilities", "prototypes", "geojson", "areas", "states"}
+RESULT_FOLDERS = {
+    "masks", "labels", "overlays", "probabilities", "prototypes", "uncertainty", "geojson", "areas", "states",
+}  # fmt: skip
 """Folders that `segment` writes beside its record."""
 
 

@@ -74,6 +74,18 @@ def test_the_prototypes_of_masks_are_written_where_asked_for(
             np.testing.assert_array_equal(np.asarray(won) // 2, np.asarray(mask))
 
 
+def test_how_sure_masks_are_is_written_where_asked_for(
+    small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, images = tmp_path / "out", small_data / "valid" / "img"
+    words = ["segment", str(small_run), str(images), "--out", str(out), "--uncertainty", "--device", "cpu"]
+    assert main(words) == 0
+    assert f"{out / 'uncertainty'}, 0 sure to 255 wholly unsure." in capsys.readouterr().out
+    assert {path.name for path in (out / "uncertainty").iterdir()} == {path.name for path in images.iterdir()}
+    assert main([*words, "--to", "csv"]) == 2
+    assert "--uncertainty is for patches; for whole slides use --to uncertainty" in capsys.readouterr().err
+
+
 def test_bad_images_are_skipped_where_asked_for_and_listed(
     small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from lpdseg.errors import OutputError
 from lpdseg.export.label_pyramid import halved, level_sizes
-from lpdseg.export.ome_tiff import write_ome_tiff
+from lpdseg.export.ome_tiff import write_grey_ome_tiff, write_ome_tiff
+from lpdseg.export.ome_zarr import halved_mean
 from lpdseg.slides.label_map import LabelMap
 from lpdseg.slides.slide import Bounds
 from lpdseg.tissue import TissueClasses
@@ -74,6 +75,23 @@ def test_all_levels_come_back(mask: np.ndarray, tmp_path: Path) -> None:
             np.testing.assert_allclose(1e4 / np.array(page.resolution), shrunk * [0.5, 0.25], rtol=1e-6)
             expected = halved(expected)
     assert [name.name for name in (tmp_path / "sub").iterdir()] == ["x.ome.tiff"]
+
+
+def test_grey_values_come_back_and_are_averaged(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (815, 1173), np.uint8)
+    path = tmp_path / "x.ome.tif"
+    write_grey_ome_tiff(label_map(values), path, "sureness", {"unit": "none & <such>"})
+    expected = values
+    with tifffile.TiffFile(path) as file:
+        (series,) = file.series
+        assert [level.shape for level in series.levels] == [(815, 1173), (408, 587), (204, 294)]
+        for level in series.levels:
+            np.testing.assert_array_equal(level.asarray(), expected)
+            assert level.pages[0].photometric == tifffile.PHOTOMETRIC.MINISBLACK
+            expected = halved_mean(expected[None])[0]
+        told = file.ome_metadata
+    assert told is not None and '<M K="unit">none &amp; &lt;such&gt;</M>' in told and 'Name="sureness"' in told
+    assert "tissue class" not in told and 'PhysicalSizeX="0.5"' in told
 
 
 def test_other_programs_see_the_colours(mask: np.ndarray, tmp_path: Path) -> None:

@@ -73,6 +73,28 @@ def test_prototypes_are_written_beside_the_mask(
         assert float(row[f"prototype_{name}"]) == pytest.approx((won == value).mean(), abs=1e-6)
 
 
+def test_how_sure_masks_are_is_written_beside_them(segmenter: Segmenter, tmp_path: Path) -> None:
+    unsure, image = segmenter.with_settings(gate="none", unsure=0.1), draw(tmp_path / "in" / "x.png")
+    pixels, out = np.random.default_rng(0).integers(0, 180, (40, 48, 3), np.uint8), tmp_path / "out"
+    Image.fromarray(pixels).save(image.path)
+    export_patches(unsure, [image], out)
+    plain = (out / "masks" / "x.png").read_bytes()
+    assert not (out / "uncertainty").exists()
+    assert json.loads((out / "segment.json").read_text("utf-8"))["uncertainty"] is None
+    export_patches(unsure, [image], out, uncertainty=True)
+    assert (out / "masks" / "x.png").read_bytes() == plain
+    wanted = unsure.segment(pixels)
+    assert wanted.uncertainty is not None and wanted.unsure_share
+    with Image.open(out / "uncertainty" / "x.png") as written:
+        assert written.mode == "L"
+        np.testing.assert_array_equal(np.asarray(written), wanted.uncertainty.grey)
+    with (out / "summary.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["unsure_share"]) == pytest.approx(wanted.unsure_share, abs=1e-6)
+    told = json.loads((out / "segment.json").read_text("utf-8"))["uncertainty"]
+    assert (told["temperature"], told["unsure"], told["unsure_above"]) == (1, 0.1, 229.5)
+
+
 def test_prototypes_of_masks_that_none_make_are_refused_first(segmenter: Segmenter, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="leave --prototypes out"):
         export_patches(segmenter, [draw(tmp_path / "in" / "x.png")], tmp_path / "out", prototypes=True)

@@ -35,6 +35,9 @@ def segment(
             "--prototypes", help="Also write which prototype of its class won each pixel, and their areas."
         ),
     ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write how sure the mask is of each pixel, in grey.")
+    ] = False,
     gate: Annotated[
         OpenGate | None,
         typer.Option(
@@ -80,6 +83,7 @@ def segment(
             {
                 "--probabilities": probabilities,
                 "--overlay": overlay,
+                "--uncertainty": uncertainty,
                 "--no-recurse": not recurse,
             }
         )
@@ -125,6 +129,7 @@ def segment(
             probabilities=probabilities,
             overlays=overlay,
             prototypes=prototypes,
+            uncertainty=uncertainty,
             recurse=recurse,
             skip_bad=on_error == "skip",
             batch=batch,
@@ -140,6 +145,8 @@ def segment(
         typer.echo(f"Overlays in {out / 'overlays'}.")
     if prototypes and result.written:
         typer.echo(f"Maps of prototypes in {out / 'prototypes'}.")
+    if uncertainty and result.written:
+        typer.echo(f"How sure they are: {out / 'uncertainty'}, 0 sure to 255 wholly unsure.")
     for note in result.notes:
         typer.echo(note, err=True)
     if result.skipped:

@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {
         list[str] | None,
         "--to",
         "Inputs are whole slides; they become: geojson, geojson.gz (QuPath), ome-tiff, "
-        "label-tiff (mask), zarr (probabilities), png (picture), csv (areas). Separated by commas.",
+        "label-tiff (mask), zarr (probabilities), uncertainty, png (picture), csv (areas). Separated by commas.",
         metavar="KINDS",
     ),
     "mpp": _option(float | None, "--mpp", "Microns per pixel of the slides, whatever they say."),
@@ -115,6 +115,7 @@ def refuse_for_slides(asked: Mapping[str, bool]) -> None:
     instead = {
         "--probabilities": "use --to zarr",
         "--overlay": "use --to png",
+        "--uncertainty": "use --to uncertainty",
         "--no-recurse": "name the slides, or a pattern such as 'scans/*.svs'",
     }
     for name, given in asked.items():

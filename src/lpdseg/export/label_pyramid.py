@@ -26,7 +26,13 @@ _Bands = Callable[[], Iterator[UInt8[np.ndarray, "h W"]]]
 
 
 def write_label_pyramid(
-    label_map: LabelMap, path: Path, options: Callable[[int, int], dict[str, Any]], **file_options: Any
+    label_map: LabelMap,
+    path: Path,
+    options: Callable[[int, int], dict[str, Any]],
+    *,
+    table: UInt8[np.ndarray, "256"] | None = None,
+    halve: Callable[[np.ndarray], np.ndarray] | None = None,
+    **file_options: Any,
 ) -> None:
     """Writes a tiled 8-bit TIFF whose pixel values are the classes' values on disk, with all smaller levels.
 
@@ -39,6 +45,8 @@ def write_label_pyramid(
     **Arguments:**
 
     - `options`: further ones of `tifffile.TiffWriter.write`, by the number of a level and how many there are.
+    - `table`: the value to write for each that `label_map` holds; None: the classes' values on disk.
+    - `halve`: half as many rows and columns; None: `halved`.
     - `file_options`: of `tifffile.TiffWriter`.
 
     **Raises:** `SettingsError` where the extra `slides` is missing; `OutputError`.
@@ -46,18 +54,19 @@ def write_label_pyramid(
     needed("slides", "tifffile", "imagecodecs")
     import tifffile
 
-    sizes = level_sizes(label_map.size)
+    sizes, halve = level_sizes(label_map.size), halve or halved
+    table = label_map.classes.to_disk() if table is None else table
     # The writer is closed before the file is renamed: the directory of the levels is written last.
     with (
         replacing(path) as temporary,
         _spools(sizes[1:], path.parent) as spools,
         tifffile.TiffWriter(temporary, bigtiff=True, **file_options) as writer,
     ):
-        source: _Bands = partial(_finest, label_map)
+        source: _Bands = partial(_finest, label_map, table)
         for level, (width, height) in enumerate(sizes):
             smaller = spools[level] if level < len(spools) else None
             writer.write(
-                _tiles(source, smaller),
+                _tiles(source, smaller, halve),
                 shape=(height, width),
                 dtype=np.uint8,
                 tile=(TILE, TILE),
@@ -121,8 +130,7 @@ class _Spool:
             yield np.frombuffer(self.file.read(rows * self.width), np.uint8).reshape(rows, self.width)
 
 
-def _finest(label_map: LabelMap) -> Iterator[UInt8[np.ndarray, "h W"]]:
-    table = label_map.classes.to_disk()
+def _finest(label_map: LabelMap, table: np.ndarray) -> Iterator[UInt8[np.ndarray, "h W"]]:
     return (_by_tile(labels, table.__getitem__, 1) for _, labels in label_bands(label_map, TILE))
 
 
@@ -142,11 +150,13 @@ def _by_tile(
     return np.concatenate(parts, 1)
 
 
-def _tiles(source: _Bands, smaller: _Spool | None) -> Iterator[UInt8[np.ndarray, "512 512"]]:
+def _tiles(
+    source: _Bands, smaller: _Spool | None, halve: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[UInt8[np.ndarray, "512 512"]]:
     """The tiles of a level in reading order, filled up with their own edge; the next level is made on the way."""
     for labels in source():
         if smaller is not None:
-            smaller.append(_by_tile(labels, halved, 2))
+            smaller.append(_by_tile(labels, halve, 2))
         for left in range(0, labels.shape[1], TILE):
             tile = labels[:, left : left + TILE]
             yield _filled(tile, TILE)

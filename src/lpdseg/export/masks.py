@@ -1,4 +1,4 @@
-"""Segmentations as files that other programs open: probabilities, overlays.
+"""Segmentations as files that other programs open: probabilities, uncertainty, overlays.
 
 H x W pixels; n channels, background last. Masks have values as on disk.
 """
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from lpdseg.files import replacing
 from lpdseg.pictures.masks import overlay_picture
 from lpdseg.segmenting.segmentation import Segmentation
+from lpdseg.segmenting.uncertainty import Uncertainty
 from lpdseg.tissue import TissueClasses
 
 
@@ -27,6 +29,15 @@ def write_probabilities(path: Path, segmentation: Segmentation) -> None:
             scores=segmentation.scores.astype(np.float16),
             classes=np.array(segmentation.channels),
         )
+
+
+def write_uncertainty(path: Path, uncertainty: Uncertainty) -> None:
+    """Writes `Uncertainty.grey` as a grey PNG of 8 bits.
+
+    **Raises:** `OutputError` where the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        Image.fromarray(uncertainty.grey).save(temporary, format="PNG")
 
 
 def write_overlay(

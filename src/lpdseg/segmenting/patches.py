@@ -58,6 +58,7 @@ def segment_files(
     *,
     batch: int | None = None,
     prototypes: bool = False,
+    uncertainty: bool = False,
     on_error: Callable[[DataError], None] | None = None,
 ) -> Iterator[tuple[Path, Segmentation]]:
     """Segments image files one after another, in the order given.
@@ -67,14 +68,14 @@ def segment_files(
     **Arguments:**
 
     - `batch`: images at once; by default the segmenter's setting.
-    - `prototypes`: give the map of prototypes as well.
+    - `prototypes`, `uncertainty`: give the map of prototypes, and how sure the mask is, as well.
     - `on_error`: told of an image that cannot be read or is too large, which then is passed over; without it the
       error is raised.
 
     **Raises:** `DataError`.
     """
     most = batch or segmenter.settings.batch
-    compute = partial(segmenter.segment_batch, prototypes=prototypes)
+    compute = partial(segmenter.segment_batch, prototypes=prototypes, uncertainty=uncertainty)
 
     def refuse(error: DataError) -> None:
         if on_error is None:

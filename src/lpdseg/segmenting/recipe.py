@@ -58,6 +58,8 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
     - `temperature`: scores are divided by it; None where their logarithm is taken, above `smallest`.
     - `offsets`: added then. The mask is the likeliest open class or background. `offsets_data` is the fingerprint
       of the data that they were chosen anew on under edits, else None.
+    - `uncertainty`: the probabilities are those before refinement; `temperature` divides their logarithms before
+      another softmax, and a pixel is unsure where the two highest differ by less than `unsure`.
     - `refine`: `none`, or `crf` with its figures, which is a step further.
     """
     settings, head = segmenter.settings, segmenter.by_head
@@ -100,6 +102,7 @@ def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any
         "smallest": SMALLEST,
         "offsets": segmenter.calibration.offsets.tolist(),
         "offsets_data": segmenter.calibration.offsets_data,
+        "uncertainty": segmenter.how_sure,
         "refine": settings.refine,
         "crf": settings.crf.model_dump() if settings.refine == "crf" else None,
     }

@@ -149,6 +149,11 @@ class Segmenter:
         return self.classes.names if self.settings.background == "none" else self.classes.channel_names
 
     @property
+    def how_sure(self) -> dict[str, float]:
+        """What reported uncertainty depends on, besides the probabilities that make the mask."""
+        return {"temperature": self.calibration.temperature, "unsure": self.settings.unsure}
+
+    @property
     def winning(self) -> tuple[int, ...] | None:
         """Of each prototype that makes the mask the class whose pixels it may win; −1 for none: it is retired.
 
@@ -351,8 +356,7 @@ class Segmenter:
         return [Segmentation(*one, classes, winner, names, how_sure) for one, winner, how_sure in each]
 
     def _uncertainty(self, unrefined: Float[Tensor, "B n H W"]) -> list[Uncertainty]:
-        temperature, below = self.calibration.temperature, self.settings.unsure
-        return [Uncertainty(one, temperature, below) for one in unrefined.float().cpu().numpy()]
+        return [Uncertainty(one, *self.how_sure.values()) for one in unrefined.float().cpu().numpy()]
 
     def with_settings(self, **changes: object) -> "Segmenter":
         """The same model with other prediction settings, for instance `gate="oracle"`.

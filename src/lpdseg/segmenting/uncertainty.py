@@ -12,8 +12,15 @@ from jaxtyping import Bool, Float, UInt8
 
 from lpdseg.maps.uncertainty import gap_of_two_best, is_unsure, normalised_entropy, tempered
 
-SCALE = "0: one class alone; 255: the two likeliest classes are equally likely"
-"""What the values of `grey` mean."""
+
+def meaning(temperature: float, unsure: float) -> dict[str, object]:
+    """What the values of `Uncertainty.grey` mean, for a file's record."""
+    return {
+        "value": "255 * (1 - gap), gap of the two highest class probabilities: 0 is sure, 255 wholly unsure",
+        "temperature": temperature,
+        "unsure": unsure,
+        "unsure_above": round(255 * (1 - unsure), 2),
+    }
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -51,7 +58,7 @@ class Uncertainty:
 
     @property
     def grey(self) -> UInt8[np.ndarray, "H W"]:
-        """255 · (1 − gap), rounded, see `SCALE`: what files hold."""
+        """255 · (1 − gap), rounded: what files hold, see `meaning`."""
         return as_grey(self.gap)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lpdseg.data.patches import check_image, read_image
 from lpdseg.errors import DataError, OutputError
-from lpdseg.export.masks import write_overlay, write_probabilities
+from lpdseg.export.masks import write_overlay, write_probabilities, write_uncertainty
 from lpdseg.files import absolute, check_name, write_json
 from lpdseg.folders import RECORD
 from lpdseg.pictures.masks import area_shares, write_mask
@@ -18,6 +18,7 @@ from lpdseg.segmenting.patches import ImageFile, segment_files
 from lpdseg.segmenting.prototype_classes import check_prototypes, described_prototypes, write_prototypes
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.segmenting.uncertainty import meaning
 from lpdseg.workflows.tables import read_table, write_table
 
 
@@ -61,9 +62,17 @@ class _Summary:
             | {f"share_{name}": round(share, 6) for name, share in shares.items()}
             | {f"probability_{name}": round(float(value), 6) for name, value in found}
             | {f"prototype_{name}": round(share, 6) for name, share in segmentation.prototype_shares.items()}
+            | self._unsure(segmentation)
             | {"model": self.model[:_SHORT], "edits": (segmenter.edits_sha256 or "")[:_SHORT]}
             | {"offsets_data": (segmenter.calibration.offsets_data or "")[:_SHORT]}
         )
+
+    @staticmethod
+    def _unsure(segmentation: Segmentation) -> dict[str, Any]:
+        if segmentation.uncertainty is None:
+            return {}
+        share = segmentation.unsure_share
+        return {"unsure_share": "" if share is None else round(share, 6)}
 
     def write(self, path: Path) -> None:
         columns = dict.fromkeys(name for row in self.rows for name in row) or ("image", "mask")
@@ -82,6 +91,7 @@ def export_patches(
     probabilities: bool = False,
     overlays: bool = False,
     prototypes: bool = False,
+    uncertainty: bool = False,
     skip_bad: bool = False,
     batch: int | None = None,
     described: dict[str, Any] | None = None,
@@ -91,11 +101,14 @@ def export_patches(
 
     - `masks/`: palette PNGs; `probabilities/`: npz; `overlays/`: PNGs; see `lpdseg.export.masks`.
     - `prototypes/`: PNGs of the prototype that won each pixel, see `write_prototypes`.
+    - `uncertainty/`: grey PNGs, 255 · (1 − gap of the two likeliest classes), see `lpdseg.segmenting.uncertainty`.
     - `summary.csv`: per image the area share of each class (0..1), the probability that the image holds it, with
-      `prototypes` the area share of each, and the first digits of the digests of the model, of edits, and of the
-      data that offsets were chosen anew on. Rows of images that earlier runs have segmented stay.
+      `prototypes` the area share of each, with `uncertainty` the share of tissue that is unsure, and the first
+      digits of the digests of the model, of edits, and of the data that offsets were chosen anew on. Rows of images
+      that earlier runs have segmented stay.
     - `segment.json`: settings, thresholds and counts, whether the run has finished, what the values in maps of
-      prototypes are (`prototypes`: names by value, and `background`; null without them), and `described`.
+      prototypes are (`prototypes`: names by value, and `background`; null without them), what those of
+      `uncertainty` mean, and `described`.
 
     Every file is whole or not there. `summary.csv` is written last, `segment.json` before the
     first mask and at the end.
@@ -146,11 +159,19 @@ def export_patches(
                 "segmented": len(summary.rows),
                 "skipped": skipped,
                 "prototypes": described_prototypes(segmenter) if prototypes else None,
+                "uncertainty": meaning(**segmenter.how_sure) if uncertainty else None,
                 "notes": list(segmenter.notes),
             },
         )
 
-    done = segment_files(segmenter, places, batch=batch, prototypes=prototypes, on_error=skip if skip_bad else None)
+    done = segment_files(
+        segmenter,
+        places,
+        batch=batch,
+        prototypes=prototypes,
+        uncertainty=uncertainty,
+        on_error=skip if skip_bad else None,
+    )
     for path, segmentation in done:
         place = places[path]
         if not summary.rows:  # so that masks of a run that is ended are known as results, see `is_result`
@@ -158,6 +179,8 @@ def export_patches(
         write_mask(out / _named("masks", place, ".png"), segmentation.mask, segmenter.classes)
         if segmentation.prototypes is not None:
             write_prototypes(out / _named("prototypes", place, ".png"), segmentation.prototypes, segmenter)
+        if segmentation.uncertainty is not None:
+            write_uncertainty(out / _named("uncertainty", place, ".png"), segmentation.uncertainty)
         if probabilities:
             write_probabilities(out / _named("probabilities", place, ".npz"), segmentation)
         if overlays:

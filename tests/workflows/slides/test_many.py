@@ -146,6 +146,45 @@ def test_prototypes_of_masks_that_none_make_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_how_sure_a_mask_is_goes_beside_it_and_changes_nothing_of_it(
+    segment: Any, prototype_run: Path, draw_slide: DrawSlide, tmp_path: Path
+) -> None:
+    draw_slide("a.tif")
+    asked, out = {"run": prototype_run, "to": "ome-tiff,zarr"}, tmp_path / "out"
+    [plain] = segment(**asked)
+    before = files(out)
+    [result] = segment(**asked | {"to": "ome-tiff,zarr,uncertainty"})
+    assert (plain.unsure, result.status) == (None, "segmented")
+    written = files(out)
+    assert {name: written[name] for name in before} == before
+    assert set(written) - set(before) == {"uncertainty/a.uncertainty.ome.tif"}
+    with tifffile.TiffFile(out / "uncertainty" / "a.uncertainty.ome.tif") as file:
+        grey, told = file.asarray(), file.ome_metadata
+    assert told is not None and '<M K="unsure_above">204.0</M>' in told and 'Name="uncertainty"' in told
+    labels = tifffile.imread(out / "masks" / "a.ome.tif")
+    probabilities = np.sort(zarr.open_group(out / "probabilities" / "a.ome.zarr", mode="r")["0"][:].astype(int), 0)
+    tissue = labels != 255
+    assert abs(255 - (probabilities[-1] - probabilities[-2]) - grey)[tissue].max() <= 2 and not grey[~tissue].any()
+    assert result.unsure == pytest.approx((grey[tissue] > 204).mean(), abs=0.01) and result.unsure > 0
+    with (out / "summary.csv").open(newline="") as table:
+        [row] = csv.DictReader(table)
+    assert float(row["unsure_share"]) == pytest.approx(result.unsure, abs=1e-6)
+    [kept] = segment(**asked)
+    assert (kept.status, kept.unsure) == ("kept", result.unsure)
+    [again] = segment(**asked | {"to": "csv"})  # another kind: the share is still that of the file
+    assert (again.status, again.unsure) == ("segmented", result.unsure)
+
+
+def test_a_state_that_knows_of_no_uncertainty_is_read(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
+    draw_slide("a.tif")
+    segment(to="csv")
+    path = tmp_path / "out" / "states" / "a.json"
+    assert "unsure" not in path.read_text("utf-8")  # as a version that did not know of it left it
+    assert [(one.status, one.unsure) for one in segment(to="csv")] == [("kept", None)]
+    [result] = segment(to="uncertainty")
+    assert result.status == "segmented" and result.unsure is not None
+
+
 def test_options_may_come_together_or_one_by_one(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:
     draw_slide("a.tif")
     together = lpdseg.SlideOptions(to="csv", model_mpp=0.5, workers=0, device="cpu", overlap=0.0)

@@ -61,7 +61,11 @@ def test_options_that_no_slide_can_be_read_or_written_with() -> None:
 def test_annotations_count_from_where_qupath_counts() -> None:
     bounds = Bounds(300, 40, 5000, 6000)
     wanted = Wanted(SlideOptions(), ("geojson", "csv"), 0.5, 224, 112, 16)
-    assert wanted.depends(bounds)["geojson"]["origin"] == [300, 40] and wanted.depends(bounds)["csv"] == {}
-    assert wanted.depends(None)["geojson"]["origin"] == [0, 0]
+    assert wanted.depends(bounds, {})["geojson"]["origin"] == [300, 40]
+    assert wanted.depends(None, {})["geojson"]["origin"] == [0, 0]
+    assert wanted.depends(bounds, {"unsure": 0.2})["csv"] == {}
     whole = Wanted(SlideOptions(from_bounds=False), ("geojson",), 0.5, 224, 112, 16)
-    assert whole.depends(bounds)["geojson"]["origin"] == [0, 0]
+    assert whole.depends(bounds, {})["geojson"]["origin"] == [0, 0]
+    how_sure = {"temperature": 1.0, "unsure": 0.2}
+    unsure = Wanted(SlideOptions(), ("uncertainty",), 0.5, 224, 112, 16).depends(bounds, how_sure)
+    assert unsure == {"uncertainty": {"origin": [300, 40], **how_sure}}

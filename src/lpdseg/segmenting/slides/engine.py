@@ -33,6 +33,7 @@ class Job:
     - `window`: side of a window in pixels.
     - `weights`: of a window's pixels in blending, w x w, float32, positive.
     - `prototypes`: whether strips tell which prototypes win.
+    - `unrefined`: whether they hold the probabilities before refinement as well.
     """
 
     source: Source
@@ -40,20 +41,20 @@ class Job:
     window: int
     weights: np.ndarray
     prototypes: bool = False
+    unrefined: bool = False
 
 
 @dataclass(frozen=True)
 class Strip:
     """What a segment gives.
 
-    - `values`: Σ weight · probability over its windows.
+    - `values`, `winners`: see `lpdseg.segmenting.slides.window_model.Blended`.
     - `waited`: seconds in which the model stood still for pixels.
     - `busy`: seconds that the segment took in all, waiting included.
-    - `winners`: see `lpdseg.segmenting.slides.window_model.Blended`.
     """
 
     segment: Segment
-    values: Float32[np.ndarray, "n w W"]
+    values: Float32[np.ndarray, "_n w W"]
     waited: float
     busy: float
     winners: UInt8[np.ndarray, "C w W"] | None = None
@@ -126,7 +127,7 @@ class LocalEngine:
                 waiting = time.monotonic()
                 pixels = next(read)
                 waited = time.monotonic() - waiting
-                found = self._model.begin(pixels, segment, job.weights, job.prototypes)
+                found = self._model.begin(pixels, segment, job.weights, job.prototypes, job.unrefined)
                 before, begun = begun, _Begun(segment, found, waited)
                 if before is not None:
                     yield before.strip(since)

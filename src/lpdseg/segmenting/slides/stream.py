@@ -5,6 +5,7 @@ n channels; bands of h rows; W is the slide's width.
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -17,6 +18,7 @@ from lpdseg.segmenting.slides.engine import Engine, Job, Strip
 from lpdseg.segmenting.slides.labels import LabelFile
 from lpdseg.segmenting.slides.meter import Meter, Pace
 from lpdseg.segmenting.slides.rows import RowBlocks
+from lpdseg.segmenting.slides.unsure import UnsureRows
 from lpdseg.slides.tissue_mask import TissueMask
 
 _STORED_ROWS = 512
@@ -43,6 +45,7 @@ def stream_labels(
     tissue: TissueMask | None = None,
     store: RowStore | None = None,
     prototypes: LabelFile | None = None,
+    unsure: UnsureRows | None = None,
     progress: Callable[[Pace], None] | None = None,
 ) -> Pace:
     """Computes a slide.
@@ -57,6 +60,7 @@ def stream_labels(
     - `tissue`: gives glass the label of background, pixel by pixel, where the model knows none.
     - `store`: gets probabilities.
     - `prototypes`: gets the winners among the prototypes of the label's class, where the job asks for them.
+    - `unsure`: gets how sure the labels are; of refined ones the job must ask for what they were before.
     - `progress`: told after each segment.
 
     **Returns:** the pace of the whole slide.
@@ -76,9 +80,12 @@ def stream_labels(
                 progress(pace)
 
     kept = None if store is None else RowBlocks(store.write_rows, _STORED_ROWS, size[1])
-    blender = Blender(size, classes + background, job.weights, classes if job.prototypes else 0)
+    channels = classes + background
+    blended = 2 * channels if job.unrefined else channels
+    blender = Blender(size, blended, job.weights, classes if job.prototypes else 0)
     with closing(engine.strips(job)) as strips:  # nothing is computed any more once a slide has failed
-        for band in blender.bands(counted(strips)):
+        for whole in blender.bands(counted(strips)):
+            band = replace(whole, sums=whole.sums[:channels])
             found = band_labels(band, classes)
             if tissue is not None:
                 for block in band.columns:
@@ -86,6 +93,8 @@ def stream_labels(
             labels.append(found)
             if prototypes is not None:
                 prototypes.append(band_prototypes(band, found, prototypes.background))
+            if unsure is not None:
+                unsure.append(replace(whole, sums=whole.sums[-channels:]), found, classes)
             if kept is not None:
                 kept.append(band_probabilities(band, background))
     return meter.pace()

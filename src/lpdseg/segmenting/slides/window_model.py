@@ -29,12 +29,12 @@ NO_WINNER = 255
 class Blended:
     """What the windows of a segment add up to.
 
-    - `values`: Σ weight · probability.
+    - `values`: Σ weight · probability, of 2n channels where unrefined ones were asked for: these come last.
     - `winners`: of each class the index of its winning prototype, from the window of the largest weight at the
       pixel (the first of equals); None where they were not asked for.
     """
 
-    values: Float32[np.ndarray, "n w W"]
+    values: Float32[np.ndarray, "_n w W"]
     winners: UInt8[np.ndarray, "C w W"] | None = None
 
 
@@ -57,9 +57,10 @@ class WindowModel:
         segment: Segment,
         weights: Float32[np.ndarray, "w w"],
         prototypes: bool = False,
+        unrefined: bool = False,
     ) -> Blended:
         """The windows of a segment at their places, blended; see `begin`."""
-        return self.begin(pixels, segment, weights, prototypes)()
+        return self.begin(pixels, segment, weights, prototypes, unrefined)()
 
     @torch.inference_mode()
     def begin(
@@ -68,6 +69,7 @@ class WindowModel:
         segment: Segment,
         weights: Float32[np.ndarray, "w w"],
         prototypes: bool = False,
+        unrefined: bool = False,
     ) -> Callable[[], Blended]:
         """Begins with the windows of a segment; what it gives waits until they are computed and blended.
 
@@ -78,6 +80,7 @@ class WindowModel:
         - `pixels`: of the segment, see `Segment.places`.
         - `weights`: of a window's pixels, positive.
         - `prototypes`: ask for winners. Of those there are 253 at most.
+        - `unrefined`: ask for the probabilities before refinement as well.
 
         **Raises:** `DataError` where one window alone does not fit in memory.
         """
@@ -86,7 +89,7 @@ class WindowModel:
         places, first = segment.places(side), 0
         while first < len(places):
             some = places[first : first + (self.most or len(places))]
-            found = if_it_fits(partial(self._of, there, prototypes=prototypes), some)
+            found = if_it_fits(partial(self._of, there, prototypes=prototypes, unrefined=unrefined), some)
             if found is None:
                 if len(some) == 1:
                     raise DataError(
@@ -107,27 +110,31 @@ class WindowModel:
 
     def compute(
         self, pixels: UInt8[np.ndarray, "B w w 3"], prototypes: bool = False
-    ) -> tuple[Float[Tensor, "B n w w"], UInt8[Tensor, "B C w w"] | None]:
+    ) -> tuple[Float[Tensor, "B _n w w"], UInt8[Tensor, "B C w w"] | None]:
         """Class probabilities of windows, and each class's winners where asked for, on the segmenter's device."""
-        return self._compute(self._transfers.upload(pixels.transpose(0, 3, 1, 2).copy()), prototypes)
+        return self._compute(self._transfers.upload(pixels.transpose(0, 3, 1, 2).copy()), prototypes, False)
 
     def _of(
-        self, pixels: UInt8[Tensor, "w P 3"], places: Sequence[int], prototypes: bool
-    ) -> tuple[Float[Tensor, "B n w w"], UInt8[Tensor, "B C w w"] | None]:
+        self, pixels: UInt8[Tensor, "w P 3"], places: Sequence[int], prototypes: bool, unrefined: bool
+    ) -> tuple[Float[Tensor, "B _n w w"], UInt8[Tensor, "B C w w"] | None]:
         side = len(pixels)
         planes = pixels[:, places[0] : places[-1] + side].permute(2, 0, 1).contiguous()
         images = torch.stack([planes[:, :, x - places[0] : x - places[0] + side] for x in places])
-        return self._compute(images, prototypes)
+        return self._compute(images, prototypes, unrefined)
 
     @torch.inference_mode()
     def _compute(
-        self, images: UInt8[Tensor, "B 3 w w"], prototypes: bool
-    ) -> tuple[Float[Tensor, "B n w w"], UInt8[Tensor, "B C w w"] | None]:
-        if not prototypes:
-            return self.segmenter.decide(self.segmenter.observe(images), images).probabilities.float(), None
-        evidence = self.segmenter.observe(images, parts=True)
+        self, images: UInt8[Tensor, "B 3 w w"], prototypes: bool, unrefined: bool
+    ) -> tuple[Float[Tensor, "B _n w w"], UInt8[Tensor, "B C w w"] | None]:
+        observe = self.segmenter.observe
+        evidence = observe(images, parts=True) if prototypes else observe(images)
         # Without a map of prototypes of its own: here each class has one.
-        probabilities = self.segmenter.decide(replace(evidence, parts=None), images).probabilities.float()
+        found = self.segmenter.decide(replace(evidence, parts=None), images)
+        probabilities = found.probabilities.float()
+        if unrefined:
+            probabilities = torch.cat([probabilities, found.unrefined.float()], 1)
+        if not prototypes:
+            return probabilities, None
         claims, winning = self.segmenter.claims(evidence), self._winning
         assert claims is not None and winning is not None
         winners = [

@@ -181,7 +181,8 @@ class RayEngine:
             slot = min(free, key=lambda slot: slot.held)
             segment = state.waiting.popleft()
             slot.held += 1
-            ref = slot.actor.strip.remote(job.source, segment, job.window, weights, job.prototypes)
+            asked = job.prototypes, job.unrefined
+            ref = slot.actor.strip.remote(job.source, segment, job.window, weights, *asked)
             state.running[ref] = (slot, segment)
 
     def _take_back(self, state: _Progress, job: Job) -> None:

@@ -37,7 +37,13 @@ class ClusterWorker:
         return None
 
     def strip(
-        self, source: Source, segment: Segment, window: int, weights: np.ndarray, prototypes: bool
+        self,
+        source: Source,
+        segment: Segment,
+        window: int,
+        weights: np.ndarray,
+        prototypes: bool,
+        unrefined: bool = False,
     ) -> Strip | LpdsegError:
         """The strip of a segment, or why there is none."""
         assert self._model is not None
@@ -49,7 +55,7 @@ class ClusterWorker:
             with self._computing:
                 computing = time.monotonic()
                 torch.set_num_threads(self._threads)  # each thread has a number of its own
-                found = self._model.strip(pixels, segment, weights, prototypes)
+                found = self._model.strip(pixels, segment, weights, prototypes, unrefined)
                 self._free_since = time.monotonic()
             return Strip(segment, found.values, waited, waited + self._free_since - computing, found.winners)
         except LpdsegError as error:

@@ -10,10 +10,11 @@ from lpdseg.errors import SettingsError
 from lpdseg.export.areas import ClassArea, write_areas
 from lpdseg.export.geojson import write_geojson
 from lpdseg.export.label_tiff import write_label_tiff
-from lpdseg.export.ome_tiff import write_ome_tiff
+from lpdseg.export.ome_tiff import write_grey_ome_tiff, write_ome_tiff
 from lpdseg.export.ome_zarr import probability_store
 from lpdseg.export.slide_overlay import write_slide_overlay
 from lpdseg.segmenting.slides.stream import RowStore
+from lpdseg.segmenting.uncertainty import meaning
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.label_map import LabelMap
 from lpdseg.slides.slide import Bounds
@@ -74,7 +75,7 @@ class Kind:
     write: Callable[[Path, Segmented, Chosen], Iterator[str]] | None = None
     store: Callable[[Path, LabelMap, Sequence[str]], AbstractContextManager[RowStore]] | None = None
     depends: Callable[[SlideOptions, Bounds | None], dict[str, Any]] = _nothing
-    of: Literal["classes", "prototypes"] = "classes"
+    of: Literal["classes", "prototypes", "uncertainty"] = "classes"
 
 
 def _regions_depend(options: SlideOptions, bounds: Bounds | None) -> dict[str, Any]:
@@ -108,6 +109,12 @@ def _write_plain_mask(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[
     yield from ()
 
 
+def _write_uncertainty(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
+    told = meaning(chosen["temperature"], chosen["unsure"])
+    write_grey_ome_tiff(slide.labels, path, "uncertainty", {name: str(value) for name, value in told.items()})
+    yield from ()
+
+
 def _write_picture(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
     # Slides hold smaller levels, from which a picture is read much faster.
     view, bounds = slide.view, slide.labels.bounds
@@ -126,23 +133,28 @@ def _write_table(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
 _POLYGONS = ("rasterio", "shapely")
 _TIFF = ("tifffile", "imagecodecs")
 
-_OF_CLASSES: dict[str, Kind] = {
+_NAMED: dict[str, Kind] = {
     "geojson": Kind("geojson", ".geojson", _POLYGONS, _write_regions, depends=_regions_depend),
     "geojson.gz": Kind("geojson", ".geojson.gz", _POLYGONS, _write_regions, depends=_regions_depend),
     "ome-tiff": Kind("masks", ".ome.tif", _TIFF, _write_mask, depends=_where),
     "label-tiff": Kind("labels", ".labels.tif", _TIFF, _write_plain_mask, depends=_where),
     "zarr": Kind("probabilities", ".ome.zarr", ("zarr", "numcodecs"), store=probability_store, depends=_where),
+    "uncertainty": Kind(
+        "uncertainty", ".uncertainty.ome.tif", _TIFF, _write_uncertainty, depends=_where, of="uncertainty"
+    ),
     "png": Kind("overlays", ".png", (), _write_picture),
     "csv": Kind("areas", ".csv", (), _write_table),
 }
 """By the name that `--to` takes."""
 
-_OF_PROTOTYPES = {name: f"{name} of prototypes" for name, kind in _OF_CLASSES.items() if kind.write is not None}
+_OF_PROTOTYPES = {
+    name: f"{name} of prototypes"
+    for name, kind in _NAMED.items()
+    if kind.write is not None and kind.of == "classes"
+}
 
-KINDS: dict[str, Kind] = _OF_CLASSES | {
-    other: replace(
-        _OF_CLASSES[name], folder="prototypes", suffix=f".prototypes{_OF_CLASSES[name].suffix}", of="prototypes"
-    )
+KINDS: dict[str, Kind] = _NAMED | {
+    other: replace(_NAMED[name], folder="prototypes", suffix=f".prototypes{_NAMED[name].suffix}", of="prototypes")
     for name, other in _OF_PROTOTYPES.items()
 }
 """By name; with `--prototypes` there is another file of most kinds, in which each prototype counts as a class."""
@@ -158,11 +170,11 @@ def parse_kinds(words: str | Iterable[str], prototypes: bool = False) -> tuple[s
     """
     parts = words.split(",") if isinstance(words, str) else [part for word in words for part in word.split(",")]
     names = [part.strip() for part in parts if part.strip()]
-    unknown = [name for name in names if name not in _OF_CLASSES]
+    unknown = [name for name in names if name not in _NAMED]
     if unknown or not names:
         told = f"no output {unknown[0]!r}" if unknown else "no output is named"
-        raise SettingsError(f"{told}; slides can become {', '.join(_OF_CLASSES)}")
-    asked = [name for name in _OF_CLASSES if name in names]
+        raise SettingsError(f"{told}; slides can become {', '.join(_NAMED)}")
+    asked = [name for name in _NAMED if name in names]
     also = [_OF_PROTOTYPES[name] for name in asked if name in _OF_PROTOTYPES] if prototypes else []
     if prototypes and not also:
         raise SettingsError(

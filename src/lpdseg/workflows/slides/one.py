@@ -20,6 +20,7 @@ from lpdseg.segmenting.slides.labels import LabelFile
 from lpdseg.segmenting.slides.meter import Pace
 from lpdseg.segmenting.slides.plan import plan_segments
 from lpdseg.segmenting.slides.stream import RowStore, stream_labels
+from lpdseg.segmenting.slides.unsure import UnsureRows
 from lpdseg.segmenting.slides.view import SlideSource
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.grid import Grid
@@ -85,7 +86,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     with only_one(work.out / WORK / f"{stem}.lock"), ExitStack() as stack:
         slide = stack.enter_context(closing(open_slide(file.path)))
         mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp, work.slides)
-        depends = work.wanted.depends(slide.facts.bounds)
+        depends = work.wanted.depends(slide.facts.bounds, work.segmenter.how_sure)
         settings = {"version": VERSION, **work.wanted.settings(work.segmenter, work.weights, work.computed, mpp)}
         told("reading", None)
         here, before = absolute(file.path), read_state(work.out, stem)
@@ -109,6 +110,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
             "slide": known,
             "settings": settings,
             "outputs": {kind: noted for kind, noted in true.items() if kind not in depends},
+            **({"unsure_share": (before or {}).get("unsure_share")} if "uncertainty" in true else {}),
             "earlier": untrue,
             "slide_mpp_source": mpp.source,
             "slide_mpp_told": None if slide.facts.mpp is None else asdict(slide.facts.mpp),
@@ -144,11 +146,15 @@ def _segment(
     segments = plan_segments(grid, tissue.touches, wanted.batch)
     by_prototype = prototype_classes(segmenter) if wanted.options.prototypes else None
     source = SlideSource(path, view.mpp, wanted.mpp)
-    job = Job(source, segments, wanted.window, grid.weights(), by_prototype is not None)
+    asked = "uncertainty" in depends
+    unrefined = asked and segmenter.settings.refine != "none"
+    job = Job(source, segments, wanted.window, grid.weights(), by_prototype is not None, unrefined)
     names = segmenter.channel_names
     try:
         labels = LabelFile(folder / "classes", view.size, len(classes))
         won = None if by_prototype is None else LabelFile(folder / "prototypes", view.size, len(by_prototype))
+        greys = LabelFile(folder / "uncertainty", view.size, 0) if asked else None
+        unsure = None if greys is None else UnsureRows(greys, *segmenter.how_sure.values())
         label_map = LabelMap(
             _Telling(labels.array, told),
             view.scale,
@@ -176,6 +182,7 @@ def _segment(
                 tissue=tissue if len(names) == len(classes) else None,
                 store=store,
                 prototypes=won,
+                unsure=unsure,
                 progress=lambda pace: told("segmenting", pace),
             )
         told("writing", None)
@@ -184,6 +191,8 @@ def _segment(
         if by_prototype is not None and won is not None:
             prototype_map = replace(label_map, labels=_Telling(won.array, told), classes=by_prototype)
             made["prototypes"] = replace(made["classes"], labels=prototype_map, areas=class_areas(prototype_map))
+        if greys is not None:
+            made["uncertainty"] = replace(made["classes"], labels=replace(label_map, labels=greys.array))
         facts = [*_write(made, out, path.stem, depends)]
         outputs = {kind: describe_output(output_path(out, kind, path.stem), depends[kind]) for kind in depends}
     except OSError as error:
@@ -197,6 +206,7 @@ def _segment(
         "outputs": outputs,
         "areas": [asdict(area) for area in areas],
         "tissue_share": round(tissue.share, 6),
+        **({} if unsure is None else {"unsure_share": unsure.share}),
         "windows": pace.total,
         "windows_per_second": round(pace.rate, 2),
         "waiting_share": round(pace.waiting, 4),
@@ -274,6 +284,7 @@ def _result(
         about=work.described["about"],
         edits=work.segmenter.edits_sha256 or "",
         offsets_data=work.segmenter.calibration.offsets_data or "",
+        unsure=state.get("unsure_share"),
     )
 
 

@@ -25,6 +25,7 @@ class SlideResult:
     - `about`: what the model was trained on and what its masks are for, a sentence.
     - `model`, `edits`: SHA-256 of its weights, and of the edits of its prototypes, where there are any.
     - `offsets_data`: fingerprint of the data that offsets were chosen anew on, if they were.
+    - `unsure`: share of tissue that is unsure, in 0..1; None where uncertainty was never asked for.
     - `told`: the microns per pixel that the slide tells of itself; None where it tells none.
     """
 
@@ -44,6 +45,7 @@ class SlideResult:
     about: str = ""
     edits: str = ""
     offsets_data: str = ""
+    unsure: float | None = None
 
     def __repr__(self) -> str:
         found = ", ".join(f"{area.name} {area.percent:.0f} %" for area in self.areas)

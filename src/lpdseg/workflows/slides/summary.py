@@ -18,7 +18,8 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
     """Writes a CSV with one row per slide; rows of slides that this run has not come to stay.
 
     Its columns: `slide`, its path; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`;
-    `mpp_told`, which the slide tells of itself; `tissue_share`, of the slide, in 0..1; `mm2_CLASS` and
+    `mpp_told`, which the slide tells of itself; `tissue_share`, of the slide, in 0..1; `unsure_share`, of the
+    tissue, in 0..1, where uncertainty was asked for; `mm2_CLASS` and
     `percent_CLASS` of the tissue for each class; `windows`, `windows_per_second`, `waiting_share`, `seconds`;
     `model`, `edits` and `offsets_data`, the first digits of the SHA-256 of its weights, of edits, and of the data
     that offsets were chosen anew on; `note`; and `about`, what the model was trained on. Cells of a slide that
@@ -31,7 +32,7 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
     **Raises:** `OutputError`.
     """
     columns = [
-        "slide", "status", "mpp_x", "mpp_y", "mpp_source", "mpp_told", "tissue_share",
+        "slide", "status", "mpp_x", "mpp_y", "mpp_source", "mpp_told", "tissue_share", "unsure_share",
         *(f"mm2_{name}" for name in names), *(f"percent_{name}" for name in names),
         "windows", "windows_per_second", "waiting_share", "seconds", "model", "edits",
         "offsets_data", "note", "about",
@@ -48,6 +49,7 @@ def _row(result: SlideResult) -> dict[str, object]:
         row
         | {"mpp_x": mpp.x, "mpp_y": mpp.y, "mpp_source": mpp.source, "tissue_share": round(result.tissue, 6)}
         | ({} if result.told is None else {"mpp_told": f"{result.told.x:g}"})
+        | ({} if result.unsure is None else {"unsure_share": round(result.unsure, 6)})
         | {f"mm2_{area.name}": round(area.mm2, 6) for area in result.areas}
         | {f"percent_{area.name}": round(area.percent, 4) for area in result.areas}
         | {"windows": result.windows, "windows_per_second": result.rate, "waiting_share": result.waiting}

@@ -38,12 +38,14 @@ class Wanted:
     overlap: int
     batch: int
 
-    def depends(self, bounds: Bounds | None) -> dict[str, dict[str, Any]]:
-        """For each kind what it alone depends on; `bounds` are those of the slide."""
-        return {kind: KINDS[kind].depends(self.options, bounds) for kind in self.kinds}
+    def depends(self, bounds: Bounds | None, how_sure: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+        """For each kind what it alone depends on; `bounds` are the slide's, `how_sure` is the segmenter's."""
+        of_kind = {kind: KINDS[kind].depends(self.options, bounds) for kind in self.kinds}
+        unsure = {kind: dict(how_sure) for kind in self.kinds if KINDS[kind].of == "uncertainty"}
+        return {kind: chosen | unsure.get(kind, {}) for kind, chosen in of_kind.items()}
 
     def settings(self, segmenter: Segmenter, weights: str, computed: Mapping[str, Any], mpp: Mpp) -> dict[str, Any]:
-        """All that a slide's labels depend on.
+        """All that a slide's labels depend on; what its uncertainty depends on besides, only that output does.
 
         **Arguments:**
 

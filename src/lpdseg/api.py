@@ -269,7 +269,7 @@ def choose_offsets(
 
 
 def report(
-    run: str | Path,
+    run: str | Path | Sequence[str | Path],
     data: str | Path | Manifest | None = None,
     out: str | Path | None = None,
     *,
@@ -284,34 +284,42 @@ def report(
     progress: Told | None = None,
 ) -> Path:
     """Writes a page about a run: figures, classes, patches, prototypes, losses and settings. See `write_report`.
+    About several runs of the same classes the page shows them side by side, see `write_comparison`.
 
     **Arguments:**
 
-    - `data`: what `load_data` reads, or a manifest; None: what the run was trained on.
-    - `out`: the file; None: `report.html` in the run's folder.
+    - `data`: what `load_data` reads, or a manifest; None: what the (first) run was trained on.
+    - `out`: the file; None: `report.html` in the folder of the one run.
     - `split`: whose patches are scored and shown; None: `test`, else `valid`, where it has masks, else none.
     - `palette`: `own` or `colour-blind` instead of the run's own.
     - `classes`, `mask_values`, `checkpoint`, `device`: as `evaluate`.
 
     **Returns:** the path of the page.
 
-    **Raises:** as `evaluate`; `OutputError` where the page cannot be written.
+    **Raises:** as `evaluate`; `SettingsError` for several runs without `out`; `OutputError` where the page cannot
+    be written.
     """
-    from lpdseg.insight.report import write_report
+    from lpdseg.insight.comparison import write_page
     from lpdseg.insight.run_record import data_of
 
-    folder = Path(run)
+    folders = [Path(one) for one in ([run] if isinstance(run, str | Path) else run)]
+    if out is None and len(folders) > 1:
+        raise SettingsError("several runs have no folder in common for their page; name it with out (--out)")
     changes: dict[str, Any] = {} if palette is None else {"palette": palette}
-    segmenter = load(folder, checkpoint, device, **changes)
-    if data is None:
-        data = data_of(folder)
-    manifest = same_classes(segmenter.classes, data, classes, mask_values)
+    segmenters = [load(folder, checkpoint, device, **changes) for folder in folders]
+    manifest = same_classes(
+        segmenters[0].classes, data_of(folders[0]) if data is None else data, classes, mask_values
+    )
+    for other in segmenters[1:]:
+        same_classes(other.classes, manifest, None)
     if split is None:
         split = next((name for name in ("test", "valid") if any(manifest.with_masks(name))), None)
     gates: tuple[Gate, ...] = ("predicted", "oracle")
-    records = [] if split is None else evaluate(segmenter, manifest, split, gates, progress=progress)
-    path = folder / "report.html" if out is None else Path(out)
-    write_report(folder, segmenter, manifest, records, path, split=split, images=images, seed=seed)
+    records = [
+        [] if split is None else evaluate(one, manifest, split, gates, progress=progress) for one in segmenters
+    ]
+    path = folders[0] / "report.html" if out is None else Path(out)
+    write_page(folders, segmenters, records, manifest, path, split=split, images=images, seed=seed)
     return path
 
 

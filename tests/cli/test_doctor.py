@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lpdseg.cli import machine, machine_run
-from lpdseg.cli.licence_list import Licensed, of_encoders, of_run
 from lpdseg.cli.main import main
+from lpdseg.insight.licences import Licensed, of_encoders, of_run
 from lpdseg.model.catalogue import LISTED
 from lpdseg.model.encoders import ENCODERS
 from lpdseg.model.weights_folder import RECORD

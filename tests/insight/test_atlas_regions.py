@@ -1,8 +1,9 @@
 """The atlas of prototypes that make the mask: by training regions, with and without masks."""
 
+import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lpdseg.insight.atlas_page import measures, write_atlas
 from lpdseg.insight.atlas_regions import show_regions
 from lpdseg.insight.atlas_sheet import save_atlas_picture
 from lpdseg.insight.evidence import predicted_mask
+from lpdseg.insight.report_parts import atlas_plates
 from lpdseg.insight.survey import survey_split
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
@@ -194,3 +196,16 @@ def test_nothing_to_show_is_told(dense: Segmenter, data: Manifest) -> None:
     of_another = replace(kept_in(data.root), prototypes=kept_in(data.root).prototypes[:4])
     with pytest.raises(CheckpointError, match="names 4 prototypes and the run has 5"):
         make_atlas(dense, None, "valid", kept=of_another)
+
+
+def test_a_report_finds_the_images_where_the_data_is_now(dense: Segmenter, data: Manifest, tmp_path: Path) -> None:
+    kept, run = kept_in(tmp_path / "gone"), tmp_path / "run"
+    run.mkdir()
+    assert atlas_plates(run, dense, [data.root]) is None
+    told = {"format": 1, "root": str(kept.root), "prototypes": [asdict(one) for one in kept.prototypes]}
+    (run / "prototypes.json").write_text(json.dumps(told))
+    plates = atlas_plates(run, dense, [data.root])
+    assert plates is not None and [plate["retired"] for plate in plates] == [(), ("STR 3",)]
+    cards = [card for plate in plates for card in plate["cards"]]
+    assert [card["share"] for card in cards] == ["75 %", "25 %", "50 %", "50 %"]
+    assert [len(card["tiles"]) for card in cards] == [2, 1, 1, 1]

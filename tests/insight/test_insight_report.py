@@ -141,6 +141,8 @@ def test_names_of_classes_and_files_are_escaped(build: Callable[[TissueClasses],
     assert "<i>" not in text
     assert "&lt;i&gt;TUM" in text
     assert "STR &amp; co" in text
+    for part in ("worst", "data", "protocol", "licences"):
+        assert f'<section id="{part}">' in text
 
 
 def test_same_input_gives_the_same_page(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:

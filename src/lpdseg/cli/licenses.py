@@ -14,7 +14,7 @@ def licenses(
     from rich.table import Table
     from rich.text import Text
 
-    from lpdseg.cli.licence_list import Licensed, of_code, of_encoders, of_run
+    from lpdseg.insight.licences import Licensed, of_code, of_encoders, of_run
 
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "licence", "from"):

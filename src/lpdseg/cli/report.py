@@ -11,17 +11,19 @@ from lpdseg.cli.stop import told_what_is_left
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="The folder of a trained run; of several, side by side.")
+    ],
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR_OR_CSV",
             envvar="LPDSEG_DATA",
-            help="A manifest CSV, or the folder of a data set. Default: what the run was trained on.",
+            help="A manifest CSV, or the folder of a data set. Default: what the (first) run was trained on.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The page. Default: report.html in the run's folder.")
+        Path | None, typer.Option(metavar="FILE", help="The page. Default, of one run: report.html in its folder.")
     ] = None,
     split: Annotated[
         Split | None,
@@ -38,7 +40,7 @@ def report(
     checkpoint: OfRun = "best",
     device: Device = "auto",
 ) -> None:
-    """Write a page about a run: its figures, classes, patches with masks, prototypes, losses and settings.
+    """Write a page about a run, or about several: figures, classes, patches, prototypes, losses, licences.
 
     The page is one HTML file that needs no other.
     """
@@ -47,7 +49,7 @@ def report(
 
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         path = api.report(
-            run,
+            runs,
             data,
             out,
             split=split,

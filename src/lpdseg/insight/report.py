@@ -12,6 +12,7 @@ from lpdseg.durations import duration
 from lpdseg.evaluation.protocol import Record
 from lpdseg.files import write_text
 from lpdseg.insight import figures
+from lpdseg.insight.data_card import data_card
 from lpdseg.insight.evidence import class_maps, has_prototypes, prototypes_of
 from lpdseg.insight.page import render
 from lpdseg.insight.pictures import (
@@ -22,6 +23,7 @@ from lpdseg.insight.pictures import (
     rgb_uri,
 )
 from lpdseg.insight.prototypes import view_prototypes
+from lpdseg.insight.report_parts import atlas_plates, licences, worst_patches
 from lpdseg.insight.run_record import read_run
 from lpdseg.insight.sample import Choice, main_class, segment_sample, spread
 from lpdseg.methods.table import METHODS
@@ -73,7 +75,7 @@ def write_report(
         name=data.root.resolve().name,
         settings=settings,
         settings_yaml=as_yaml(settings),
-        method=_METHOD_NAMES[settings.method],
+        method=METHOD_NAMES[settings.method],
         saw_masks=METHODS[settings.method].needs_masks,
         prototypes_per_class=_counts(segmenter) if has_prototypes(segmenter) else None,
         weights=None if settings.model.weights is None else Path(settings.model.weights).name,
@@ -97,12 +99,17 @@ def write_report(
         prototypes=view_prototypes(segmenter, sample.patches, choices)
         if sample is not None and has_prototypes(segmenter)
         else None,
+        worst=None if sample is None else worst_patches([("", sample)], segmenter.classes, str(split)),
+        atlas=atlas_plates(run, segmenter, [data.root]),
+        card=data_card(data),
+        chosen=described.get("valid_miou") is not None,
+        licences=licences([run]),
         winner_colours=[figures.css_colour(colour.tolist()) for colour in number_palette()],
     )
     write_text(path, text)
 
 
-_METHOD_NAMES: Mapping[MethodName, str] = {
+METHOD_NAMES: Mapping[MethodName, str] = {
     "lpd": "LPD",
     "lpd-released": "LPD as released",
     "cam": "Class activation maps",

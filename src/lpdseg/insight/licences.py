@@ -1,4 +1,4 @@
-"""What `lpdseg licenses` lists: code by its installed metadata, weights by the catalogue."""
+"""Licences: of code by its installed metadata, of weights by the catalogue."""
 
 import json
 from contextlib import suppress

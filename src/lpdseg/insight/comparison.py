@@ -1,0 +1,152 @@
+"""The report of several runs side by side: one HTML file, whatever their methods."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lpdseg.data.records import Manifest
+from lpdseg.durations import duration
+from lpdseg.evaluation.bootstrap import paired_difference
+from lpdseg.evaluation.protocol import Record
+from lpdseg.files import write_text
+from lpdseg.insight import figures
+from lpdseg.insight.curves import Series, line_chart
+from lpdseg.insight.data_card import data_card
+from lpdseg.insight.page import render
+from lpdseg.insight.report import METHOD_NAMES, write_report
+from lpdseg.insight.report_parts import atlas_plates, licences, worst_patches
+from lpdseg.insight.run_record import read_run, run_names
+from lpdseg.insight.sample import segment_sample
+from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.settings import Settings, parse_settings
+from lpdseg.training.metrics import read_metrics
+
+
+def write_page(
+    folders: Sequence[Path],
+    segmenters: Sequence[Segmenter],
+    records: Sequence[list[Record]],
+    data: Manifest,
+    path: Path,
+    *,
+    split: str | None,
+    images: int = 6,
+    seed: int = 0,
+) -> None:
+    """Writes the report of a run, see `write_report`, or one page of several runs of the same classes.
+
+    **Arguments:**
+
+    - `folders`, `segmenters`, `records`: of each run; the first of its records is headlined.
+    - `split`: whose patches are shown; None shows none, for data without masks.
+    - `images`: how many of the worst patches are shown.
+    - `seed`: of the sample that they are chosen from.
+
+    **Raises:** `CheckpointError` where a folder has no readable `run.json`; `OutputError` where the file cannot be
+    written.
+    """
+    if len(folders) == 1:
+        write_report(folders[0], segmenters[0], data, records[0], path, split=split, images=images, seed=seed)
+        return
+    classes, names = segmenters[0].classes, run_names(folders)
+    described = [read_run(folder) for folder in folders]
+    settings = [
+        parse_settings(one["settings"], source=str(folder / "run.json"))
+        for one, folder in zip(described, folders, strict=True)
+    ]
+    samples = [] if split is None else [segment_sample(one, data, split, seed, images) for one in segmenters]
+    heads = [next(iter(one), None) for one in records]
+    atlases = [atlas_plates(run, one, [data.root]) for run, one in zip(folders, segmenters, strict=True)]
+    text = render(
+        "comparison.html.j2",
+        name=data.root.resolve().name,
+        names=names,
+        runs=[
+            _facts(name, one, chosen)
+            for name, one, chosen in zip(names, described, settings, strict=True)
+        ],
+        figures=figures,
+        classes=classes,
+        legend=figures.legend(classes),
+        heads=heads,
+        class_table=[] if split is None else list(
+            zip(*(figures.class_rows(head, classes) for head in heads if head is not None), strict=True)
+        ),
+        oracle=[next((entry for entry in one if entry["gate"] == "oracle"), None) for one in records],
+        differences=[None, *(_difference(heads[0], head, len(classes)) for head in heads[1:])],
+        headline=heads[0],
+        chosen=all(one.get("valid_miou") is not None for one in described),
+        worst=worst_patches(list(zip(names, samples, strict=True)), classes, split, images) if split else None,
+        atlases=[(name, plates) for name, plates in zip(names, atlases, strict=True) if plates is not None],
+        charts=_charts(names, folders),
+        card=data_card(data),
+        differing=_differing(settings),
+        licences=licences(folders),
+    )  # fmt: skip
+    write_text(path, text)
+
+
+def _difference(first: Record | None, other: Record | None, tissue: int) -> figures.Figure | None:
+    """mIoU of a run less that of the first, with its interval over the same patients."""
+    if first is None or other is None or first["by_patient"] is None or other["by_patient"] is None:
+        return None
+    patients = list(first["by_patient"])
+    ours, theirs = (np.array([[one["by_patient"][p] for p in patients]]) for one in (other, first))
+    found = paired_difference(ours, theirs, tissue, first["background"])
+    ends = found.interval
+    told = "" if ends is None else f"{100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}"
+    return figures.Figure(f"{100 * found.value:+.2f}".replace("-", "−"), told.replace("-", "−"))
+
+
+def _facts(name: str, described: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    seconds, weights = described.get("seconds"), settings.model.weights
+    return {
+        "name": name,
+        "method": METHOD_NAMES[settings.method],
+        "encoder": settings.model.encoder,
+        "weights": "random" if weights is None else Path(weights).name,
+        "seed": described["seed"],
+        "steps": described.get("step", described.get("steps", 0)),
+        "status": described["status"],
+        "took": "–" if seconds is None else f"{duration(seconds)} on {described['hardware']['device']}",
+        "parameters": described.get("parameters", 0),
+        "patches": described["data"]["patches"].get("train", 0),
+        "fingerprint": described["data"]["fingerprint"],
+        "versions": described["versions"],
+    }
+
+
+def _charts(names: Sequence[str], folders: Sequence[Path]) -> list[figures.Chart]:
+    rows = [read_metrics(folder) for folder in folders]
+    charts = []
+    for kind, key, title in (("valid", "miou", "validation mIoU, per cent"), ("train", "loss", "total loss")):
+        told = [[row for row in one if row["kind"] == kind and row.get(key) is not None] for one in rows]
+        lines = [
+            Series(name, tuple((row["step"], row[key]) for row in one))
+            for name, one in zip(names, told, strict=True)
+            if one
+        ]
+        if lines:
+            svg = line_chart(lines, title=title, dots=kind == "valid", width=720, height=240)
+            charts.append(figures.Chart(title, svg))
+    return charts
+
+
+def _differing(settings: Sequence[Settings]) -> list[tuple[str, list[str]]]:
+    """The settings in which runs differ, by their full names, with the value of each run."""
+    flat = [_flat(one.model_dump(mode="json")) for one in settings]
+    names = dict.fromkeys(name for one in flat for name in one)
+    rows = [(name, [one.get(name, "–") for one in flat]) for name in names]
+    return [(name, values) for name, values in rows if len(set(values)) > 1]
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = str(value)
+    return found

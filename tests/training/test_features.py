@@ -4,7 +4,6 @@ import json
 import pickle
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,53 +11,33 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from kept_features import COUNT, draw_data, draws, opened
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-import pink_and_blue
 from interrupted import StopAfter
 from lpdseg.data.composites import Composites, TrainingBatches
 from lpdseg.data.dataset import GlobalBatches, TrainingPatches
-from lpdseg.data.manifest import Manifest, PatchRecord
-from lpdseg.data.variants import Variants
+from lpdseg.data.manifest import Manifest
 from lpdseg.errors import CheckpointError, OutputError
 from lpdseg.maps.background import glass_share
 from lpdseg.model.encoded import features_of
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoders import build_encoder
 from lpdseg.settings import Settings, load_settings
-from lpdseg.tissue import IGNORE, TissueClasses
-from lpdseg.training.feature_room import open_store
+from lpdseg.tissue import IGNORE
 from lpdseg.training.feature_store import FeatureStore
-from lpdseg.training.kept_batches import KeptBatches, Layout, parts_of
+from lpdseg.training.kept_batches import KeptBatches
 from lpdseg.training.loop import train
 from lpdseg.training.metrics import read_metrics
 from lpdseg.training.progress import Silent
 from small_families import save_small
 
-CLASSES = TissueClasses(("pink", "blue"))
-COUNT = 36  # more than one block
-KEY = "0" * 32
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Patches of 32 px, pink, blue or both, with masks; some to validate on. A corner of each is glass."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    records = []
-    for number in range(COUNT + 2):
-        pixels, mask = pink_and_blue.draw(number, rng)
-        pixels[:14, :14] = 255
-        path, mask_path = folder / f"p{number}.png", folder / f"mask_{number}.png"
-        Image.fromarray(pixels).save(path)
-        Image.fromarray(mask).save(mask_path)
-        labels = (int((mask == 0).any()), int((mask == 1).any()))
-        split = "train" if number < COUNT else "valid"
-        records.append(PatchRecord(path, labels, split, f"{split}{number}", mask_path, 0.5))
-    return Manifest(CLASSES, tuple(records), folder)
+    return draw_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -162,31 +141,6 @@ def test_the_backbone_works_before_the_first_step_and_never_in_one(
     assert second["computed"] == 0 and second["bytes"] == first["bytes"] > 0
     assert same(tmp_path / "first", tmp_path / "second")
     assert len(losses(tmp_path / "first")) == 18 and all(np.isfinite(losses(tmp_path / "first")))
-
-
-def opened(
-    data: Manifest, folder: Path, *, bound: int = 10**9, adapter: bool = False, glass: bool = True, seed: int = 0
-) -> tuple[KeptBatches, Encoder, Any]:
-    """Batches of a filled store, their encoder, and what keeps the store open."""
-    patches = TrainingPatches(data.split("train"), seed, jitter=0.1)
-    variants = Variants(patches, Composites(patches, 2), 2, epochs=3)
-    torch.manual_seed(0)
-    encoder = build_encoder("resnet18", stages=3, tune="none").eval()
-    shapes = encoder.encode(torch.zeros(1, 3, 32, 32))
-    layout = Layout(tuple(tuple(one.shape[1:]) for one in shapes))
-    store_of = open_store(folder, KEY, parts_of(variants, layout, glass), bound)
-    store = store_of.__enter__()
-    batches = KeptBatches(variants, layout, store, pixels=False, adapter=adapter, glass=glass)
-    for block in store.todo():
-        with ThreadPoolExecutor(2) as pool:
-            images, masks = batches.made(block, pool)
-        rows = layout.pack(encoder.encode(images.float() / 255))
-        store.write(block, rows if masks is None else np.hstack([rows, masks.flatten(1).numpy()]))
-    return batches, encoder, store_of
-
-
-def draws(batches: KeptBatches, **share: int) -> list[Any]:
-    return list(GlobalBatches(len(batches), 6, 0, 0, 9, **share))
 
 
 @torch.no_grad()

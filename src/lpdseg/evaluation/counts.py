@@ -33,10 +33,12 @@ def count_pairs(
     m is n + 2 and k is n + 1: indices above n − 1 are one row and one column, and `IGNORE` is the last row.
     """
     n = channels
-    row = truth.clamp(max=n) + (truth == IGNORE)
-    patch = torch.arange(len(truth), dtype=torch.int32, device=truth.device) * (n + 2)
-    pairs = (row.flatten(1) + patch[:, None]) * (n + 1) + predicted.flatten(1).clamp(max=n)
-    return counted(pairs, len(truth) * (n + 2) * (n + 1)).view(-1, n + 2, n + 1)
+    size = (n + 2) * (n + 1)
+    narrow = torch.uint8 if size <= 256 else torch.int32  # few channels, as there mostly are, need one byte
+    row = (truth.clamp(max=n) + (truth == IGNORE)).to(narrow)
+    pair = (row.mul_(n + 1) + predicted.clamp(max=n)).flatten(1)
+    patch = torch.arange(len(truth), dtype=torch.int32, device=truth.device)[:, None]
+    return counted(pair + patch * size, len(truth) * size).view(-1, n + 2, n + 1)
 
 
 def confusion_matrices(pairs: Int[Tensor, "B m k"]) -> Int[np.ndarray, "B n n"]:

@@ -169,7 +169,7 @@ def _todo(batches: KeptBatches, first: list[Tensor], reporter: Reporter) -> list
 def _alike(layout: Layout, store: FeatureStore, first: list[Tensor]) -> bool:
     """Whether the first item is what the encoder gives now, but for rounding: its code may have changed."""
     (part, *_) = store.parts
-    kept = layout.unpack([store.rows(part)[0]])
+    kept = layout.unpack(torch.from_numpy(store.rows(part)[:1].copy()))
     return all(
         float((old.float() - new.float()).norm()) <= _ALIKE * float(new.float().norm())
         for old, new in zip(kept, first, strict=True)

@@ -4,12 +4,13 @@ n images; scale l of what is kept has C_l channels on h x w pixels.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -49,15 +50,12 @@ class Layout:
         flat = [one.to(torch.bfloat16).movedim(1, -1).contiguous().flatten(1).view(torch.uint8) for one in features]
         return torch.cat(flat, 1).numpy()
 
-    def unpack(self, rows: Sequence[np.ndarray]) -> list[Tensor]:
-        """What `pack` made, row by row → bfloat16, n x C_l x h x w; bytes beyond it are not looked at."""
+    def unpack(self, rows: UInt8[Tensor, "n bytes"]) -> list[Tensor]:
+        """What `pack` made → bfloat16, n x C_l x h x w; bytes beyond it are not looked at."""
         found, first = [], 0
         for channels, *sides in self.shapes:
             size = 2 * channels * math.prod(sides)
-            own = np.empty((len(rows), size), np.uint8)
-            for place, row in enumerate(rows):
-                own[place] = row[first : first + size]
-            values = torch.from_numpy(own.view(np.int16)).view(torch.bfloat16)
+            values = rows[:, first : first + size].contiguous().view(torch.bfloat16)
             found.append(values.view(len(rows), *sides, channels).movedim(-1, 1))
             first += size
         return found
@@ -86,7 +84,14 @@ class KeptBatches(Dataset[dict[str, Tensor]]):
     - `pixels`: whether anybody looks at the pixels of patches.
     - `adapter`: whether the encoder's adapter looks at all images.
     - `glass`: whether glass is left out of the masks of composites.
+
+    **Attributes:**
+
+    - `there`: by part, the rows of a device's memory that hold its items, from the first item on; None: all are
+      given here. See `lpdseg.training.kept_on_device`.
     """
+
+    there: Mapping[str, range] | None = None
 
     def __init__(
         self, variants: Variants, layout: Layout, store: FeatureStore, *, pixels: bool, adapter: bool, glass: bool
@@ -144,7 +149,6 @@ class KeptBatches(Dataset[dict[str, Tensor]]):
         """The entries of a batch under `name`; images that are kept have no channels unless they are `shown`."""
         kept = [self.store.holds(*place) for place in places]
         fresh = [image for image, held in zip(images, kept, strict=True) if not held]
-        rows = [self.store.rows(part)[item] for (part, item), held in zip(places, kept, strict=True) if held]
         height, width = self.patches.shape
         bare = torch.empty((len(images), 0, height, width), dtype=torch.uint8)
         found = {
@@ -152,7 +156,25 @@ class KeptBatches(Dataset[dict[str, Tensor]]):
             f"{name}.kept": torch.tensor(kept, dtype=torch.bool),
             f"{name}.fresh": torch.stack(fresh) if fresh else bare.new_empty((0, 3, height, width)),
         }
-        return found | {f"{name}.{level}": values for level, values in enumerate(self.layout.unpack(rows))}
+        return found | self._kept(name, [place for place, held in zip(places, kept, strict=True) if held])
+
+    def _kept(self, name: str, places: Sequence[Place]) -> dict[str, Tensor]:
+        """What is kept for images under `name`, or of those that a device holds the rows alone."""
+        there = self.there or {}
+        rows = [there[part][item] if part in there and item < len(there[part]) else -1 for part, item in places]
+        missing = [number for number, row in enumerate(rows) if row < 0]
+        sent = torch.empty((len(missing), self.layout.nbytes), dtype=torch.uint8)
+        for values, number in zip(sent.numpy(), missing, strict=True):
+            part, item = places[number]
+            values[:] = self.store.rows(part)[item][: self.layout.nbytes]
+        if self.there is None:
+            features = self.layout.unpack(sent)
+            return {f"{name}.{level}": values for level, values in enumerate(features)}
+        return {
+            f"{name}.rows": torch.tensor(rows, dtype=torch.long).clamp(min=0),
+            f"{name}.places": torch.tensor(missing, dtype=torch.long),
+            f"{name}.sent": sent,
+        }
 
     def _composite_at(self, place: Place) -> tuple[Tensor, Tensor]:
         """A composite and its mask; the image without channels where nobody looks at it."""

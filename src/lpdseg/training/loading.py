@@ -1,13 +1,14 @@
 """Batches on their way from the disk to the steps."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from lpdseg.ahead import ahead
 from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import GlobalBatches
@@ -17,6 +18,7 @@ from lpdseg.guard import MAIN_GUARD
 from lpdseg.settings import Settings
 from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.kept_batches import KeptBatches
+from lpdseg.training.kept_on_device import KeptMaker
 from lpdseg.training.progress import Reporter
 from lpdseg.training.setup import Pace
 from lpdseg.training.stop import leave_signals_to_the_parent
@@ -67,25 +69,35 @@ def batches_on_device(
 ) -> Iterable[dict[str, Tensor]]:
     """This process's share of the batches from `step` on, of `total`, where the model is.
 
-    A CUDA device makes them itself of what is drawn here, and holds the patches that it has room for, which is
-    taken; what it holds changes no bit of them. Kept features come from here on every device.
+    A CUDA device makes them itself of what is drawn here, and holds the patches, or what a frozen encoder gave for
+    them, that it has room for, which is taken; what it holds changes no bit of them.
     """
-    maker: Maker | None = None
+    maker: Maker | KeptMaker | None = None
     source: TrainingBatches | KeptBatches | DrawnBatches = training
-    if isinstance(training, TrainingBatches) and room.there:
-        pace = Pace(reporter, "decoding patches and sending them to the device", "patches")
+    if room.there:
         with _memory_told():
-            maker = Maker(training.patches, fabric.device, room.left, pace.tell)
+            maker, source = _maker(training, fabric.device, room, reporter)
         room.left -= maker.held.nbytes
-        source = DrawnBatches(training, len(maker.held))
-        reporter.note(_told(maker, len(training), settings.data.device_share))
+        reporter.note(_told(maker, source, settings.data.device_share))
     loaded: Any = fabric.setup_dataloaders(
         loader(source, settings, step, total, fabric), use_distributed_sampler=False
     )
     return loaded if maker is None else _made(loaded, maker)
 
 
-def _made(drawn: Iterable[dict[str, Any]], maker: Maker) -> Iterator[dict[str, Tensor]]:
+def _maker(
+    training: TrainingBatches | KeptBatches, device: torch.device, room: DeviceRoom, reporter: Reporter
+) -> tuple[Maker, DrawnBatches] | tuple[KeptMaker, KeptBatches]:
+    if isinstance(training, KeptBatches):
+        pace = Pace(reporter, "sending what the frozen encoder gave to the device", "images")
+        kept = KeptMaker(training, device, room.left, pace.tell)
+        return kept, kept.batches
+    pace = Pace(reporter, "decoding patches and sending them to the device", "patches")
+    maker = Maker(training.patches, device, room.left, pace.tell)
+    return maker, DrawnBatches(training, len(maker.held))
+
+
+def _made(drawn: Iterable[dict[str, Any]], maker: Maker | KeptMaker) -> Iterator[dict[str, Tensor]]:
     if maker.held.is_cuda:
         torch.cuda.set_device(maker.held.device)  # of this thread, which starts with the first one
     with _memory_told():
@@ -102,12 +114,41 @@ def _memory_told() -> Iterator[None]:
         ) from error
 
 
-def _told(maker: Maker, count: int, share: float) -> str:
+def _told(maker: Maker | KeptMaker, source: DrawnBatches | KeptBatches, share: float) -> str:
     held, size = len(maker.held), maker.held.nbytes / 1e9
-    found = f"{held:,} of {count:,} training patches lie decoded on the device, {size:.3g} GB"
+    count, what = len(source), "training patches lie decoded"
+    if isinstance(source, KeptBatches):
+        count, what = sum(source.store.held.values()), "images lie as the frozen encoder gives them"
+    found = f"{held:,} of {count:,} {what} on the device, {size:.3g} GB"
     return (
         found if held == count else f"{found}, for data.device_share = {share:g}; the rest is sent with each batch"
     )
+
+
+def made_ahead(
+    batches: Iterable[dict[str, Tensor]], device: torch.device
+) -> Generator[dict[str, Tensor], None, None]:
+    """The batches, at most two ahead, by a thread of their own; on CUDA by a stream as well, beside the model's."""
+    if device.type != "cuda":
+        yield from ahead(on_one_thread(batches), 2)
+        return
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))  # what it makes them of may still be on its way
+    with closing(ahead(_on_stream(stream, batches), 2)) as ready:
+        for batch, made in ready:
+            model = torch.cuda.current_stream(device)
+            model.wait_event(made)
+            for tensor in batch.values():
+                tensor.record_stream(model)  # the next batches do not get its memory before the model is done
+            yield batch
+
+
+def _on_stream(
+    stream: torch.cuda.Stream, batches: Iterable[dict[str, Tensor]]
+) -> Iterator[tuple[dict[str, Tensor], torch.cuda.Event]]:
+    with torch.cuda.stream(stream):  # of this thread
+        for batch in on_one_thread(batches):
+            yield batch, stream.record_event()
 
 
 def on_one_thread(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:

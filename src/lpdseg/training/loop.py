@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lpdseg.ahead import ahead
 from lpdseg.checkpoint import pack_optimiser, read_tensors, save_checkpoint, unpack_optimiser
 from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import steps_per_epoch
@@ -28,7 +27,7 @@ from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
 from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.features import FeatureUse, keep_features
-from lpdseg.training.loading import batches_on_device, on_one_thread
+from lpdseg.training.loading import batches_on_device, made_ahead
 from lpdseg.training.meter import Meter, Speed
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.notes import start_notes, tell
@@ -213,7 +212,7 @@ class _Trainer:
         validations = self._validation_steps()
         saved = time.monotonic()
         self.speed.rest()
-        ready = ahead(on_one_thread(batches), 2)
+        ready = made_ahead(batches, self.fabric.device)
         profiled = self.settings.train.profile and self.leads
         for batch in traced(ready, self.run, self.step, self.total, self.reporter) if profiled else ready:
             self.speed.work()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lpdseg import api
-from lpdseg.cli.evaluate import what_was_compared
+from lpdseg.cli.evaluate import what_was_compared, what_was_rescaled
 from lpdseg.cli.main import main
 from lpdseg.data.patches import read_image
 from lpdseg.workflows import patches
@@ -113,7 +113,12 @@ def test_evaluate_writes_what_it_shows(
     records = json.loads((tmp_path / "e.json").read_text())
     assert [entry["gate"] for entry in records] == ["predicted", "oracle"]
     assert f"{records[0]['miou']:.2f}" in shown.out and "IoU pink" in shown.out
-    assert shown.out.splitlines()[-1].startswith("4 images of 2 patients, split valid.")
+    compared, rescaled = shown.out.splitlines()[-2:]
+    assert compared.startswith("4 images of 2 patients, split valid.")
+    reliability = records[0]["reliability"]
+    assert f"temperature {reliability['temperature']:g} of training, found on this very split" in rescaled
+    assert f"{reliability['ece']:.2f}" in shown.out and f"{reliability['ece_unscaled']:.2f}" in shown.out
+    assert reliability["temperature"] == api.load(small_run, device="cpu").calibration.temperature != 1
     assert len((tmp_path / "e.csv").read_text().splitlines()) == 3
     assert shown.err == ""
 
@@ -127,6 +132,12 @@ def test_the_line_below_the_table_says_where_thresholds_come_from() -> None:
         assert "are 0.5, since training had no masks" in what_was_compared([record | {"split": split}], False)
     assert "thresholds" not in what_was_compared([record | {"gate": "none"}], True)
     assert "only for comparison with papers" in what_was_compared([record | {"gate": "oracle"}], True)
+
+
+def test_the_line_below_says_where_the_temperature_comes_from() -> None:
+    record = {"split": "test", "reliability": {"temperature": 1.25}}
+    assert "the temperature 1.25 of training, found on the valid split" in what_was_rescaled([record], True)
+    assert "temperature 1, since the run has none" in what_was_rescaled([record], False)
 
 
 def test_evaluating_a_run_without_validation_masks_says_so(

@@ -17,7 +17,7 @@ KEYS = [
     "images", "patients", "unit", "classes_in_mean", "notes",
     "miou", "mdice", "fwiou", "pixel_accuracy",
     "classes", "background_class", "image_level", "interval", "confusion",
-    "by_patient",
+    "by_patient", "reliability",
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Scores of a split beside those of one patch after another."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lpdseg.errors import DataError
 from lpdseg.evaluation import split as splits
 from lpdseg.evaluation.confusion import confusion_matrix, sum_by_patient
 from lpdseg.evaluation.protocol import record
+from lpdseg.evaluation.reliability import Reported, described, fit_temperature
 from lpdseg.evaluation.split import read_labelled, score_split
 from lpdseg.model.lpd import LPD
 from lpdseg.tissue import IGNORE
@@ -38,6 +40,32 @@ def test_figures_are_those_of_one_patch_after_another(
     names, sums = sum_by_patient(np.stack(matrices), patients)
     assert names == ("p0", "p1", "p2") and given[0][3] == 6
     np.testing.assert_array_equal(given[0][2], sums)
+
+
+@pytest.mark.parametrize("refine", ["none", "crf"])
+def test_reliability_is_of_every_fourth_pixel_before_refinement(refine: str, tiny_lpd: Callable[..., LPD]) -> None:
+    plain = segmenter_of(tiny_lpd(counts=(2, 2, 2)), classes_of(3, True), background="glass", gate="none")
+    split = draw_split(plain, BATCHES)
+    probabilities, truth = list[np.ndarray](), list[np.ndarray]()
+    for batch, evidence in zip(split.batches, split.evidence, strict=True):
+        found = plain.decide(evidence, batch.images).probabilities.numpy()[:, :, 2::4, 2::4]
+        probabilities.append(np.moveaxis(found, 1, 0).reshape(4, -1))
+        truth.append(batch.masks[:, 2::4, 2::4].ravel())
+    said = Reported(torch.from_numpy(np.concatenate(probabilities, 1)), torch.from_numpy(np.concatenate(truth)))
+    refined = plain.with_settings(refine=refine)
+    kept, ignored = score_split(refined, split, "valid", ("keep", "ignore"), find_temperature=True)
+    temperature = fit_temperature(said)
+    assert 0.1 < temperature < 10 and temperature != 1
+    assert kept["reliability"] == described(said, temperature, 4)
+    assert ignored["reliability"] == described(said, temperature, 3) != kept["reliability"]
+    own = refined.calibrated(replace(plain.calibration, temperature=2.0))
+    (given,) = score_split(own, split, "test")
+    assert given["reliability"] == described(said, 2.0, 4)
+    assert {**given, "reliability": 0, "split": 0} == {
+        **kept,
+        "reliability": 0,
+        "split": 0,
+    }  # figures of masks stay
 
 
 def test_labels_are_the_classes_that_masks_hold_and_are_looked_for_once(

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,13 @@ def test_the_prototypes_of_one_stage_are_those_that_predict(small_run: Path) -> 
     ours, theirs = api.load_for_prototypes(small_run, device="cpu"), api.load(small_run, device="cpu")
     assert ours.settings == theirs.settings
     assert all(torch.equal(a, b) for a, b in zip(ours.model.parameters(), theirs.model.parameters(), strict=True))
+
+
+def test_a_run_that_knows_of_no_temperature_has_1(small_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    path = run / "checkpoints" / "best.json"
+    state = json.loads(path.read_text("utf-8"))
+    assert api.load(run, device="cpu").calibration.temperature == state.pop("temperature")
+    path.write_text(json.dumps(state), "utf-8")
+    assert api.load(run, device="cpu").calibration.temperature == 1

@@ -165,7 +165,8 @@ class Falling:
 
     def __call__(self, validation: Validation, model: Any) -> Validated:
         number = len(self.found) + 1
-        chosen = Calibration(torch.tensor([0.1, 0.2]) * number, torch.tensor([0.5, -0.5]) * number)
+        pair = torch.tensor([0.1, 0.2]) * number, torch.tensor([0.5, -0.5]) * number
+        chosen = Calibration(*pair, temperature=1.5 * number)
         record = {"miou": 90.0 / number, "mdice": 50.0, "image_level": {"f1": 50.0}}
         self.found.append(Validated(chosen, record))
         return self.found[-1]
@@ -185,7 +186,7 @@ def test_the_record_tells_one_state_the_best(
     assert_tells_the_best(run, step=3)
     last = json.loads((run / "checkpoints" / "last.json").read_text())
     assert last["step"] == last["calibrated"] == 6  # whatever is best, these weights go with these thresholds
-    assert last["thresholds"] == pytest.approx([0.2, 0.4])
+    assert last["thresholds"] == pytest.approx([0.2, 0.4]) and last["temperature"] == 3
 
 
 def assert_tells_the_best(run: Path, step: int) -> None:
@@ -195,12 +196,14 @@ def assert_tells_the_best(run: Path, step: int) -> None:
     assert record["thresholds"] == pytest.approx([0.1, 0.2]) and record["offsets"] == [0.5, -0.5]
     assert (best["best"], best["step"], best["calibrated"]) == (90.0, step, step)
     assert (best["thresholds"], best["offsets"]) == (record["thresholds"], record["offsets"])
+    assert best["temperature"] == record["temperature"] == 1.5
 
 
 def test_a_run_stopped_before_any_validation_has_no_best(data: Manifest, tmp_path: Path) -> None:
     train(small_settings(), data, tmp_path / "run", reporter=StopAfter(1))
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert [record[key] for key in ("valid_miou", "best_step", "thresholds", "offsets")] == [None] * 4
+    keys = ("valid_miou", "best_step", "thresholds", "offsets", "temperature")
+    assert [record[key] for key in keys] == [None] * 5
     assert json.loads((tmp_path / "run" / "checkpoints" / "last.json").read_text())["calibrated"] is None
 
 

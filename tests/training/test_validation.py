@@ -20,7 +20,7 @@ from lpdseg.training.validation import Validation
 from no_waiting import as_on_a_gpu, never_waiting
 
 CPU = torch.device("cpu")
-HOST = ("gate", "labels", "thresholds", "calibration")
+HOST = ("gate", "labels", "thresholds", "calibration", "fit_temperature", "described")
 """What they call are tensors of the host alone."""
 
 
@@ -54,7 +54,14 @@ def test_more_patches_are_no_more_waits(
         validation = Validation(many, settings(f"predict.background={background}"))
         validation.run(model)  # what is uploaded once for all is there now
         with never_waiting(
-            HOST, observe_split=3, score_split=9, confusion_matrices=2, of_offsets=60, _placed=120, _by_gate=9
+            HOST,
+            observe_split=3,
+            score_split=9,
+            confusion_matrices=2,
+            of_offsets=60,
+            _placed=120,
+            _by_gate=9,
+            joined=2,
         ) as seen:
             validation.run(model)
         waits.append(seen)

@@ -100,8 +100,9 @@ def evaluate(
         write_csv(records, csv)
     console = Console(markup=False, highlight=False)
     console.print(table(records))
-    chosen = read_state(run, checkpoint)["valid"] is not None
-    console.print(what_was_compared(records, chosen), soft_wrap=True)
+    state = read_state(run, checkpoint)
+    console.print(what_was_compared(records, state["valid"] is not None), soft_wrap=True)
+    console.print(what_was_rescaled(records, state.get("temperature") is not None), soft_wrap=True)
 
 
 def what_was_compared(records: "list[Record]", chosen: bool) -> str:
@@ -130,3 +131,18 @@ def what_was_compared(records: "list[Record]", chosen: bool) -> str:
             f"Offsets were chosen under the edits, on the valid split of data {first['offsets_data'][:12]}."
         )
     return " ".join(parts)
+
+
+def what_was_rescaled(records: "list[Record]", found: bool) -> str:
+    """One line that says what the ECE means; `found`: the run has a temperature of its own."""
+    split, reliability = records[0]["split"], records[0]["reliability"]
+    about = "ECE: how far the probability of each pixel's likeliest class is from how often it is right;"
+    if not found:
+        return (
+            f"{about} temperature 1, since the run has none (it was trained by an earlier version, or without "
+            "validation masks)."
+        )
+    where = "on this very split" if split == "valid" else "on the valid split"
+    return (
+        f"{about} with the temperature {reliability['temperature']:g} of training, found {where}, and with T = 1."
+    )

@@ -85,6 +85,7 @@ def record(
     *,
     patients: Sequence[str] | None = None,
     about: About | None = None,
+    reliability: Mapping[str, Any] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Record:
@@ -99,6 +100,7 @@ def record(
     - `image_level`: the classes' own figures per image, where they were predicted.
     - `patients`: their names, in the order of `matrices`.
     - `about`: what else is known of the split.
+    - `reliability`: of the reported probabilities, see `lpdseg.evaluation.reliability.described`.
     - `resamples`, `seed`: of the bootstrap.
 
     **Returns:**
@@ -115,6 +117,7 @@ def record(
     - `confusion`: pixels of the whole split, rows truth, columns prediction.
     - `by_patient`: the same by patient's name, so that methods can be compared patient by patient; None where
       names were not given.
+    - `reliability`: as given.
     """
     tissue = len(classes)
     confusion = matrices.sum(0)
@@ -145,6 +148,7 @@ def record(
         },
         confusion=confusion.tolist(),
         by_patient=None if patients is None else dict(zip(patients, matrices.tolist(), strict=True)),
+        reliability=None if reliability is None else dict(reliability),
     )
 
 
@@ -206,6 +210,10 @@ def table(records: Sequence[Record]) -> Table:
             f"IoU {name}", *(figure_text(entry["classes"].get(name, {}).get("iou")) for entry in records)
         )
     result.add_row("image F1", *(figure_text((entry["image_level"] or {}).get("f1")) for entry in records))
+    for key, label in (("ece", "ECE"), ("ece_unscaled", "ECE, T = 1")):
+        found = [entry.get("reliability") or {} for entry in records]
+        if key == "ece" or any(one.get("temperature", 1) != 1 for one in found):
+            result.add_row(label, *(figure_text(one.get(key)) for one in found))
     notes = dict.fromkeys(note for entry in records for note in entry.get("notes", ()))
     if notes:
         result.caption, result.caption_justify = Text("\n".join(f"note: {note}" for note in notes)), "left"
@@ -232,6 +240,8 @@ def _row(entry: Record) -> dict[str, Any]:
         row[f"{figure}_low"], row[f"{figure}_high"] = spread.get(figure) or (None, None)
     image_level = entry["image_level"] or {"f1": None, "auc": None, "classes": {}}
     row["image_f1"], row["image_auc"] = image_level["f1"], image_level["auc"]
+    reliability = entry.get("reliability") or {}
+    row |= {name: reliability.get(name) for name in ("temperature", "ece", "ece_unscaled")}
     for group in (entry["classes"], image_level["classes"]):
         prefix = "" if group is entry["classes"] else "image_"
         row.update({f"{prefix}{key}_{name}": value for name, kv in group.items() for key, value in kv.items()})

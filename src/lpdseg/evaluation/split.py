@@ -25,6 +25,7 @@ from lpdseg.evaluation.confusion import sum_by_patient
 from lpdseg.evaluation.counts import confusion_matrices, count_pairs
 from lpdseg.evaluation.image_level import choose_thresholds, score_images
 from lpdseg.evaluation.protocol import About, Protocol, Record, record
+from lpdseg.evaluation.reliability import Reported, described, fit_temperature, reported_step
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.tissue import TissueClasses
 
@@ -129,27 +130,33 @@ def score_split(
     backgrounds: Sequence[Background] = ("keep",),
     progress: Progress | None = None,
     about: About | None = None,
+    find_temperature: bool = False,
 ) -> list[Record]:
     """The record of the split under the segmenter's gate, once per background rule.
 
     The rules share the masks and differ in what counts; `about` and the segmenter's notes go into the records.
+    `find_temperature` finds that of these very patches, see `fit_temperature`, in place of the segmenter's.
     """
     classes = segmenter.classes
-    tables: list[Tensor] = []
+    tables, reported = list[Tensor](), list[Reported]()
+    step = reported_step(sum(batch.masks.size for batch in observed.batches))
     patients: list[str] = []
     device = segmenter.device
     labels = torch.from_numpy(observed.truth).to(device).split([len(batch.masks) for batch in observed.batches])
     parts = zip(observed.batches, observed.evidence, labels, strict=True)
     for done, (batch, evidence, held) in enumerate(parts):
-        mask = segmenter.decide(evidence, there(batch.images, device), held).mask
-        tables.append(count_pairs(there(batch.truth, mask.device), mask, classes.channels))
+        found = segmenter.decide(evidence, there(batch.images, device), held)
+        mask, truth = found.mask, there(batch.truth, device)
+        tables.append(count_pairs(truth, mask, classes.channels))
+        reported.append(Reported.of(found.unrefined, truth, step))
         patients += batch.patients
         if progress is not None:
             progress(done + 1, len(observed.batches))
     names, by_patient = sum_by_patient(confusion_matrices(torch.cat(tables)), patients)
     thresholds = segmenter.calibration.thresholds.cpu().numpy()
     image_level = score_images(observed.probabilities, observed.truth.astype(np.int64), thresholds)
-    calibration = segmenter.calibration
+    calibration, said = segmenter.calibration, Reported.joined(reported)
+    temperature = fit_temperature(said) if find_temperature else calibration.temperature
     offsets = calibration.offsets_data, dict(zip(classes.names, calibration.offsets.tolist(), strict=True))
     settings, known = segmenter.settings, about or About()
     about = replace(known, notes=(*known.notes, *segmenter.notes))
@@ -162,6 +169,7 @@ def score_split(
             image_level,
             patients=names,
             about=about,
+            reliability=described(said, temperature, classes.channels if background == "keep" else len(classes)),
         )
         for background in backgrounds
     ]

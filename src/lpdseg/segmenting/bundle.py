@@ -103,7 +103,11 @@ def load_segmenter(
     classes = TissueClasses.from_dict(state["classes"])
     model = METHODS[settings.method].network(Encoder.from_config(state["encoder"]), settings, len(classes))
     _fill(model, model_tensors(read_tensors(run, state, "weights")), run, device)
-    calibration = Calibration(torch.tensor(state["thresholds"]), torch.tensor(state["offsets"]))
+    calibration = Calibration(
+        torch.tensor(state["thresholds"]),
+        torch.tensor(state["offsets"]),
+        temperature=state.get("temperature") or 1.0,  # earlier runs, and those without validation masks, have none
+    )
     segmenter = make_segmenter(model, classes, settings, calibration)
     segmenter = segmenter.with_settings(**changes) if changes else segmenter
     segmenter = edited(segmenter, edits)

@@ -146,12 +146,12 @@ class _Trainer:
         self.features: FeatureUse | None = None
         self.saved_at: int | None = None  # the step whose weights this process has written
         self.patch: list[int] | None = None  # (H, W) in pixels of what the network learns from
-        self.step = 0
-        self.seconds = 0.0  # of earlier calls that this one resumes
+        self.step, self.seconds = 0, 0.0  # the latter of earlier calls that this one resumes
         self.meter, self.speed = Meter(), Speed(fabric.device)
         self.began = time.monotonic()
         self.best: float | None = None
         self.thresholds, self.offsets = [0.5] * len(data.classes), [0.0] * len(data.classes)
+        self.temperature: float | None = None
         self.calibrated: int | None = None  # the step whose weights they were chosen for
         count = len(data.split("train"))
         self.total = max(1, round(settings.train.epochs * steps_per_epoch(count, settings.train.batch)))
@@ -163,7 +163,7 @@ class _Trainer:
         unpack_optimiser(self.optimiser, read_tensors(self.run, state, "optimiser"))
         self.step, self.best = state["step"], state["best"]
         self.thresholds, self.offsets = state["thresholds"], state["offsets"]
-        self.calibrated = state.get("calibrated")
+        self.temperature, self.calibrated = state.get("temperature"), state.get("calibrated")
         if self.task.chunk is not None:
             asked = state["settings"]["loss"]["contrast"].get("chunk", "auto")
             self.task.chunk.go_on(state.get("chunk"), asked)
@@ -305,11 +305,10 @@ class _Trainer:
         if not self.validation:
             return
         found: Validated = self.validation.run(self.task.model)
-        self.thresholds = found.calibration.thresholds.tolist()
-        self.offsets = found.calibration.offsets.tolist()
-        self.calibrated = self.step
-        miou = found.record["miou"]
-        image_f1 = found.record["image_level"]["f1"]
+        chosen, self.calibrated = found.calibration, self.step
+        self.thresholds, self.offsets = chosen.thresholds.tolist(), chosen.offsets.tolist()
+        self.temperature = chosen.temperature
+        miou, image_f1 = found.record["miou"], found.record["image_level"]["f1"]
         if miou is None:
             self.reporter.note(f"step {self.step}: the validation masks leave no pixel to compare")
             return
@@ -339,6 +338,7 @@ class _Trainer:
             "best": self.best,
             "thresholds": self.thresholds,
             "offsets": self.offsets,
+            "temperature": self.temperature,
             "calibrated": self.calibrated,
             "valid": valid,
             "classes": self.data.classes.as_dict(),

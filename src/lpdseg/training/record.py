@@ -77,16 +77,18 @@ def best_of(run: Path) -> dict[str, Any]:
     """What a run's record says of its checkpoint `best`, all of it read from there; None where there is none yet.
 
     - `best_step`: when it was saved.
-    - `valid_miou`, `thresholds`, `offsets`: what validation found and chose then, not in the last one.
+    - `valid_miou`, `thresholds`, `offsets`, `temperature`: what validation found and chose then, not in the last
+      one.
     """
     if not has_checkpoint(run, "best"):
-        return dict.fromkeys(("best_step", "valid_miou", "thresholds", "offsets"))
+        return dict.fromkeys(("best_step", "valid_miou", "thresholds", "offsets", "temperature"))
     state = read_state(run, "best")
     return {
         "best_step": state["step"],
         "valid_miou": state["best"],
         "thresholds": state["thresholds"],
         "offsets": state["offsets"],
+        "temperature": state.get("temperature"),
     }
 
 

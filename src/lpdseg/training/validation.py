@@ -1,6 +1,6 @@
 """Scoring the model on the validation split while it trains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,10 @@ from lpdseg.training.device_room import DeviceRoom
 
 @dataclass(frozen=True)
 class Validated:
-    """One validation: thresholds and offsets of best mIoU, and the record at the quoted gate with them."""
+    """One validation: thresholds and offsets of best mIoU, and the record at the quoted gate with them.
+
+    The temperature is found last, on the same masks: nothing else depends on it.
+    """
 
     calibration: Calibration
     record: Record
@@ -59,6 +62,8 @@ class Validation:
         segmenter = make_segmenter(model, self.classes, self.settings, Calibration.plain(len(self.classes)))
         observed = observe_split(segmenter, self.batches)
         calibration = calibrate(segmenter, observed, self.settings.predict.offsets)
-        record = score_split(segmenter.calibrated(calibration), observed, "valid", about=self.about)[0]
+        record = score_split(
+            segmenter.calibrated(calibration), observed, "valid", about=self.about, find_temperature=True
+        )[0]
         model.train(mode)
-        return Validated(calibration, record)
+        return Validated(replace(calibration, temperature=record["reliability"]["temperature"]), record)

@@ -46,6 +46,7 @@ FLOORS = (
     {"workflows"},
     {"api"},
     {"benchmark"},
+    {"view"},
     {"cli"},
     {"lpdseg", "__main__"},
 )

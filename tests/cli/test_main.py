@@ -15,8 +15,8 @@ from lpdseg.cli.stop import Stopped
 from lpdseg.errors import DataError, SettingsError
 
 COMMANDS = (
-    "demo", "data", "settings", "train", "evaluate", "segment", "report", "prototypes", "export", "benchmark",
-    "doctor", "licenses",
+    "demo", "data", "settings", "train", "evaluate", "segment", "view", "report", "prototypes", "export",
+    "benchmark", "doctor", "licenses",
 )  # fmt: skip
 TRAIN = ["train", "--data", "d", "--out", "o", "--quiet"]
 

@@ -28,6 +28,7 @@ from lpdseg.cli import (
     segment,
     settings,
     train,
+    view,
     weights,
 )
 from lpdseg.cli.processes import is_first
@@ -54,8 +55,8 @@ class _InReadingOrder(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """The names of the commands."""
         order = (
-            "demo", "data", "weights", "settings", "train", "evaluate", "segment", "report", "prototypes", "figure",
-            "export", "benchmark", "doctor", "licenses",
+            "demo", "data", "weights", "settings", "train", "evaluate", "segment", "view", "report", "prototypes",
+            "figure", "export", "benchmark", "doctor", "licenses",
         )  # fmt: skip
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -73,6 +74,7 @@ app.command()(quietly(settings.settings))
 app.command()(quietly(train.train))
 app.command()(quietly(evaluate.evaluate))
 app.command()(quietly(segment.segment))
+app.command()(quietly(view.view))
 app.command()(quietly(export.export))
 app.command()(quietly(report.report))
 app.command()(quietly(prototypes.prototypes))

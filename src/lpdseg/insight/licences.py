@@ -25,8 +25,11 @@ class Licensed:
 
 
 def of_code() -> list[Licensed]:
-    """The package, and the libraries that do its arithmetic."""
-    return [Licensed(name, _of_package(name), "code") for name in ("lpdseg", *_LIBRARIES)]
+    """The package, the libraries that do its arithmetic, and what the page of `view` comes with."""
+    return [
+        *(Licensed(name, _of_package(name), "code") for name in ("lpdseg", *_LIBRARIES)),
+        Licensed("openseadragon 6.1.1", "BSD-3-Clause", "code, in the package"),
+    ]
 
 
 def of_encoders() -> list[Licensed]:

@@ -1,0 +1,1 @@
+"""A run in a browser: slides and patches under its layers, its prototypes, and corrections."""

@@ -1,0 +1,154 @@
+"""The viewer's addresses: the page, tiles, and a small JSON interface. Images are asked for by number alone."""
+
+from collections.abc import Awaitable, Callable, Collection
+from importlib.resources import files
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lpdseg.errors import LpdsegError
+from lpdseg.plain import plain_values
+from lpdseg.view import describing
+from lpdseg.view.areas import region_areas
+from lpdseg.view.guard import Guard
+from lpdseg.view.items import AbsentError
+from lpdseg.view.layers import Look, layer_tile
+from lpdseg.view.visit import Visit
+
+_MIME = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_AT_ONCE = 36
+"""Fields that are computed because somebody looks at them; of a wider view, none."""
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class _Drawn(BaseModel):
+    """How a layer is drawn, as an address says it."""
+
+    hidden: str = Field("", pattern=r"^(\d{1,3}(,\d{1,3})*)?$", max_length=1024)
+    style: Literal["fill", "outline"] = "fill"
+    lit: int | None = None
+
+
+class _Place(BaseModel):
+    x: FiniteFloat
+    y: FiniteFloat
+
+
+class _Wanted(BaseModel):
+    """Which fields are to be computed: those of a box, all, or no more; `look` only asks how far it is."""
+
+    image: int
+    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] = (0, 0, 0, 0)
+    what: Literal["box", "all", "stop", "look"] = "box"
+
+
+class _Region(BaseModel):
+    """The whole of an image, or a polygon of it in pixels of the full image."""
+
+    image: int
+    polygon: list[tuple[FiniteFloat, FiniteFloat]] | None = Field(None, min_length=3, max_length=10_000)
+
+
+def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
+    """The viewer.
+
+    **Arguments:**
+
+    - `hosts`, `token`: see `Guard`, which every request goes through.
+    """
+    page = {path.name: path.read_bytes() for path in files("lpdseg.view").joinpath("page").iterdir()}
+
+    def show(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        if name not in page:
+            raise AbsentError("there is no such page")
+        return Response(page[name], media_type=_MIME[name[name.rindex(".") :]])
+
+    def picture(request: Request) -> Response:
+        at = request.path_params
+        found = visit.pictures.tile(at["image"], at["level"], at["column"], at["row"])
+        kept = {"Cache-Control": "private, max-age=3600"}
+        return Response(found, media_type="image/jpeg" if found[:2] == b"\xff\xd8" else "image/png", headers=kept)
+
+    def layer(request: Request) -> Response:
+        at = request.path_params
+        drawn = _Drawn.model_validate(
+            {key: value for key, value in request.query_params.items() if key in _Drawn.model_fields}
+        )
+        look = Look(frozenset(map(int, filter(None, drawn.hidden.split(",")))), drawn.style == "outline", drawn.lit)
+        run, place = visit.run(at["run"]), (at["level"], at["column"], at["row"])
+        visit.item(at["image"])
+        found = layer_tile(run, at["image"], at["kind"], *place, look, visit.opened.classes)
+        return Response(found, media_type="image/png")
+
+    def session(request: Request) -> Response:
+        return _json(describing.session(visit))
+
+    def image(request: Request) -> Response:
+        return _json(describing.image(visit, request.path_params["image"]))
+
+    def fields(request: Request, wanted: _Wanted) -> Response:
+        visit.item(wanted.image)
+        if wanted.what == "all":
+            visit.ask_all(wanted.image)
+        elif wanted.what == "stop":
+            visit.stop()
+        elif wanted.what == "box":
+            visit.ask(wanted.image, wanted.box, _AT_ONCE)
+        return _json(visit.described(wanted.image))
+
+    def place(request: Request) -> Response:
+        at = _Place.model_validate(dict(request.query_params))
+        return _json(describing.place(visit, request.path_params["image"], at.x, at.y))
+
+    def areas(request: Request, region: _Region) -> Response:
+        visit.item(region.image)
+        return _json([region_areas(run, region.image, region.polygon) for run in visit.runs])
+
+    tile = "{level:int}/{column:int}/{row:int}"
+    routes = [
+        Route("/", _answered(show)),
+        Route("/page/{name}", _answered(show)),
+        Route("/pictures/{image:int}/" + tile, _answered(picture)),
+        Route("/layers/{run:int}/{image:int}/{kind}/" + tile, _answered(layer)),
+        Route("/api/session", _answered(session)),
+        Route("/api/images/{image:int}", _answered(image)),
+        Route("/api/images/{image:int}/place", _answered(place)),
+        Route("/api/fields", _answered(fields, _Wanted), methods=["POST"]),
+        Route("/api/areas", _answered(areas, _Region), methods=["POST"]),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts, token=token)])
+
+
+def _answered(answer: Callable[..., Response], sent: type[BaseModel] | None = None) -> Endpoint:
+    """An endpoint that answers in a thread, given what was `sent` in JSON; what is wrong becomes a sentence."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            given = [] if sent is None else [sent.model_validate_json(await request.body())]
+            return await run_in_threadpool(answer, request, *given)
+        except AbsentError as error:
+            return _json({"error": str(error)}, 404)
+        except LpdsegError as error:
+            return _json({"error": str(error)}, 422)
+        except ValidationError as error:
+            return _json({"error": f"this cannot be understood: {error.errors()[0]['msg']}"}, 400)
+
+    return endpoint
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return JSONResponse(plain_values(value), status)

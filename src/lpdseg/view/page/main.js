@@ -1,0 +1,334 @@
+// The page: which image is open, where, under which layer; and what is known there.
+
+import { byId, element, get, post, swatch, told } from "./api.js";
+import { Picture } from "./picture.js";
+
+const SHOWN = 200;
+export const state = {
+  session: null, index: -1, image: null, pictures: [], layer: "mask", outline: false, opacity: 50,
+  hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [],
+};
+const later = {};
+
+function soon(name, wait, action) {
+  clearTimeout(later[name]);
+  later[name] = setTimeout(action, wait);
+}
+
+export function problem(error) {
+  told("problem", error ? error.message || String(error) : "");
+}
+
+const number = (value, digits = 3) => Number(value.toPrecision(digits)).toLocaleString("en");
+const share = (value) => `${(100 * value).toFixed(1)} %`;
+const run = () => state.session.runs[0];
+
+// ---- images
+
+function listed() {
+  const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  return state.session.images.map((image, index) => ({ image, index })).filter(({ image }) => {
+    const text = `${image.name} ${image.group} ${image.patient}`.toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+}
+
+function list() {
+  const found = listed();
+  const shown = found.slice(0, state.found || SHOWN);
+  byId("images").replaceChildren(...shown.map(({ image, index }) => {
+    const button = element("button", { type: "button", textContent: image.name, onclick: () => open(index) });
+    if (index === state.index) button.setAttribute("aria-current", "true");
+    if (image.group) button.append(element("small", { textContent: ` ${image.group}` }));
+    return element("li", {}, button);
+  }));
+  byId("more").hidden = shown.length === found.length;
+  told("count", `${found.length} of ${state.session.images.length} images`);
+}
+
+function step(by) {
+  const found = listed();
+  const place = found.findIndex(({ index }) => index === state.index);
+  const next = found[place < 0 ? 0 : place + by];
+  if (next) open(next.index);
+}
+
+export async function open(index, place = null) {
+  problem(null);
+  try {
+    const image = await get(`/api/images/${index}`);
+    state.index = index;
+    state.image = image;
+    state.region = null;
+    told("name", image.name);
+    document.title = `${image.name} – lpdseg view`;
+    told("notes", [...image.notes, ...image.runs.map((one) => one.reason).filter(Boolean)].join(" "));
+    const names = image.runs.flatMap((one) => one.layers.map((layer) => layer.name));
+    if (names.length && !names.includes(state.layer)) state.layer = names[0];
+    list();
+    layers();
+    document.dispatchEvent(new Event("opened"));
+    await Promise.all(state.pictures.map((picture) => picture.open(index, image)));
+    if (place) state.pictures.forEach((picture) => picture.goTo(place));
+    state.stamps = [];
+    ask();
+    areas();
+  } catch (error) {
+    problem(error);
+  }
+}
+
+// ---- layers
+
+function layers() {
+  const known = new Map(state.image.runs.flatMap((one) => one.layers.map((layer) => [layer.name, layer.title])));
+  byId("layer").replaceChildren(
+    element("option", { value: "", textContent: "None" }),
+    ...[...known].map(([value, textContent]) => element("option", { value, textContent })),
+  );
+  byId("layer").value = state.layer;
+  byId("opacity").value = state.opacity;
+  told("opacity-told", `${state.opacity} %`);
+  byId("outline").checked = state.outline;
+  byId("all").hidden = byId("stop").hidden = !state.session.images[state.index].slide;
+  const lit = state.lit === null ? null : run().prototypes[state.lit];
+  told("lit", lit ? `Only ${lit.called} is shown; press Escape to show all.` : "");
+}
+
+// Shows the layer as it is chosen, in every view.
+export function draw() {
+  const look = new URLSearchParams();
+  if (state.outline) look.set("style", "outline");
+  if (state.hidden.size) look.set("hidden", [...state.hidden].join(","));
+  if (state.lit !== null) look.set("lit", state.lit);
+  state.pictures.forEach((picture, number) => {
+    const told = state.image.runs[number];
+    const has = told.layers.some((layer) => layer.name === state.layer);
+    picture.setOpacity(state.opacity / 100);
+    picture.show(has ? state.layer : "", state.stamps[number] ?? "", look.toString());
+  });
+  remember();
+}
+
+export function choose(changes) {
+  Object.assign(state, changes);
+  layers();
+  draw();
+}
+
+// ---- what is computed
+
+export async function ask(what = "box") {
+  if (!state.pictures[0]?.ground) return;
+  const box = state.pictures[0].seen();
+  try {
+    state.fields = await post("/api/fields", { image: state.index, box, what });
+  } catch (error) {
+    problem(error);
+    return;
+  }
+  progress();
+}
+
+function progress() {
+  const { slide } = state.session.images[state.index];
+  const parts = state.fields.filter((one) => !one.reason).map((one) => {
+    const now = one.waiting ? `; ${one.waiting} fields are being computed` : "";
+    const faults = one.faults.length ? ` Not computed: ${one.faults.join(" ")}` : "";
+    if (!slide) return (one.known ? "" : "Being computed …") + faults;
+    const rest = one.known < one.fields ? " Zoom in to see more, or segment all." : "";
+    return `${one.known} of ${one.fields} fields of this slide are known${now}.${rest}${faults}`;
+  });
+  told("progress", [...new Set(parts)].join(" "));
+  const stamps = state.fields.map((one) => one.stamp ?? "none");
+  if (stamps.join() !== state.stamps.join()) {
+    state.stamps = stamps;
+    draw();
+    areas();
+  }
+  if (state.fields.some((one) => one.waiting || (!slide && !one.reason && !one.known && !one.faults.length))) {
+    soon("look", 300, () => ask("look"));
+  }
+}
+
+// ---- areas and the cursor
+
+function rows() {
+  const body = byId("areas").tBodies[0];
+  body.replaceChildren(...run().channels.map((channel, c) => {
+    const tick = element("input", { type: "checkbox", checked: !state.hidden.has(c), id: `class-${c}` });
+    tick.onchange = () => {
+      if (tick.checked) state.hidden.delete(c);
+      else state.hidden.add(c);
+      draw();
+    };
+    const label = element("label", { className: "tick", title: channel.title }, tick, swatch(channel.colour), channel.name);
+    const first = element("td", {}, c < run().classes ? label : element("span", { className: "tick" }, channel.name));
+    return element("tr", {}, first, element("td"), element("td"), element("td"), element("td"));
+  }));
+}
+
+function shownArea(found, c) {
+  if (found.mm2 === null) return `${number(found.pixels[c])} px`;
+  const area = found.pixels[c] * found.mm2;
+  return area >= 0.01 || area === 0 ? `${number(area)} mm²` : `${number(area * 1e6)} µm²`;
+}
+
+export async function areas() {
+  const index = state.index;
+  try {
+    const whole = (await post("/api/areas", { image: index }))[0];
+    const region = state.region ? (await post("/api/areas", { image: index, polygon: state.region }))[0] : null;
+    if (index !== state.index) return;
+    state.areas = whole;
+    [...byId("areas").tBodies[0].rows].forEach((row, c) => {
+      const tissue = whole.pixels ? whole.pixels.slice(0, run().classes).reduce((a, b) => a + b, 0) : 0;
+      row.cells[1].textContent = whole.pixels ? shownArea(whole, c) : "";
+      row.cells[2].textContent = tissue && c < run().classes ? share(whole.pixels[c] / tissue) : "";
+      row.cells[3].textContent = region && region.pixels ? shownArea(region, c) : "";
+    });
+    const parts = [];
+    if (whole.reason) parts.push(whole.reason);
+    else if (whole.known < whole.whole) parts.push(`Areas are of the ${share(whole.known / whole.whole)} of the slide that is computed; shares are of tissue.`);
+    else parts.push("Areas are of the whole image; shares are of tissue.");
+    if (region) parts.push(region.reason ?? `The region is computed to ${share(region.whole ? region.known / region.whole : 0)}.`);
+    told("extent", parts.join(" "));
+    document.dispatchEvent(new Event("measured"));
+  } catch (error) {
+    problem(error);
+  }
+}
+
+async function look(point) {
+  const index = state.index;
+  const found = (await get(`/api/images/${index}/place?x=${point.x}&y=${point.y}`))[0];
+  if (index !== state.index) return;
+  const { channels, prototypes } = run();
+  [...byId("areas").tBodies[0].rows].forEach((row, c) => {
+    row.cells[4].textContent = found.probabilities && c < found.probabilities.length ? share(found.probabilities[c]) : "";
+  });
+  if (!found.probabilities) {
+    told("cursor", found.reason ?? "");
+    return;
+  }
+  const kind = channels[found.channel]?.title ?? "no tissue";
+  const winner = found.prototype === null ? "" : `, ${prototypes[found.prototype].called}`;
+  told("cursor", `x ${Math.floor(point.x)}, y ${Math.floor(point.y)}: ${kind}${winner}; gap ${found.gap.toFixed(2)}, entropy ${found.entropy.toFixed(2)}`);
+}
+
+// ---- the address
+
+function remember() {
+  if (!state.pictures[0]?.ground) return;
+  const at = state.pictures[0].where();
+  const parts = new URLSearchParams({ image: state.image.name, x: Math.round(at.x), y: Math.round(at.y), step: at.step.toPrecision(4), layer: state.layer, opacity: state.opacity });
+  if (state.outline) parts.set("outline", "1");
+  if (state.hidden.size) parts.set("hidden", [...state.hidden].join(","));
+  if (state.lit !== null) parts.set("lit", state.lit);
+  history.replaceState(null, "", `#${parts}`);
+}
+
+function recall() {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const whole = (text) => (/^\d+$/.test(text ?? "") ? Number(text) : null);
+  state.layer = parts.get("layer") ?? state.layer;
+  state.opacity = Math.min(whole(parts.get("opacity")) ?? state.opacity, 100);
+  state.outline = parts.get("outline") === "1";
+  state.hidden = new Set((parts.get("hidden") ?? "").split(",").map(whole).filter((c) => c !== null));
+  state.lit = whole(parts.get("lit"));
+  if (state.lit !== null && state.lit >= run().prototypes.length) state.lit = null;
+  const index = Math.max(state.session.images.findIndex((image) => image.name === parts.get("image")), 0);
+  const [x, y, step] = ["x", "y", "step"].map((name) => Number(parts.get(name)));
+  return { index, place: parts.has("image") && step > 0 && Number.isFinite(x + y + step) ? { x, y, step } : null };
+}
+
+// ---- keys
+
+const KEYS = [
+  ["n", "next image", () => step(1)],
+  ["p", "image before", () => step(-1)],
+  ["+", "zoom in", () => zoom(1.5)],
+  ["-", "zoom out", () => zoom(1 / 1.5)],
+  ["0", "the whole image", () => state.pictures[0].viewer.viewport.goHome()],
+  ["l", "layer on or off", () => choose({ layer: state.layer ? "" : "mask" })],
+  ["m", "the mask", () => choose({ layer: "mask" })],
+  ["o", "outlines or filled", () => choose({ outline: !state.outline })],
+  ["]", "more opaque", () => choose({ opacity: Math.min(state.opacity + 10, 100) })],
+  ["[", "less opaque", () => choose({ opacity: Math.max(state.opacity - 10, 0) })],
+  ["1 … 9", "a class on or off", null],
+  ["/", "find an image", () => byId("filter").focus()],
+  ["Escape", "show all prototypes again, end drawing", () => { document.dispatchEvent(new Event("escaped")); if (state.lit !== null) choose({ lit: null }); }],
+  ["?", "this list", () => byId("keys").showModal()],
+];
+
+export function addKey(key, title, action) {
+  KEYS.splice(-1, 0, [key, title, action]);
+}
+
+function zoom(by) {
+  state.pictures[0].viewer.viewport.zoomBy(by);
+}
+
+function pressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || byId("keys").open) return;
+  const field = event.target.closest("input, select, textarea");
+  if (field && !["checkbox", "range"].includes(field.type)) return;
+  if (/^[1-9]$/.test(event.key) && Number(event.key) <= run().classes) {
+    byId(`class-${Number(event.key) - 1}`).click();
+    return;
+  }
+  const found = KEYS.find(([key]) => key === event.key);
+  if (!found || !found[2]) return;
+  event.preventDefault();
+  found[2]();
+}
+
+// ---- beginning
+
+function linked(pictures) {
+  let following = false;
+  for (const picture of pictures) {
+    picture.viewer.addHandler("viewport-change", () => {
+      if (following || pictures.length < 2 || pictures.some((one) => !one.ground)) return;
+      following = true;
+      for (const other of pictures) if (other !== picture) other.goTo(picture.where());
+      following = false;
+    });
+  }
+}
+
+async function begin() {
+  state.session = await get("/api/session");
+  told("about", run().about);
+  state.pictures = state.session.runs.map((one, number) => new Picture(number, one, state.session.runs.length > 1));
+  byId("views").append(...state.pictures.map((picture) => picture.box));
+  for (const picture of state.pictures) {
+    picture.start();
+    picture.viewer.addHandler("animation-finish", () => { soon("ask", 150, ask); remember(); });
+    picture.box.addEventListener("pointermove", (event) => {
+      if (!picture.ground) return;
+      const point = picture.at(event);
+      soon("cursor", 60, () => look(point).catch(problem));
+    });
+  }
+  linked(state.pictures);
+  const { index, place } = recall();
+  rows();
+  byId("filter").oninput = () => { state.found = 0; list(); };
+  byId("more").onclick = () => { state.found = (state.found || SHOWN) + 1000; list(); };
+  byId("layer").onchange = () => choose({ layer: byId("layer").value });
+  byId("opacity").oninput = () => choose({ opacity: Number(byId("opacity").value) });
+  byId("outline").onchange = () => choose({ outline: byId("outline").checked });
+  byId("all").onclick = () => ask("all");
+  byId("stop").onclick = () => ask("stop");
+  byId("help").onclick = () => byId("keys").showModal();
+  document.addEventListener("keydown", pressed);
+  window.addEventListener("hashchange", () => { const found = recall(); rows(); open(found.index, found.place); });
+  byId("shortcuts").tBodies[0].replaceChildren(...KEYS.map(([key, title]) => element("tr", {}, element("td", {}, element("kbd", { textContent: key })), element("td", { textContent: title }))));
+  if (state.session.notes.length) told("notes", state.session.notes.join(" "));
+  if (state.session.images.length) await open(index, place);
+  else problem(new Error("there are no images to look at"));
+  document.body.dataset.ready = "true";
+}
+
+begin().catch(problem);

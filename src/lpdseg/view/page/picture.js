@@ -1,0 +1,165 @@
+// One run's view of an image: its tiles, a layer above them, a scale bar and the shapes that are drawn.
+/* global OpenSeadragon */
+
+import { element } from "./api.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// The library would add a style of its own, which hides the focus and which our policy forbids, unless it is there.
+const marker = document.createElementNS("urn:lpdseg", "style");
+marker.setAttribute("data-openseadragon-mobile-css", "true");
+document.head.append(marker);
+
+function source(image, address) {
+  return {
+    width: image.width,
+    height: image.height,
+    tileSize: image.tile,
+    tileOverlap: 0,
+    minLevel: 0,
+    maxLevel: image.level,
+    getTileUrl: address,
+    hasTransparency: () => true,
+  };
+}
+
+export class Picture {
+  constructor(number, run, several) {
+    this.number = number;
+    this.box = element("div", { className: "view" });
+    this.canvas = element("div", { className: "picture" });
+    this.svg = document.createElementNS(SVG, "svg");
+    this.svg.setAttribute("aria-hidden", "true");
+    this.shapes = document.createElementNS(SVG, "g");
+    this.svg.append(this.shapes);
+    this.bar = element("div", { className: "bar", hidden: true }, element("i"), element("span"));
+    this.box.append(this.canvas, this.svg, this.bar);
+    if (several) this.box.append(element("p", { className: "title", textContent: run.name }));
+    this.layer = null;
+    this.waiting = null;
+    this.opacity = 0.5;
+  }
+
+  start() {
+    this.viewer = OpenSeadragon({
+      element: this.canvas,
+      drawer: "canvas",
+      showNavigationControl: false,
+      crossOriginPolicy: false,
+      animationTime: 0.3,
+      blendTime: 0,
+      maxZoomPixelRatio: 16,
+      minZoomImageRatio: 0.5,
+      visibilityRatio: 0.2,
+      imageLoaderLimit: 4,
+      gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+      imageSmoothingEnabled: true,
+    });
+    this.viewer.canvas.setAttribute("role", "application");
+    this.viewer.canvas.setAttribute("aria-label", "The image; move it with the arrow keys, zoom with + and −");
+    this.viewer.addHandler("update-viewport", () => this.placed());
+    this.viewer.addHandler("resize", () => this.placed());
+  }
+
+  // Shows another image; resolves when its first tiles may be drawn.
+  open(index, image) {
+    this.image = image;
+    this.index = index;
+    this.layer = this.waiting = null;
+    return new Promise((resolve, reject) => {
+      this.viewer.addOnceHandler("open", () => { this.viewer.forceResize(); this.viewer.viewport.goHome(true); resolve(); });
+      this.viewer.addOnceHandler("open-failed", (event) => reject(new Error(event.message)));
+      this.viewer.open(source(image, (level, x, y) => `/pictures/${index}/${level}/${x}/${y}`));
+    });
+  }
+
+  // Shows a layer in place of the one before, which stays until the new one is there.
+  show(kind, stamp, look) {
+    const key = [kind, stamp, look].join("?");
+    if (key === this.key && (this.layer || this.waiting)) return;
+    this.key = key;
+    const before = this.waiting;
+    if (before) this.viewer.world.removeItem(before);
+    this.waiting = null;
+    if (!kind) {
+      if (this.layer) this.viewer.world.removeItem(this.layer);
+      this.layer = null;
+      return;
+    }
+    const address = (level, x, y) => `/layers/${this.number}/${this.index}/${kind}/${level}/${x}/${y}?${look}&stamp=${stamp}`;
+    this.viewer.addTiledImage({
+      tileSource: source(this.image, address),
+      opacity: this.opacity,
+      success: ({ item }) => {
+        if (this.key !== key) {
+          this.viewer.world.removeItem(item);
+          return;
+        }
+        this.waiting = item;
+        const shown = () => {
+          if (this.waiting !== item) return;
+          if (this.layer) this.viewer.world.removeItem(this.layer);
+          this.layer = item;
+          this.waiting = null;
+        };
+        if (!this.layer) shown();
+        else if (item.getFullyLoaded()) shown();
+        else item.addOnceHandler("fully-loaded-change", shown);
+      },
+    });
+  }
+
+  setOpacity(value) {
+    this.opacity = value;
+    for (const item of [this.layer, this.waiting]) if (item) item.setOpacity(value);
+  }
+
+  // The picture itself, below any layer: it knows where its pixels are.
+  get ground() {
+    return this.viewer.world.getItemAt(0);
+  }
+
+  // Pixels of the image per pixel of the screen, and the middle of the view.
+  where() {
+    const viewport = this.viewer.viewport;
+    const middle = this.ground.viewportToImageCoordinates(viewport.getCenter(true));
+    return { x: middle.x, y: middle.y, step: 1 / this.ground.viewportToImageZoom(viewport.getZoom(true)) };
+  }
+
+  goTo({ x, y, step }, now = true) {
+    const viewport = this.viewer.viewport;
+    viewport.zoomTo(this.ground.imageToViewportZoom(1 / step), null, now);
+    viewport.panTo(this.ground.imageToViewportCoordinates(x, y), now);
+  }
+
+  // The part of the image that is seen.
+  seen() {
+    const bounds = this.ground.viewportToImageRectangle(this.viewer.viewport.getBounds());
+    const x = Math.max(bounds.x, 0), y = Math.max(bounds.y, 0);
+    const right = Math.min(bounds.x + bounds.width, this.image.width);
+    const below = Math.min(bounds.y + bounds.height, this.image.height);
+    return [x, y, Math.max(right - x, 0), Math.max(below - y, 0)];
+  }
+
+  // Where on the image a pointer is.
+  at(event) {
+    const frame = this.canvas.getBoundingClientRect();
+    const point = new OpenSeadragon.Point(event.clientX - frame.left, event.clientY - frame.top);
+    return this.ground.viewportToImageCoordinates(this.viewer.viewport.pointFromPixel(point, true));
+  }
+
+  placed() {
+    if (!this.image || !this.ground) return;
+    const corner = this.viewer.viewport.pixelFromPoint(this.ground.imageToViewportCoordinates(0, 0), true);
+    const scale = 1 / this.where().step;
+    this.shapes.setAttribute("transform", `translate(${corner.x} ${corner.y}) scale(${scale})`);
+    this.bar.hidden = !this.image.mpp;
+    if (!this.image.mpp) return;
+    const perPixel = this.image.mpp / scale;
+    const most = 160 * perPixel;
+    const power = 10 ** Math.floor(Math.log10(most));
+    const length = power * [5, 2, 1].find((digit) => digit * power <= most);
+    this.bar.firstChild.style.width = `${length / perPixel}px`;
+    this.bar.lastChild.textContent = length >= 1000 ? `${length / 1000} mm` : `${Number(length.toPrecision(1))} µm`;
+  }
+}

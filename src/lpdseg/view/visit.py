@@ -1,0 +1,156 @@
+"""What is open in a viewer: items, runs, and the fields that wait to be computed."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Condition, Thread
+from typing import Any
+
+from lpdseg.errors import CheckpointError, LpdsegError
+from lpdseg.view.items import AbsentError, Item, Opened
+from lpdseg.view.pixels import Pictures
+from lpdseg.view.run import ShownRun
+from lpdseg.workflows.slides.options import SlideOptions
+
+Job = tuple[int, int, int]
+"""Number of a run, of an item, and of a field."""
+
+
+class Visit:
+    """One or two runs and the items that are looked at with them.
+
+    A thread of its own computes fields, those first that were asked for last: where a person looks now.
+
+    **Arguments:**
+
+    - `folders`: of the runs. The classes of all must be those of the first.
+
+    **Raises:** `CheckpointError` where they are not; else as `load_segmenter`.
+    """
+
+    def __init__(self, folders: Sequence[Path], opened: Opened, options: SlideOptions) -> None:
+        self.opened, self.items = opened, opened.items
+        self.pictures = Pictures(opened.items)
+        plain = replace(options, edits=None)
+        chosen = (options, *[plain] * (len(folders) - 1))  # edits are of the first run's prototypes
+        self.runs = [
+            ShownRun(folder, opened.items, self.pictures, own) for folder, own in zip(folders, chosen, strict=True)
+        ]
+        first = self.runs[0].segmenter.classes.names
+        for run in self.runs[1:]:
+            if run.segmenter.classes.names != first:
+                raise CheckpointError(
+                    f"{run.folder} has the classes {', '.join(run.segmenter.classes.names)}, and {folders[0]} has "
+                    f"{', '.join(first)}; compare runs of the same classes"
+                )
+        self._jobs, self._later = deque[Job](), deque[Job]()
+        self._busy, self._ended, self._changed = False, False, Condition()
+        self._thread = Thread(target=self._work, name="lpdseg-view", daemon=True)
+        self._thread.start()
+
+    def item(self, index: int) -> Item:
+        """An item. **Raises:** `AbsentError` where there is none of that number."""
+        if not 0 <= index < len(self.items):
+            raise AbsentError(f"there is no image {index}")
+        return self.items[index]
+
+    def run(self, number: int) -> ShownRun:
+        """A run. **Raises:** `AbsentError` where there is none of that number."""
+        if not 0 <= number < len(self.runs):
+            raise AbsentError(f"there is no run {number}")
+        return self.runs[number]
+
+    def ask(self, index: int, box: tuple[float, float, float, float], most: int) -> None:
+        """Computes the fields that a rectangle of an item lies on, in every run, and nothing that was asked for
+        before; where these are more than `most`, only those that need no network.
+        """
+        wanted: list[Job] = []
+        for number, run in enumerate(self.runs):
+            try:
+                seen = run.seen(index)
+            except LpdsegError:
+                continue  # `described` says why
+            fields = [one for one in seen.frame.touched(*box) if one not in seen.counts and one not in seen.faults]
+            if len(fields) > most:
+                fields = [one for one in fields if seen.computer.is_remembered(one)]
+            wanted += [(number, index, field) for field in fields]
+        self._ask(wanted)
+
+    def ask_all(self, index: int) -> None:
+        """Computes all of an item, after what is asked for otherwise.
+
+        **Raises:** as `ShownRun.seen`.
+        """
+        jobs = []
+        for number, run in enumerate(self.runs):
+            frame = run.seen(index).frame
+            jobs += [(number, index, field) for field in range(frame.columns * frame.rows)]
+        with self._changed:
+            self._later = deque(jobs)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Computes nothing more that was asked for."""
+        with self._changed:
+            self._jobs.clear()
+            self._later.clear()
+
+    def described(self, index: int) -> list[dict[str, Any]]:
+        """For each run how much of an item is computed, or why nothing can be.
+
+        **Raises:** `AbsentError` where there is no such item.
+        """
+        self.item(index)
+        found = list[dict[str, Any]]()
+        for number, run in enumerate(self.runs):
+            try:
+                seen = run.seen(index)
+            except LpdsegError as error:
+                found.append({"reason": str(error)})
+                continue
+            with self._changed:
+                waiting = sum(job[:2] == (number, index) for job in (*self._jobs, *self._later))
+            found.append(
+                {
+                    "known": len(seen.counts),
+                    "fields": seen.frame.columns * seen.frame.rows,
+                    "waiting": waiting,
+                    "stamp": f"{run.version}-{seen.stamp}",
+                    "faults": sorted(set(seen.faults.values()))[:3],
+                }
+            )
+        return found
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until nothing is to be computed; whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._jobs or self._later or self._busy), seconds)
+
+    def close(self) -> None:
+        """Ends the thread and closes all files."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        self._thread.join()
+        self.pictures.close()
+
+    def _ask(self, jobs: Iterable[Job]) -> None:
+        with self._changed:
+            self._jobs = deque(jobs)
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._jobs or self._later) or self._ended)
+                if self._ended:
+                    return
+                run, index, number = (self._jobs or self._later).popleft()
+                self._busy = True
+            try:
+                self.runs[run].compute(index, number)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()

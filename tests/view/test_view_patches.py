@@ -1,0 +1,182 @@
+"""Patches: tiles are the pixels, layers are what `segment` makes, and memory stays as it is."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from lpdseg import api
+from lpdseg.data.patches import read_image
+from lpdseg.pictures.masks import class_palette
+from lpdseg.view.visit import Visit
+
+
+def picture(client: TestClient, address: str) -> np.ndarray:
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.text
+    return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))
+
+
+def computed(client: TestClient, visit: Visit, index: int) -> list[dict[str, Any]]:
+    answer = client.post("/api/fields", json={"image": index, "box": [0, 0, 1e6, 1e6]})
+    assert answer.status_code == 200, answer.text
+    assert visit.wait(60)
+    told: list[dict[str, Any]] = client.post("/api/fields", json={"image": index, "what": "look"}).json()
+    return told
+
+
+def valid_image(visit: Visit) -> int:
+    return next(index for index, item in enumerate(visit.items) if item.truth is not None)
+
+
+def test_tiles_are_the_pixels_of_the_image(client: TestClient, visit: Visit) -> None:
+    told = client.get("/api/images/3").json()
+    image = read_image(visit.items[3].path)
+    assert (told["width"], told["height"], told["level"]) == (32, 32, 5)
+    assert (picture(client, "/pictures/3/5/0/0")[..., :3] == image).all()
+    half = picture(client, "/pictures/3/4/0/0")[..., :3]
+    mean = image.reshape(16, 2, 16, 2, 3).mean((1, 3))
+    assert half.shape == (16, 16, 3) and np.abs(half - mean).max() <= 1
+    assert picture(client, "/pictures/3/0/0/0").shape == (1, 1, 4)
+
+
+def test_a_mask_is_the_one_that_segment_makes(client: TestClient, visit: Visit, prototype_run: Path) -> None:
+    index = valid_image(visit)
+    assert picture(client, f"/layers/0/{index}/mask/5/0/0")[..., 3].max() == 0  # nothing is known yet
+    assert computed(client, visit, index)[0]["known"] == 1
+    found = api.segment(prototype_run, visit.items[index].path)
+    shown = picture(client, f"/layers/0/{index}/mask/5/0/0")
+    expected = class_palette(found.classes)[found.classes.to_internal()[found.mask]]
+    assert (shown[..., :3] == expected).all() and (shown[..., 3] == 255).all()
+    areas = client.post("/api/areas", json={"image": index}).json()[0]
+    counts = [int((found.mask == value).sum()) for value in found.classes.indices]
+    assert areas["pixels"][:2] == counts and areas["known"] == areas["whole"] == found.mask.size
+    assert areas["prototypes"] == [round(share * found.mask.size) for share in found.prototype_shares.values()]
+    at = client.get(f"/api/images/{index}/place?x=7.5&y=20").json()[0]
+    np.testing.assert_allclose(at["probabilities"], found.probabilities[:, 20, 7], atol=1e-3)
+    assert found.prototypes is not None and at["prototype"] == found.prototypes[20, 7]
+
+
+def test_every_layer_can_be_drawn(client: TestClient, visit: Visit) -> None:
+    index = valid_image(visit)
+    computed(client, visit, index)
+    layers = client.get(f"/api/images/{index}").json()["runs"][0]["layers"]
+    names = [layer["name"] for layer in layers]
+    assert {"mask", "prototypes", "entropy", "gap", "truth", "errors", "class-0", "prototype-3"} <= set(names)
+    for name in names:
+        for level in (5, 3):
+            picture(client, f"/layers/0/{index}/{name}/{level}/0/0?hidden=1&style=outline&lit=2")
+
+
+def test_classes_can_be_switched_off_and_outlined(client: TestClient, visit: Visit, prototype_run: Path) -> None:
+    index = valid_image(visit)
+    computed(client, visit, index)
+    mask = api.segment(prototype_run, visit.items[index].path).mask
+    tile = f"/layers/0/{index}/mask/5/0/0"
+    assert ((picture(client, f"{tile}?hidden=0")[..., 3] == 255) == (mask == 1)).all()
+    edges = np.zeros(mask.shape, bool)
+    down, across = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    edges[1:] |= down
+    edges[:-1] |= down
+    edges[:, 1:] |= across
+    edges[:, :-1] |= across
+    assert ((picture(client, f"{tile}?style=outline")[..., 3] == 255) == edges).all()
+
+
+def test_errors_are_where_mask_and_truth_differ(client: TestClient, visit: Visit, prototype_run: Path) -> None:
+    index = valid_image(visit)
+    computed(client, visit, index)
+    item = visit.items[index]
+    assert item.truth is not None
+    truth = np.asarray(Image.open(item.truth))
+    wrong = api.segment(prototype_run, item.path).mask != truth
+    assert ((picture(client, f"/layers/0/{index}/errors/5/0/0")[..., 3] == 255) == (wrong & (truth != 255))).all()
+
+
+def test_prototypes_are_lit_one_by_one(client: TestClient, visit: Visit, prototype_run: Path) -> None:
+    index = valid_image(visit)
+    computed(client, visit, index)
+    won = api.segment(prototype_run, visit.items[index].path).prototypes
+    for k in range(4):
+        shown = picture(client, f"/layers/0/{index}/prototypes/5/0/0?lit={k}")[..., 3] == 255
+        assert (shown == (won == k)).all()
+
+
+def test_a_region_is_measured(client: TestClient, visit: Visit, prototype_run: Path) -> None:
+    index = valid_image(visit)
+    computed(client, visit, index)
+    mask = api.segment(prototype_run, visit.items[index].path).mask
+    square = [[4, 8], [20, 8], [20, 30], [4, 30]]
+    found = client.post("/api/areas", json={"image": index, "polygon": square}).json()[0]
+    assert found["known"] == found["whole"] and abs(found["whole"] - 16 * 22) <= 2 * (16 + 22)
+    part = mask[8:30, 4:20]
+    for c in range(2):
+        assert abs(found["pixels"][c] - int((part == c).sum())) <= 2 * (16 + 22)
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("/api/fields", {"image": 0, "box": [0, 0, 1]}),
+        ("/api/fields", {"image": "x"}),
+        ("/api/fields", {"image": 0, "what": "everything"}),
+        ("/api/areas", {"image": 0, "polygon": [[0, 0], [1, 1]]}),
+        ("/api/areas", {"image": 0, "polygon": [["a", 0], [1, 1], [2, 2]]}),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(address: str, sent: Any, client: TestClient) -> None:
+    assert client.post(address, json=sent).status_code == 400
+    assert client.post(address, content=b"{", headers={"content-type": "application/json"}).status_code == 400
+    assert client.get("/api/images/0/place?x=nan&y=1").status_code == 400
+    assert client.get("/layers/0/0/mask/0/0/0?hidden=1,<script>").status_code == 400
+
+
+def test_what_is_not_there_is_told(client: TestClient) -> None:
+    assert client.post("/api/fields", json={"image": 99}).status_code == 404
+    assert client.get("/api/images/99").json() == {"error": "there is no image 99"}
+
+
+def test_an_image_that_cannot_be_read_is_told(
+    visit_to: Any, asking: Any, prototype_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    bad, good = tmp_path / "bad.png", tmp_path / "good.png"
+    image = sorted((small_data / "valid" / "img").iterdir())[0]
+    good.write_bytes(image.read_bytes())
+    bad.write_bytes(image.read_bytes()[:200])
+    visit = visit_to(prototype_run, tmp_path)
+    client = asking(visit)
+    answer = client.get("/api/images/0")
+    assert answer.status_code == 422 and "bad.png" in answer.json()["error"]
+    assert computed(client, visit, 1)[0]["known"] == 1
+
+
+def test_memory_is_flat_over_many_tiles(client: TestClient, visit: Visit) -> None:
+    import gc
+    import tracemalloc
+
+    index = valid_image(visit)
+    computed(client, visit, index)
+
+    def some(count: int) -> None:
+        for number in range(count):
+            level = number % 6
+            client.get(f"/pictures/{index}/{level}/0/0")
+            client.get(
+                f"/layers/0/{index}/{('mask', 'prototypes', 'entropy')[number % 3]}/{level}/0/0?lit={number % 4}"
+            )
+
+    some(60)
+    tracemalloc.start()
+    try:
+        some(30)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        some(150)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 300_000
+    finally:
+        tracemalloc.stop()

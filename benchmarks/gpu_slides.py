@@ -50,7 +50,7 @@ def one_slide(
 def many_slides(
     run: Path, slide: Path, folder: Path, device: torch.device, batch: int, workers: int | None, count: int
 ) -> float:
-    """Seconds for so many slides in one call, each the same pixels in a file of its own name."""
+    """Seconds for so many slides in one call, each the same pixels in a file of its own name; `folder` is new."""
     paths = []
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):

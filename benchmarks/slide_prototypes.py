@@ -6,7 +6,6 @@ Slides are drawn, and a model trained for 120 steps, once; both are kept in the 
 turns, each in a process of its own whose user and system time, readers included, is what is compared.
 """
 
-import argparse
 import os
 import resource
 import subprocess
@@ -15,33 +14,24 @@ from pathlib import Path
 
 from lpdseg import api
 from lpdseg.data.synthetic import generate
-from lpdseg.files import write_text
-from slide_drawing import MPP, draw_slide
+from slide_drawing import MPP
+from slide_table import options_of, tell
 
 KINDS = "geojson,ome-tiff,csv"
 TITLES = ("side, px", "without, s", "with, s", "more")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", type=int, nargs="+", default=[5_000, 20_000])
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=Path("runs/slides"))
-    parser.add_argument("--out", type=Path, help="also write the table there, as Markdown")
-    options = parser.parse_args()
+    options = options_of(__doc__, [5_000, 20_000], rounds=2)
     run = trained_run(options.folder)
-    lines = ["| " + " | ".join(TITLES) + " |", "|" + "---:|" * len(TITLES)]
-    print("\n".join(lines), flush=True)
-    for side in options.sides:
-        slide = options.folder / f"{side}.tif"
-        if not slide.is_file():
-            draw_slide(slide, side)
-        found = [[cpu(run, slide, more) for more in ([], ["--prototypes"])] for _ in range(options.rounds)]
-        lines.append("| " + " | ".join(cells(side, found)) + " |")
-        print(lines[-1], flush=True)
-    if options.out is not None:
-        about = f"`python benchmarks/slide_prototypes.py`: processor time, the mean of {options.rounds} runs each"
-        write_text(options.out, f"# Maps of prototypes of slides\n\n{about}.\n\n" + "\n".join(lines) + "\n")
+    about = f"`python benchmarks/slide_prototypes.py`: processor time, the mean of {options.rounds} runs each."
+
+    def row(side: int, slide: Path) -> list[str]:
+        return cells(
+            side, [[cpu(run, slide, more) for more in ([], ["--prototypes"])] for _ in range(options.rounds)]
+        )
+
+    tell(options, "Maps of prototypes of slides", about, TITLES, row)
 
 
 def trained_run(folder: Path) -> Path:

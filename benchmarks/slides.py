@@ -22,7 +22,6 @@ import torch
 import measuring
 from lpdseg import api
 from lpdseg.data.synthetic import generate
-from lpdseg.files import write_text
 from lpdseg.segmenting.slides.plan import plan_segments
 from lpdseg.segmenting.slides.view import SlideSource
 from lpdseg.segmenting.slides.window_model import WindowModel
@@ -30,7 +29,8 @@ from lpdseg.slides.grid import Grid
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tissue_mask import find_tissue
 from lpdseg.workflows.slides.state import read_state
-from slide_drawing import MPP, draw_slide
+from slide_drawing import MPP
+from slide_table import options_of, tell
 
 SIDE, BATCH, BARE_BATCHES = 224, 16, 12
 KINDS = "geojson,ome-tiff,zarr,csv"
@@ -49,29 +49,13 @@ TITLES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", type=int, nargs="+", default=[5_000, 20_000, 60_000])
-    parser.add_argument("--overlap", type=float, default=0.25)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--folder", type=Path, default=Path("runs/slides"))
-    parser.add_argument("--out", type=Path, help="also write the table there, as Markdown")
-    options = parser.parse_args()
+    options = options_of(__doc__, [5_000, 20_000, 60_000], overlap=0.25, workers=1)
     run = tiny_run(options.folder)
-    lines = ["| " + " | ".join(TITLES) + " |", "|" + "---:|" * len(TITLES)]
-    print("\n".join(lines), flush=True)
-    for side in options.sides:
-        slide = options.folder / f"{side}.tif"
-        if not slide.is_file():
-            draw_slide(slide, side)
-        lines.append("| " + " | ".join(cells(side, in_a_process(slide, options))) + " |")
-        print(lines[-1], flush=True)
-    if options.out is not None:
-        about = (
-            f"{torch.get_num_threads()} threads, {options.workers} readers, batches of {BATCH}, {run.name} model"
-        )
-        write_text(
-            options.out, f"# Whole slides\n\n`python benchmarks/slides.py`: {about}.\n\n" + "\n".join(lines) + "\n"
-        )
+    about = f"{torch.get_num_threads()} threads, {options.workers} readers, batches of {BATCH}, {run.name} model"
+    tell(
+        options, "Whole slides", f"`python benchmarks/slides.py`: {about}.", TITLES,
+        lambda side, slide: cells(side, in_a_process(slide, options)),
+    )  # fmt: skip
 
 
 def tiny_run(folder: Path) -> Path:

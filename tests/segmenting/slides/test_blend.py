@@ -6,26 +6,35 @@ from hypothesis import strategies as st
 
 from lpdseg.segmenting.slides.blend import Blender, column_blocks
 from lpdseg.segmenting.slides.engine import Strip
-from lpdseg.segmenting.slides.plan import plan_segments
+from lpdseg.segmenting.slides.plan import Segment, plan_segments
 from lpdseg.slides.grid import Grid
 
 CHANNELS = 2
 
 
-@given(
+of_any_slide = given(
     width=st.integers(1, 90),
     height=st.integers(1, 120),
     overlap=st.integers(0, 15),
     glass=st.sampled_from([0.0, 0.5, 0.95, 1.0]),
     seed=st.integers(0, 99),
 )
+
+
+def planned(
+    width: int, height: int, overlap: int, glass: float, seed: int
+) -> tuple[int, np.random.Generator, np.ndarray, tuple[Segment, ...]]:
+    """The side of windows, what draws their values, their weights, and segments of a slide that is part glass."""
+    window, rng = 16, np.random.default_rng(seed)
+    grid = Grid((width, height), window, overlap)
+    return window, rng, grid.weights(), plan_segments(grid, lambda *_: bool(rng.random() >= glass), 3)
+
+
+@of_any_slide
 def test_bands_are_the_rows_of_the_whole_sum(
     width: int, height: int, overlap: int, glass: float, seed: int
 ) -> None:
-    window, rng = 16, np.random.default_rng(seed)
-    grid = Grid((width, height), window, overlap)
-    weights = grid.weights()
-    segments = plan_segments(grid, lambda *_: bool(rng.random() >= glass), 3)
+    window, rng, weights, segments = planned(width, height, overlap, glass, seed)
     strips = [
         Strip(segment, rng.random((CHANNELS, window, segment.width(window)), np.float32), 0.0, 0.0)
         for segment in segments
@@ -51,20 +60,11 @@ def test_bands_are_the_rows_of_the_whole_sum(
     assert y == height
 
 
-@given(
-    width=st.integers(1, 90),
-    height=st.integers(1, 120),
-    overlap=st.integers(0, 15),
-    glass=st.sampled_from([0.0, 0.5, 0.95]),
-    seed=st.integers(0, 99),
-)
+@of_any_slide
 def test_winners_are_those_of_the_heaviest_window(
     width: int, height: int, overlap: int, glass: float, seed: int
 ) -> None:
-    window, rng = 16, np.random.default_rng(seed)
-    grid = Grid((width, height), window, overlap)
-    weights = grid.weights()
-    segments = plan_segments(grid, lambda *_: bool(rng.random() >= glass), 3)
+    window, rng, weights, segments = planned(width, height, overlap, glass, seed)
     heaviest, wanted = np.zeros((height + window, width + window), np.float32), {}
     strips = []
     for segment in segments:

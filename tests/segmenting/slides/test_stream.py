@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drawn_slide import DrawnSource
 from lpdseg.errors import DataError
+from lpdseg.maps.labelling import likeliest
 from lpdseg.model.lpd import LPD
 from lpdseg.segmenting.prediction import Prediction
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
@@ -18,7 +21,13 @@ from lpdseg.segmenting.slides.engine import Job, LocalEngine
 from lpdseg.segmenting.slides.labels import LabelFile
 from lpdseg.segmenting.slides.meter import Pace
 from lpdseg.segmenting.slides.plan import plan_segments
-from lpdseg.segmenting.slides.stream import band_labels, band_probabilities, band_prototypes, stream_labels
+from lpdseg.segmenting.slides.stream import (
+    band_labels,
+    band_probabilities,
+    band_prototypes,
+    first_highest,
+    stream_labels,
+)
 from lpdseg.slides.grid import Grid
 
 WINDOW = 32
@@ -199,3 +208,11 @@ def test_no_grid_is_visible(
     borders = borders[(borders > WINDOW) & (borders < 400 - WINDOW)] - 1  # step i lies between columns i and i + 1
     inside = np.setdiff1d(np.arange(WINDOW, 400 - WINDOW), borders)
     assert bool(steps[borders].mean() <= steps[inside].mean() * 1.05) is hidden
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_the_first_highest_is_the_likeliest_of_tensors(seed: int, channels: int) -> None:
+    rng = np.random.default_rng(seed)
+    sums = rng.integers(-1, 3, (channels, 7, 9)).astype(np.float32)  # many are equal
+    sums[rng.random(sums.shape) < 0.1] = rng.choice([np.nan, np.inf, -np.inf])
+    np.testing.assert_array_equal(first_highest(sums), likeliest(torch.from_numpy(sums[None]))[0].numpy())

@@ -32,7 +32,7 @@ def read(segment: Segment) -> tuple[np.ndarray, list[np.ndarray]]:
 def test_a_strip_is_the_sum_of_its_windows_at_their_places(segmenter: Segmenter) -> None:
     pixels, windows = read(APART)
     weights = Grid((100, 100), SIDE, 16).weights()
-    strip = WindowModel(segmenter).strip(pixels, APART, weights).values
+    strip = WindowModel(segmenter).begin(pixels, APART, weights)().values
     wanted = np.zeros((3, SIDE, 90 + SIDE), np.float32)
     for window, x in zip(windows, APART.lefts, strict=True):
         wanted[:, :, x : x + SIDE] += segmenter.segment(window).probabilities * weights
@@ -47,8 +47,8 @@ def test_winners_of_a_class_are_those_of_the_heaviest_window(
     network.bank.weight.data.mul_(50)  # prototypes that differ
     with_head = segmenter.computed_by(network)
     (pixels, windows), offsets, weights = read(APART), APART.lefts, Grid((100, 100), SIDE, 16).weights()
-    plain = WindowModel(with_head).strip(pixels, APART, weights)
-    strip = WindowModel(with_head).strip(pixels, APART, weights, prototypes=True)
+    plain = WindowModel(with_head).begin(pixels, APART, weights)()
+    strip = WindowModel(with_head).begin(pixels, APART, weights, prototypes=True)()
     assert plain.winners is None and strip.winners is not None
     np.testing.assert_array_equal(strip.values, plain.values)
     evidence = with_head.observe(torch.from_numpy(np.stack(windows).transpose(0, 3, 1, 2).copy()), parts=True)
@@ -68,7 +68,7 @@ def test_channels_are_named_as_they_come(segmenter: Segmenter) -> None:
     assert segmenter.channel_names == ("a", "b", "background")
     without = segmenter.with_settings(background="none")
     assert without.channel_names == ("a", "b")
-    strip = WindowModel(without).strip(read(ONE)[0], ONE, np.ones((SIDE, SIDE), np.float32)).values
+    strip = WindowModel(without).begin(read(ONE)[0], ONE, np.ones((SIDE, SIDE), np.float32))().values
     assert len(strip) == 2
 
 
@@ -90,12 +90,13 @@ def test_a_batch_that_does_not_fit_is_halved_for_good(
     for first in range(0, len(lefts), 2):  # batches of the size that is found: another one rounds otherwise
         some = Segment(0, 0, lefts[first : first + 2])
         x, width = some.lefts[0], some.width(SIDE)
-        halves[:, :, x : x + width] += WindowModel(segmenter).strip(pixels[:, x : x + width], some, weights).values
+        found = WindowModel(segmenter).begin(pixels[:, x : x + width], some, weights)()
+        halves[:, :, x : x + width] += found.values
     monkeypatch.setattr(Segmenter, "observe", narrow)
     model = WindowModel(segmenter)
-    np.testing.assert_allclose(model.strip(pixels, Segment(0, 0, lefts), weights).values, halves, atol=1e-6)
+    np.testing.assert_allclose(model.begin(pixels, Segment(0, 0, lefts), weights)().values, halves, atol=1e-6)
     assert tried == [8, 4, 2, 2, 2, 2]
-    model.strip(pixels[:, : 20 + SIDE], Segment(0, 0, lefts[:3]), weights)
+    model.begin(pixels[:, : 20 + SIDE], Segment(0, 0, lefts[:3]), weights)()
     assert tried[6:] == [2, 1]
 
 
@@ -106,4 +107,4 @@ def test_a_window_that_does_not_fit_alone_is_told(segmenter: Segmenter, monkeypa
     monkeypatch.setattr(Segmenter, "observe", full)
     with pytest.raises(DataError, match=r"a window of 32 x 32 pixels does not fit .* make --window smaller"):
         two = Segment(0, 0, (0, 8))
-        WindowModel(segmenter).strip(read(two)[0], two, np.ones((SIDE, SIDE), np.float32))
+        WindowModel(segmenter).begin(read(two)[0], two, np.ones((SIDE, SIDE), np.float32))

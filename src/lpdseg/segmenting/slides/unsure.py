@@ -33,6 +33,10 @@ class UnsureRows:
         """Of tissue that is unsure, in 0..1; None where there is no tissue."""
         return self._unsure / self._tissue if self._tissue else None
 
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self.file.close()
+
     def append(self, band: Band, labels: UInt8[np.ndarray, "h W"], classes: int) -> None:
         """The next rows: sums of the probabilities before refinement, and the labels; `classes` is background."""
         grey = np.zeros(labels.shape, np.uint8)

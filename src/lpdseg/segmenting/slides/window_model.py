@@ -51,17 +51,6 @@ class WindowModel:
         self._transfers, self._winning = Transfers(segmenter.device), segmenter.winning
         self._weights: tuple[np.ndarray, Tensor] | None = None
 
-    def strip(
-        self,
-        pixels: UInt8[np.ndarray, "w P 3"],
-        segment: Segment,
-        weights: Float32[np.ndarray, "w w"],
-        prototypes: bool = False,
-        unrefined: bool = False,
-    ) -> Blended:
-        """The windows of a segment at their places, blended; see `begin`."""
-        return self.begin(pixels, segment, weights, prototypes, unrefined)()
-
     @torch.inference_mode()
     def begin(
         self,

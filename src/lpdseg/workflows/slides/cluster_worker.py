@@ -55,7 +55,7 @@ class ClusterWorker:
             with self._computing:
                 computing = time.monotonic()
                 torch.set_num_threads(self._threads)  # each thread has a number of its own
-                found = self._model.strip(pixels, segment, weights, prototypes, unrefined)
+                found = self._model.begin(pixels, segment, weights, prototypes, unrefined)()
                 self._free_since = time.monotonic()
             return Strip(segment, found.values, waited, waited + self._free_since - computing, found.winners)
         except LpdsegError as error:

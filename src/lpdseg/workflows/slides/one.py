@@ -192,7 +192,8 @@ def _segment(
             prototype_map = replace(label_map, labels=_Telling(won.array, told), classes=by_prototype)
             made["prototypes"] = replace(made["classes"], labels=prototype_map, areas=class_areas(prototype_map))
         if greys is not None:
-            made["uncertainty"] = replace(made["classes"], labels=replace(label_map, labels=greys.array))
+            grey_map = replace(label_map, labels=_Telling(greys.array, told))
+            made["uncertainty"] = replace(made["classes"], labels=grey_map)
         facts = [*_write(made, out, path.stem, depends)]
         outputs = {kind: describe_output(output_path(out, kind, path.stem), depends[kind]) for kind in depends}
     except OSError as error:

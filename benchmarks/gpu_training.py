@@ -11,22 +11,28 @@ from torch import Tensor
 from gpu_clock import Watch, Watched, seconds_each
 from lpdseg import api
 from lpdseg.checkpoint import read_state
-from lpdseg.data.dataset import GlobalBatches, steps_per_epoch
+from lpdseg.data.dataset import steps_per_epoch
 from lpdseg.data.records import Manifest
 from lpdseg.evaluation.split import read_labelled
+from lpdseg.model.device import finish
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.settings import Settings, load_settings
 from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.engine import Engine, make_fabric
 from lpdseg.training.fallback import settle, settle_weights
+from lpdseg.training.loading import batches_on_device, on_one_thread
 from lpdseg.training.optimiser import build_optimiser
+from lpdseg.training.progress import Silent
 from lpdseg.training.setup import build_task, training_batches, training_patches
 from lpdseg.training.validation import Validation
 from measuring import seconds
 
 _LATE = 0.99
 """The share of the steps that lie behind: every loss is there."""
+
+_MADE = 5
+"""Batches of which the one that is made fastest counts."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def watch(case: Case, run: Path, device: torch.device, settled: int, count: int)
 
 @dataclass(frozen=True)
 class Bare:
-    """Seconds of a step on a batch that lies on the device, and of making a batch on one core."""
+    """Seconds of a step on a batch that lies on the device, and of making one as the loop does, on one core."""
 
     step: float
     making: float
@@ -69,26 +75,30 @@ class Bare:
 
 def bare(case: Case, device: torch.device, settled: int, count: int) -> Bare:
     """Forward, backward, clipping and update of one batch again and again."""
-    settings = case.settings()
-    records = case.data.split("train")
-    patches = training_patches(records, settings, case.data.classes)
-    batches = training_batches(patches, settings)
-    draws = list(GlobalBatches(len(records), settings.train.batch, 0, 0, 4))
-    one = batches[draws[0]]  # patches are decoded now
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    making = min(seconds(lambda draw=draw: batches[draw]) for draw in [draws[0], *draws])
-    torch.set_num_threads(threads)
+    settings = case.settings("data.workers=0")
+    patches = training_patches(case.data.split("train"), settings, case.data.classes)
+    for index in range(len(patches)):
+        patches.layers(index)  # decoded now
     with quiet():
         fabric = make_fabric(Engine(str(device)), settings.train)
     task = build_task(settings, case.data.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     module, optimiser = fabric.setup(task, build_optimiser(task, settings.train))
     task.prepare(patches, fresh=True)
     module.train()
-    placed = {name: value.to(device) for name, value in one.items()}
+    source, threads = training_batches(patches, settings), torch.get_num_threads()
+    room = DeviceRoom(device, settings.data.device_share)
+    batches = on_one_thread(batches_on_device(source, settings, 0, 1 + _MADE, fabric, Silent(), room))
+    one = next(batches)
+
+    def make() -> None:
+        next(batches)
+        finish(device)
+
+    making = min(seconds(make) for _ in range(_MADE))
+    torch.set_num_threads(threads)
 
     def step() -> None:
-        parts = module(placed, _LATE)
+        parts = module(one, _LATE)
         optimiser.zero_grad()
         fabric.backward(parts["loss"])
         if settings.train.clip:

@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 from lpdseg.training.metrics import read_metrics
 
 _TRAIN = """
-import atexit, sys
+import atexit, os, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 # Registered first, so called last: by then the process has left the group, whose threads could abort its end.
-atexit.register(lambda: print("in a group:", torch.distributed.is_initialized(), flush=True))
+# In one piece, as both processes write to one pipe.
+atexit.register(lambda: os.write(1, f"in a group: {torch.distributed.is_initialized()}\\n".encode()))
 from lpdseg.data.manifest import read_manifest
 from lpdseg.settings import load_settings
 from lpdseg.training.engine import Engine
@@ -28,6 +29,30 @@ from lpdseg.training.loop import train
 settings = load_settings(None, sys.argv[4:])
 train(settings, read_manifest(Path(sys.argv[1])), Path(sys.argv[2]), engine=Engine("cpu", devices=int(sys.argv[3])))
 """
+
+_AGREE = """
+import torch
+torch.set_num_threads(1)
+from lpdseg.sections import TrainSettings
+from lpdseg.training.engine import Agreement, Engine, make_fabric
+fabric = make_fabric(Engine("cpu", devices=2), TrainSettings(batch=2))
+agreement, second = Agreement(fabric), fabric.global_rank == 1
+assert agreement.any(second, False) == [True, False]
+assert agreement.any(False, not second) == [False, True]
+assert agreement.any(False, False) == [False, False]
+assert agreement.any(second, not second) == [True, True]
+print("agreed", flush=True)
+"""
+
+
+@pytest.mark.e2e
+def test_what_one_process_says_is_known_to_both(tmp_path: Path) -> None:
+    (tmp_path / "agree.py").write_text(_AGREE)
+    done = subprocess.run(
+        [sys.executable, "agree.py"], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.count("agreed") == 2, done.stderr
 
 
 @pytest.mark.e2e

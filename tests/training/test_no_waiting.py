@@ -1,6 +1,6 @@
 """Between reports, saves and validations the host waits once in a step: for the number of pairs of the contrast."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,12 @@ CASES: dict[str, tuple[str, ...]] = {
     "lpd with the contrast": (*RECIPE, "loss.contrast.weight=0.1"),
     "lpd with a contrast of few pairs": (*RECIPE, "loss.contrast.weight=0.1", "loss.contrast.pairs_per_image=1"),
     "lpd with the contrast and a linear head": (*RECIPE, "model.head=linear", "loss.contrast.weight=0.1"),
+    "lpd of morphologies by k-means": (*RECIPE, "loss.morphology.fit=kmeans"),
+    "lpd of morphologies that it describes itself": (*RECIPE, "loss.morphology.encoder=own"),
+    "lpd of all that there is, with the contrast": (
+        *RECIPE, "loss.contrast.weight=0.1", "loss.morphology.encoder=own", "loss.morphology.fit=kmeans",
+        "loss.diversity.source=maps", "loss.diversity.pixels=image",
+    ),
     "lpd of pseudo masks, with kept features": (
         "loss.contrast.weight=0", "loss.pseudo.weight=1", "loss.pseudo.start=0", "model.tune=none",
         "model.head_width=8",
@@ -58,20 +64,31 @@ def data(small_data: Path, tmp_path: Path) -> Manifest:
 def test_a_step_waits_for_the_number_of_pairs_alone(
     name: str, data: Manifest, small_settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """From when a batch is here until the next is asked for; beside it lie looks, reports and saves."""
     as_on_a_gpu(monkeypatch)
-    whole, waits, shown = loop._Trainer._one_step, [], []
+    whole, made_ahead, waits, shown = loop._Trainer._one_step, loop.ahead, [], []
 
-    def step(trainer: Any, module: Any, optimiser: Any, batch: dict[str, Tensor]) -> Mapping[str, Tensor]:
-        with never_waiting(beside=("find_morphologies",), _listed=1) as seen:
-            parts = whole(trainer, module, optimiser, batch)
-        waits.append(seen["_listed"])
-        shown.append(set(parts))
-        return parts
+    def watched(batches: Iterator[dict[str, Tensor]], most: int) -> Iterator[dict[str, Tensor]]:
+        for batch in made_ahead(batches, most):
+            with never_waiting(beside=("find_morphologies", "_report", "_save"), _listed=1) as seen:
+                yield batch
+            waits.append(seen["_listed"])
 
+    def step(*rest: Any) -> Mapping[str, Tensor]:
+        shown.append(whole(*rest))
+        return shown[-1]
+
+    monkeypatch.setattr(loop, "ahead", watched)
     monkeypatch.setattr(loop._Trainer, "_one_step", step)
-    changes = [*small_settings, "train.epochs=1.34", "train.validations=0", "loss.warmup=0.2", *CASES[name]]
+    changes = [
+        *small_settings, "train.epochs=1.34", "train.validations=0", "train.log_every=3", "loss.warmup=0.2",
+        *CASES[name],
+    ]  # fmt: skip
     api.train(data, tmp_path / "run", overrides=changes, device="cpu")
     assert len(waits) == 4
+    assert ("morphology" in shown[-1]) == (
+        CASES[name][: len(RECIPE)] == RECIPE and "model.head=linear" not in CASES[name]
+    )
     assert waits == [int("foreground" in parts) for parts in shown]
     assert any(waits) == ("contrast" in name or "released" in name or "pbip" in name)
 

@@ -113,3 +113,21 @@ def in_first_process(fabric: "Fabric", work: Callable[[], None]) -> None:
         error = fabric.broadcast(error)
     if error is not None:
         raise error
+
+
+class Agreement:
+    """What any process has to say, told to all of them by their hosts: nobody waits for a device."""
+
+    def __init__(self, fabric: "Fabric") -> None:
+        self._group: Any = None
+        if fabric.world_size > 1:
+            # The group that shares gradients may know tensors of its devices alone, and queues behind their work.
+            self._group = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
+
+    def any(self, *said: bool) -> list[bool]:
+        """What at least one process says; all must ask at the same step."""
+        if self._group is None:
+            return list(said)
+        votes = torch.tensor(said, dtype=torch.uint8)
+        torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX, self._group)
+        return [bool(vote) for vote in votes.tolist()]

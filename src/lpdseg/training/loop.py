@@ -24,7 +24,14 @@ from lpdseg.methods.task import Task
 from lpdseg.segmenting.effective import effective
 from lpdseg.settings import Settings, as_yaml
 from lpdseg.training.device_room import DeviceRoom
-from lpdseg.training.engine import Engine, chosen_precision, compile_encoder, in_first_process, make_fabric
+from lpdseg.training.engine import (
+    Agreement,
+    Engine,
+    chosen_precision,
+    compile_encoder,
+    in_first_process,
+    make_fabric,
+)
 from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.features import FeatureUse, keep_features
 from lpdseg.training.loading import batches_on_device, made_ahead
@@ -128,7 +135,7 @@ class _Trainer:
     ) -> None:
         self.looked, self.start = looked, start if state is None else None
         self.settings, self.data, self.described, self.run, self.fabric = settings, data, described, run, fabric
-        self.leads = fabric.is_global_zero
+        self.leads, self.agreement = fabric.is_global_zero, Agreement(fabric)
         self.dropped = effective(settings.predict, data.classes)[1]
         self.reporter: Reporter = reporter if self.leads else Silent()
         known = self.start.encoder if self.start is not None else None if state is None else state["encoder"]
@@ -225,7 +232,8 @@ class _Trainer:
             losses = self._report(metrics) if report else None
             self.reporter.step(self.step, losses)
             due = time.monotonic() - saved > self.settings.train.checkpoint_minutes * 60
-            interrupted, due = self._agree(stop.is_set(), due)
+            # All must leave the loop, and save by the clock of the first, at the same step.
+            interrupted, due = self.agreement.any(stop.is_set(), due and self.leads)
             save = validate or interrupted or due or self.step == self.total
             if save and losses is None:
                 self._report(metrics)  # what is no number must not be saved
@@ -376,17 +384,6 @@ class _Trainer:
 
         in_first_process(self.fabric, conclude)
         return TrainResult(self.run, self.step, self.total, self.best, seconds)
-
-    def _agree(self, stop: bool, due: bool) -> tuple[bool, bool]:
-        """Whether any process was asked to stop, and whether the first one's clock says that a save is due.
-
-        All must leave the loop, and save, at the same step.
-        """
-        if self.fabric.world_size == 1:
-            return stop, due
-        votes: Any = torch.tensor([float(stop), float(due and self.leads)], device=self.fabric.device)
-        votes = self.fabric.all_reduce(votes, reduce_op="sum")
-        return bool(votes[0]), bool(votes[1])
 
     def _mean_over_processes(self, value: Tensor) -> Tensor:
         if self.fabric.world_size == 1:

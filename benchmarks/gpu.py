@@ -173,16 +173,20 @@ class Bench:
             "8 epochs of BCSS-WSSS, min, without validation",
         )  # fmt: skip
         batches = dict.fromkeys((size.batch, size.large))
-        plans = [("bcss", encoder, batch) for encoder in size.encoders for batch in batches]
-        plans.append(("demo", size.encoders[0], min(16, size.large)))
-        for number, (preset, encoder, batch) in enumerate(plans):
-            case = self.case(preset, f"model.encoder={encoder}", f"train.batch={batch}")
+        plans = [("bcss", encoder, batch, False) for encoder in size.encoders for batch in batches]
+        plans.append(("demo", size.encoders[0], min(16, size.large), False))
+        if self.device.type == "cuda":
+            plans.append(("bcss", size.encoders[0], size.batch, True))
+        for number, (preset, encoder, batch, compiled) in enumerate(plans):
+            title = [preset, encoder, str(batch), *(["compiled"] if compiled else [])]
+            changes = f"model.encoder={encoder}", f"train.batch={batch}", f"train.compile={compiled}"
+            case = self.case(preset, *changes)
             found = training.watch(case, self.runs / f"run-{number}", self.device, size.settled, size.count)
             alone = training.bare(case, self.device, size.settled, size.count)
             seen = found.kernels
             busy = ("–", "–") if seen is None else (f"{seen.seconds / found.seconds:.0%}", f"{seen.count:,}")
             page.row(
-                f"{preset}, {encoder}, {batch}", f"{1000 * found.seconds:.1f}", f"{batch / found.seconds:.0f}",
+                ", ".join(title), f"{1000 * found.seconds:.1f}", f"{batch / found.seconds:.0f}",
                 f"{found.waiting:.0%}", *busy, f"{1000 * alone.step:.1f}", f"{alone.step / found.seconds:.0%}",
                 f"{1000 * alone.making:.1f}", f"{EPOCHS * (BCSS['train'] // batch) * found.seconds / 60:.1f}",
             )  # fmt: skip

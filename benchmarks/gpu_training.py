@@ -19,7 +19,7 @@ from lpdseg.quiet import quiet
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.settings import Settings, load_settings
 from lpdseg.training.device_room import DeviceRoom
-from lpdseg.training.engine import Engine, make_fabric
+from lpdseg.training.engine import Engine, compile_encoder, make_fabric
 from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.loading import batches_on_device, on_one_thread
 from lpdseg.training.optimiser import build_optimiser
@@ -82,6 +82,8 @@ def bare(case: Case, device: torch.device, settled: int, count: int) -> Bare:
     with quiet():
         fabric = make_fabric(Engine(str(device)), settings.train)
     task = build_task(settings, case.data.classes).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.train.compile:
+        compile_encoder(task.model)
     module, optimiser = fabric.setup(task, build_optimiser(task, settings.train))
     task.prepare(patches, fresh=True)
     module.train()

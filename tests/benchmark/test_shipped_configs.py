@@ -30,9 +30,29 @@ def test_the_variants_of_a_shipped_benchmark_train_alike(path: Path) -> None:
             assert settings.train.batch == reference.train.batch
             assert settings.train.epochs == reference.train.epochs or "equal time" in name or path.stem == "demo"
             continue
+        if path.stem == "batch":
+            rest = settings.train.model_copy(update={"batch": reference.train.batch, "lr": reference.train.lr})
+            assert rest == reference.train and settings.model == reference.model
+            continue
         other = name in OTHER_BUDGET or name.startswith("random start")
         assert (settings.train == reference.train) == (not other)
         assert settings.model.encoder == reference.model.encoder
+
+
+def test_batches_are_compared_at_rates_that_follow_three_rules() -> None:
+    config = read_config(CONFIGS[0].with_name("batch.yaml"))
+    generated = config.data["generated"].generate
+    assert generated is not None and generated.patches["train"] >= 20_000
+    assert generated.patches["train"] % 256 == 0, "epochs are equally long"
+    found = {name: run.train for (_, name, _), run in all_settings(config, config.data, {}).items()}
+    first = found.pop("batch 16")
+    assert first.batch == 16
+    for times in (4, 16):
+        rules = {"as it is": 1.0, "by the square root": times**0.5, "linear": times}
+        for rule, factor in rules.items():
+            run = found.pop(f"batch {16 * times}, rate {rule}")
+            assert (run.batch, run.lr) == (16 * times, pytest.approx(factor * first.lr))
+    assert not found
 
 
 def test_there_is_something_to_check() -> None:

@@ -128,3 +128,12 @@ def test_pretrained_weights_tuned_at_a_rate_for_others_are_told_of(
     built.source = {"weights": "folder"}
     note = rate_note(built, TrainSettings(lr=rate))
     assert note is None if told is None else f"is above {told}, at which" in str(note)
+
+
+@pytest.mark.parametrize(("batch", "told"), [(8, "is above 0.002,"), (16, "is above 0.002,"), (64, None)])
+def test_more_patches_at_once_allow_a_higher_rate(batch: int, told: str | None) -> None:
+    with torch.device("meta"):
+        built = build_encoder("efficientnet_lite0", None)
+    built.source = {"weights": "imagenet"}
+    note = rate_note(built, TrainSettings(lr=4e-3, batch=batch))
+    assert note is None if told is None else told in str(note)

@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -98,6 +99,7 @@ def compile_encoder(model: Network) -> None:
         raise SettingsError(
             "train.compile = true needs a C++ compiler on the CPU, such as g++; install one or set false"
         )
+    warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # float32 stays that, see `pick_device`
     model.encoder.compile()
 
 

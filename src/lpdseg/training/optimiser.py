@@ -15,6 +15,9 @@ from lpdseg.sections import TrainSettings
 _TOLERATED = 1.5
 """How many times the usual learning rate nothing is said of."""
 
+_USUAL = 16
+"""The batch that usual learning rates are for; with n times as many patches they are √n times as high."""
+
 
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW in four groups: backbones or what stands on them, each with and without weight decay.
@@ -58,7 +61,7 @@ def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
 def rate_note(encoder: Encoder, settings: TrainSettings) -> str | None:
     """What to say where pretrained weights are tuned at a rate that may destroy them; None where nothing."""
     pretrained = encoder.source["weights"] not in {"random", "checkpoint"}
-    rate = encoder.kind.rate
+    rate = encoder.kind.rate * max(1.0, settings.batch / _USUAL) ** 0.5
     if not pretrained or encoder.tune not in {"last_blocks", "all"} or settings.lr <= _TOLERATED * rate:
         return None
     return (

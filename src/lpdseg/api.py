@@ -19,10 +19,11 @@ from lpdseg.evaluation.about import about_split
 from lpdseg.evaluation.calibration import choose_offsets as offsets_under_edits
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
+from lpdseg.evaluation.worst import PatchFigures, patch_figures
 from lpdseg.export.int8 import Quantised
 from lpdseg.guard import end_if_run_again
 from lpdseg.quiet import quiet
-from lpdseg.segmenting.bundle import load_prototypes, load_segmenter, weights_digest
+from lpdseg.segmenting.bundle import load_others, load_prototypes, load_segmenter, weights_digest
 from lpdseg.segmenting.edited import EditedSegmenter, edited
 from lpdseg.segmenting.edits import Edits, Offsets, as_read
 from lpdseg.segmenting.patches import find_images
@@ -189,6 +190,8 @@ def evaluate(
     device: str = "auto",
     backend: Backend = "torch",
     edits: str | Path | Edits | None = None,
+    against: Sequence[str | Path] = (),
+    patches: Callable[[list[PatchFigures]], None] | None = None,
     progress: Told | None = None,
 ) -> list[Record]:
     """Compares predicted masks with those of a split: one record per gate and background rule.
@@ -204,6 +207,8 @@ def evaluate(
     - `refine`: `none` or `crf` instead of the run's own.
     - `edits`: see `load`; what an oracle gate opens are then the prototypes that count for the true classes.
       Those of `choose_offsets` must come from other patches, unless `split` is `valid`.
+    - `patches`: told the figures of each patch under the first gate, see `lpdseg.evaluation.worst`.
+    - `against`: other runs, or folders that hold some, such as a benchmark's: on how much of a patch all disagree.
 
     **Returns:** records, see `lpdseg.evaluation.record`; all figures are per cent.
 
@@ -214,6 +219,8 @@ def evaluate(
     if refine is not None:
         segmenter = segmenter.with_settings(refine=refine)
     manifest = same_classes(segmenter.classes, data, classes, mask_values)
+    compared = [] if patches is None else [Path(one) for one in against]
+    others = load_others(compared, segmenter, None if isinstance(run, Segmenter) else Path(run), device)
     chosen = segmenter.edits.offsets if isinstance(segmenter, EditedSegmenter) else None
     if chosen is not None and split != "valid":
         known = sum(content_digest(record.path) in chosen.images for record in manifest.split(split))
@@ -229,6 +236,17 @@ def evaluate(
     batches = read_labelled(manifest.split(split), manifest.classes, segmenter.settings.batch, split)
     about = about_split(manifest, split, batches)
     observed = observe_split(segmenter, batches, tell("predicting"))
+    if patches is not None:
+        patches(
+            patch_figures(
+                segmenter.with_settings(gate=gates[0]),
+                manifest.with_masks(split),
+                batches,
+                evidence=observed.evidence,
+                others=[other.with_settings(gate=gates[0]) for other in others],
+                progress=tell("looking at each patch"),
+            )
+        )
     return [
         entry
         for gate in gates

@@ -11,6 +11,9 @@ Split = Literal["train", "valid", "test"]
 MethodName = Literal["lpd", "cam", "pbip", "supervised", "lpd-released"]
 """What can be trained, see `lpdseg.methods.table`."""
 
+WorstBy = Literal["error", "uncertainty", "disagreement"]
+"""What patches are ordered by, the worst first: wrong pixels, unsure ones, or those on which runs differ."""
+
 Merge = Literal["mean", "softmax"]
 """How prototype scores become class scores."""
 

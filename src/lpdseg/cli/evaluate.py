@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lpdseg.choices import Backend, Background, Gate, Refinement, Split
+from lpdseg.choices import Backend, Background, Gate, Refinement, Split, WorstBy
 from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun, edits_to_use
 from lpdseg.cli.repeated import one_of, shown
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.cli.worst import worst_table, write_tables
+from lpdseg.errors import SettingsError
 
 if TYPE_CHECKING:
     from lpdseg.evaluation.protocol import Record
@@ -59,6 +61,29 @@ def evaluate(
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the records there.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a row per record there.")] = None,
+    worst: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Also list the N worst patches, under the first gate.")
+    ] = 0,
+    by: Annotated[
+        WorstBy | None,
+        typer.Option(
+            help="What makes a patch worse: wrong pixels, unsure ones, or those on which runs differ (the default "
+            "with --against). Otherwise error."
+        ),
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN", help="Another run to disagree with, or a folder of a benchmark with many. Repeatable."
+        ),
+    ] = None,
+    patches: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a CSV there, a row per patch, the worst first.")
+    ] = None,
+    patients: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a CSV there, a row per patient, the worst first."),
+    ] = None,
 ) -> None:
     """Compare predicted masks with true ones: mIoU, Dice and intervals over patients.
 
@@ -70,8 +95,16 @@ def evaluate(
     from lpdseg.checkpoint import read_state
     from lpdseg.cli.progress import stages
     from lpdseg.evaluation.protocol import table, write_csv
+    from lpdseg.evaluation.worst import PatchFigures, worst_first
     from lpdseg.files import write_json
+    from lpdseg.tissue import TissueClasses
 
+    wanted = bool(worst or patches or patients)
+    if (by or against) and not wanted:
+        raise SettingsError(
+            "--by and --against say which patches are worst; add --worst N, --patches or --patients"
+        )
+    figures: list[PatchFigures] = []
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         gates = cast("list[Gate]", gate or ["predicted"])
         backgrounds = cast("list[Background]", background or ["keep"])
@@ -92,15 +125,22 @@ def evaluate(
             device=device,
             backend=backend,
             edits=said,
+            against=against or (),
+            patches=figures.extend if wanted else None,
             progress=progress,
         )
     if json is not None:
         write_json(json, records)
     if csv is not None:
         write_csv(records, csv)
-    console = Console(markup=False, highlight=False)
+    console, state = Console(markup=False, highlight=False), read_state(run, checkpoint)
     console.print(table(records))
-    state = read_state(run, checkpoint)
+    if wanted:
+        order: WorstBy = by or ("disagreement" if against else "error")
+        figures, trained = worst_first(figures, order), TissueClasses.from_dict(state["classes"])
+        write_tables(figures, trained, backgrounds[0], patches, patients)
+        if worst and figures:
+            console.print(worst_table(figures, trained, order, worst))
     console.print(what_was_compared(records, state["valid"] is not None), soft_wrap=True)
     console.print(what_was_rescaled(records, state.get("temperature") is not None), soft_wrap=True)
 

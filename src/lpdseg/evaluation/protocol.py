@@ -169,11 +169,16 @@ def _about_mean(confusion: Int[np.ndarray, "n n"], scores: Scores, classes: Tiss
 def write_csv(records: Sequence[Record], path: Path) -> None:
     """Writes one row per record: the protocol, counts, figures with `_low` and `_high`, then the classes.
 
-    Columns are the union over records, in order of first appearance; a figure that a record lacks is empty.
+    **Raises:** `OutputError` where the file cannot be written.
+    """
+    write_rows([_row(entry) for entry in records], path)
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes a CSV. Columns are the union over rows, in order of first appearance; what a row lacks is empty.
 
     **Raises:** `OutputError` where the file cannot be written.
     """
-    rows = [_row(entry) for entry in records]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -27,9 +27,12 @@ from lpdseg.evaluation.image_level import choose_thresholds, score_images
 from lpdseg.evaluation.protocol import About, Protocol, Record, record
 from lpdseg.evaluation.reliability import Reported, described, fit_temperature, reported_step
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
-from lpdseg.tissue import TissueClasses
+from lpdseg.tissue import IGNORE, TissueClasses
 
 Progress = Callable[[int, int], None]
+
+_AHEAD = 4
+"""Batches that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,23 @@ def read_labelled(
     usable = [entry for entry in records if entry.mask is not None]
     if not usable:
         raise DataError(f"no patch of the split {split!r} has a mask, so masks cannot be scored; add masks")
-    batches = [_stack(chunk) for chunk in _chunks(usable, classes, batch, kept or {})]
+    batches = list(_batches(usable, classes, batch, kept or {}))
     pixels = MaskPixels.sum([held for part in batches for held in part.pixels])
     fault = misread(classes, pixels, split)
     if fault is not None:
         raise DataError(fault)
     return batches
+
+
+def labelled_batches(records: Sequence[PatchRecord], classes: TissueClasses, batch: int) -> Iterator[LabelledBatch]:
+    """Patches in their order, in batches of equal size, read one after another: a split of any size fits in memory.
+
+    Where a patch has no mask, truth is `IGNORE` everywhere.
+
+    **Raises:** `DataError` where a file cannot be read.
+    """
+    for first in range(0, len(records), _AHEAD * batch):
+        yield from _batches(records[first : first + _AHEAD * batch], classes, batch, {})
 
 
 @dataclass(frozen=True)
@@ -175,21 +189,22 @@ def score_split(
     ]
 
 
-def _chunks(
+def _batches(
     records: Sequence[PatchRecord], classes: TissueClasses, batch: int, kept: dict[Path, np.ndarray]
-) -> Iterator[list[tuple[np.ndarray, np.ndarray, str]]]:
+) -> Iterator[LabelledBatch]:
     def read(entry: PatchRecord) -> tuple[np.ndarray, np.ndarray, str]:
-        assert entry.mask is not None
-        image, mask = kept.pop(entry.path, None), kept.pop(entry.mask, None)
+        image = kept.pop(entry.path, None)
+        mask = None if entry.mask is None else kept.pop(entry.mask, None)
         if image is None or mask is None:
             image = read_image(entry.path)
-            mask = read_mask(entry.mask, classes, image.shape[:2])
+            size = image.shape[:2]
+            mask = np.full(size, IGNORE, np.uint8) if entry.mask is None else read_mask(entry.mask, classes, size)
         return image, mask, entry.patient
 
     with ThreadPoolExecutor(allowed_cores()) as pool:
         for _, group in groupby(pool.map(read, records), key=lambda item: item[0].shape):
             while items := list(islice(group, batch)):
-                yield items
+                yield _stack(items)
 
 
 def _stack(items: list[tuple[np.ndarray, np.ndarray, str]]) -> LabelledBatch:

@@ -1,5 +1,6 @@
 """From a run's folder to a segmenter: architecture, classes, thresholds and weights in one place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdseg.checkpoint import read_state, read_tensors
+from lpdseg.checkpoint import has_checkpoint, read_state, read_tensors
 from lpdseg.choices import Backend
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError
@@ -138,6 +139,33 @@ def load_prototypes(run: Path, checkpoint: str = "best", device: str = "auto") -
         update={"predict": change_section(settings.predict, {"source": "maps"}, "predict")}
     )
     return make_segmenter(model, classes, settings, Calibration.plain(len(classes)))
+
+
+def load_others(places: Sequence[Path], than: Segmenter, run: Path | None, device: str = "auto") -> list[Segmenter]:
+    """Other runs to compare masks with: each place is a run, or a folder that holds some, such as a benchmark's.
+
+    Of such a folder `run` itself, and runs for other classes than those of `than`, are passed over.
+
+    **Raises:** `CheckpointError` where a place is no run and holds none that fits, or is for other classes.
+    """
+    found = []
+    for place in places:
+        alone = has_checkpoint(place, "best")
+        inside = [place] if alone else sorted(path.parents[1] for path in place.rglob("checkpoints/best.json"))
+        fitting = [
+            other
+            for other in (load_segmenter(path, device=device) for path in inside if not _is_same(path, run))
+            if other.classes.channel_names == than.classes.channel_names
+        ]
+        if not fitting:
+            names = ", ".join(than.classes.channel_names)
+            raise CheckpointError(f"{place} is no other run for the classes {names}, and holds none; name one")
+        found += fitting
+    return found
+
+
+def _is_same(path: Path, run: Path | None) -> bool:
+    return run is not None and path.resolve() == run.resolve()
 
 
 def _fill(model: Network, weights: dict[str, Tensor], run: Path, device: str) -> None:

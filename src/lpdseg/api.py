@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lpdseg.checkpoint import has_checkpoint, read_state
 from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
+from lpdseg.data.corrections import Corrections
 from lpdseg.data.opening import same_classes
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest, content_digest
@@ -29,10 +29,10 @@ from lpdseg.segmenting.edits import Edits, Offsets, as_read
 from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
-from lpdseg.settings import Settings, parse_settings
+from lpdseg.settings import Settings
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import train as run_training
-from lpdseg.training.options import changed_settings, training_data
+from lpdseg.training.options import changed_settings, in_few_steps, settings_before, training_data
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import versions
 from lpdseg.training.result import TrainResult
@@ -83,6 +83,7 @@ def train(
     resume: bool = False,
     start: str | Path | None = None,
     edits: str | Path | Edits | None = None,
+    corrections: str | Path | Corrections | None = None,
     device: str = "auto",
     devices: int = 1,
     nodes: int = 1,
@@ -107,6 +108,8 @@ def train(
     - `start`: a run whose weights this one goes on from; its classes and network must be the same.
     - `edits`: what an expert says of the prototypes of `start`, see `load`: patches that show one which was moved
       are taught its new class.
+    - `corrections`: what an expert has drawn on patches and said of labels, see `lpdseg.data.corrections`: it is
+      learnt beside the data, from `start`; see `in_few_steps` for how long and at what rate.
     - `device`, `devices`, `nodes`: see `Engine`.
     - `reporter`: who is told of progress; by default nobody.
 
@@ -116,13 +119,8 @@ def train(
     run = Path(out)
     reporter = Silent() if reporter is None else reporter
     resumed = resume and preset is None and (run / "settings.yaml").is_file()
-    if resumed and has_checkpoint(run, "last"):  # it knows what there was before a setting
-        preset = parse_settings(read_state(run, "last")["settings"], str(run))
-    elif resumed:
-        preset = run / "settings.yaml"
-    continued = start is not None and preset is None
-    if start is not None and preset is None:
-        preset = parse_settings(read_state(Path(start), "best")["settings"], str(start))
+    continued = start is not None and preset is None and not resumed
+    preset = settings_before(run if resumed else None, start) if preset is None else preset
     overrides = list(overrides)
     chosen = (
         classes is not None or resumed or continued or any(text.startswith("data.classes=") for text in overrides)
@@ -137,12 +135,16 @@ def train(
         },
     )
     settings, manifest = training_data(settings, data, chosen)
+    if corrections is not None and continued:
+        settings = in_few_steps(settings, len(manifest.split("train")), overrides, epochs)
     for note in manifest.notes:
         reporter.note(note)
     with quiet():
         engine = Engine(device, devices, nodes)
-        manifest, started = begin(run, manifest, start, edits, resume, device, reporter)
-        return run_training(settings, manifest, run, resume=resume, engine=engine, reporter=reporter, start=started)
+        manifest, started, taught = begin(run, manifest, start, edits, corrections, resume, device, reporter)
+        return run_training(
+            settings, manifest, run, resume=resume, engine=engine, reporter=reporter, start=started, taught=taught
+        )
 
 
 def load(
@@ -196,7 +198,7 @@ def evaluate(
 ) -> list[Record]:
     """Compares predicted masks with those of a split: one record per gate and background rule.
 
-    The network runs once, whatever the number of gates.
+    The network runs once, whatever the number of gates. Notes say who is left out since corrections were learnt.
 
     **Arguments:**
 
@@ -233,8 +235,9 @@ def evaluate(
     def tell(what: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(what, done, total)
 
+    manifest, left_out = segmenter.learnt.leave_out(manifest, split)
     batches = read_labelled(manifest.split(split), manifest.classes, segmenter.settings.batch, split)
-    about = about_split(manifest, split, batches)
+    about = about_split(manifest, split, batches, left_out)
     observed = observe_split(segmenter, batches, tell("predicting"))
     if patches is not None:
         patches(
@@ -278,6 +281,7 @@ def choose_offsets(
     segmenter = load(run, checkpoint, device, backend, read)
     assert isinstance(segmenter, EditedSegmenter) and read is not None
     manifest = same_classes(segmenter.classes, data, None)
+    manifest, _ = segmenter.learnt.leave_out(manifest, "valid")
     records = manifest.split("valid")
     batches = read_labelled(records, manifest.classes, segmenter.settings.batch, "valid")
     told = None if progress is None else partial(progress, "choosing offsets")

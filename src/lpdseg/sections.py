@@ -165,6 +165,15 @@ class MorphologySettings(Section):
     fit: MorphologyFit = Field("mixture", description="how they are found; kmeans always takes k")
 
 
+class CorrectionSettings(Section):
+    """The segmentation head, taught with pixels that an expert has corrected, where there are any."""
+
+    weight: NonNegative = Field(1.0, description="0: corrected pixels are not learnt from, labels are")
+    every: Count = Field(
+        4, description="one corrected patch, drawn from all of them, for so many patches of a batch"
+    )
+
+
 class LossSettings(Section):
     """What is minimised."""
 
@@ -175,6 +184,7 @@ class LossSettings(Section):
     composite: CompositeSettings = CompositeSettings()
     morphology: MorphologySettings = MorphologySettings()
     pseudo: PseudoSettings = PseudoSettings()
+    correction: CorrectionSettings = CorrectionSettings()
 
     @property
     def teaches_head(self) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lpdseg.evaluation import Scores, intervals, mean_miou, paired_difference
+from lpdseg.evaluation.bootstrap import paired_classes
 
 
 def patients(count: int, seed: int = 0) -> np.ndarray:
@@ -157,3 +158,21 @@ def test_one_patient_gives_no_interval_and_other_patients_no_pair() -> None:
     assert paired_difference(runs(3, 1), runs(3, 1, 2), 3).interval is None
     with pytest.raises((TypeError, ValueError)):  # by the annotation, where annotations are checked
         paired_difference(runs(3, 4), runs(2, 4), 3)
+
+
+def test_paired_classes_draw_the_same_patients_for_both() -> None:
+    rng = np.random.default_rng(5)
+    ours, theirs = (rng.integers(0, 50, (6, 3, 3)) for _ in range(2))
+    found = paired_classes(ours, theirs, 2, resamples=200, seed=3)
+    drawn = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=200)
+    for c, one in enumerate(found):
+        iou = [Scores.of(each.sum(0), 2).iou[c] for each in (ours, theirs)]
+        assert one.value == pytest.approx(iou[0] - iou[1])
+        apart = [
+            Scores.of((ours * times[:, None, None]).sum(0), 2).iou[c]
+            - Scores.of((theirs * times[:, None, None]).sum(0), 2).iou[c]
+            for times in drawn
+        ]
+        assert one.interval == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])))
+    assert all(one.value == 0 and one.interval == (0, 0) for one in paired_classes(ours, ours, 2))
+    assert paired_classes(ours[:1], theirs[:1], 2)[0].interval is None

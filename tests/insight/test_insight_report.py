@@ -145,6 +145,29 @@ def test_names_of_classes_and_files_are_escaped(build: Callable[[TissueClasses],
         assert f'<section id="{part}">' in text
 
 
+def test_what_corrections_have_changed_is_told(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:
+    run, segmenter, data, records = build(WITHOUT)
+    write_run(run, WITHOUT, valid=True)
+    write_report(run, segmenter, data, records, tmp_path / "r.html", images=1)
+    assert "Corrections" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+    pair = {"before": 61.2, "after": 63.1, "difference": 1.9, "interval": [-0.4, 3.2]}
+    changes = {
+        "from": f"{tmp_path}/first", "split": "valid", "patients": 6, "notes": ["v0 is left out"], "miou": pair,
+        "classes": {"<i>TUM": {**pair, "before": None, "interval": None}},
+        "changed": [{"patient": "<b>p", "split": "train", "patches": 3, "share": 12.34}],
+    }  # fmt: skip
+    (run / "changes.json").write_text(json.dumps(changes))
+    write_report(run, segmenter, data, records, tmp_path / "r.html", images=1)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    words = " ".join(" ".join(Page(text).words).split())
+    assert "went on from first with" in words and "V0 is left out." in words and str(tmp_path) not in text
+    assert "mIoU 61.20 63.10 +1.90 -0.4 to +3.2 IoU <i>TUM – 63.10 +1.90" in words
+    assert "<b>p train 3 12.3" in words and "<b>p" not in text and "<i>TUM" not in text
+    (run / "changes.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"changes\.json cannot be read"):
+        write_report(run, segmenter, data, records, tmp_path / "r.html", images=1)
+
+
 def test_same_input_gives_the_same_page(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:
     run, segmenter, data, records = build(WITHOUT)
     write_run(run, WITHOUT, valid=True)

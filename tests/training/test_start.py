@@ -188,3 +188,12 @@ def test_with_other_patches_it_is_told_what_edits_did_not_do(
     assert json.loads((tmp_path / "same" / "run.json").read_text())["from"]["prototypes"] == "taken over"
     assert api.load(tmp_path / "same", device="cpu").model.retired >= {0}
     assert not any("found anew" in note for note in notes.told)
+
+
+def test_what_an_unfinished_version_knew_of_morphologies_is_found_anew(
+    taught_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    file = taught_run / "checkpoints" / read_state(taught_run, "best")["files"]["weights"]
+    save_file({name: value for name, value in load_file(file).items() if name != "morphologies.looks"}, file)
+    api.train(small_data, tmp_path / "next", start=taught_run, epochs=1, device="cpu")
+    assert json.loads((tmp_path / "next" / "run.json").read_text())["from"]["prototypes"] == "found anew"

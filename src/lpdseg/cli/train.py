@@ -62,6 +62,14 @@ def train(
         typer.Option("--from", metavar="RUN", help="Go on from the weights and settings of another run."),
     ] = None,
     edits: Edits = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE_OR_FOLDER",
+            help="With --from: strokes, areas and labels that an expert has corrected, as GeoJSON; see "
+            "docs/how-to/correct.md.",
+        ),
+    ] = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, each started by a launcher such as torchrun.")] = 1,
@@ -75,6 +83,7 @@ def train(
     Masks of the valid split, where there are any, choose the best checkpoint.
     Ctrl-C saves and stops; --resume goes on as if it had never stopped.
     With --from and --edits, patches that show a prototype which was moved to another class are taught that class.
+    With --from and --corrections, corrected pixels and labels are learnt beside the data, in few steps.
     """
     from rich.console import Console
 
@@ -103,6 +112,7 @@ def train(
             resume=resume,
             start=from_,
             edits=edits,
+            corrections=corrections,
             device=device,
             devices=devices,
             nodes=nodes,

@@ -172,6 +172,16 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         """
         if self._cache is not None and index in self._cache:
             return self._cache[index]
+        image = self._read(index)
+        if keep and self._cache is not None:
+            if self._room is None:
+                self._room = cache_room(self._processes)
+            if image.nbytes <= self._room:
+                self._cache[index] = image
+                self._room -= image.nbytes
+        return image
+
+    def _read(self, index: int) -> UInt8[np.ndarray, "H W L"]:
         record = self.records[index]
         pixels = self._kept.pop(record.path, None)
         pixels = read_image(record.path) if pixels is None else pixels
@@ -181,12 +191,6 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
             mask = self._kept.pop(record.mask, None)
             mask = read_mask(record.mask, self.masks_of, pixels.shape[:2]) if mask is None else mask
             image = np.dstack([image, mask if self.size is None else fit_mask(mask, self.size, self.flips)])
-        if keep and self._cache is not None:
-            if self._room is None:
-                self._room = cache_room(self._processes)
-            if image.nbytes <= self._room:
-                self._cache[index] = image
-                self._room -= image.nbytes
         return image
 
 

@@ -9,8 +9,11 @@ from lpdseg.evaluation.protocol import About
 from lpdseg.evaluation.split import LabelledBatch
 
 
-def about_split(data: Manifest, split: str, batches: Sequence[LabelledBatch]) -> About:
-    """What is known of a split; `batches` hold its patches that have masks, in their order."""
+def about_split(data: Manifest, split: str, batches: Sequence[LabelledBatch], left_out: str | None = None) -> About:
+    """What is known of a split; `batches` hold its patches that have masks, in their order.
+
+    `left_out` says whose patches are not among them, see `LearntFrom.leave_out`.
+    """
     records = [record for record in data.split(split) if record.mask is not None]
     masks = [held for batch in batches for held in batch.pixels]
     compared = wrong = 0
@@ -18,7 +21,7 @@ def about_split(data: Manifest, split: str, batches: Sequence[LabelledBatch]) ->
         if record.labels is not None:
             compared += 1
             wrong += compare(record.labels, held, data.classes) is not None
-    notes = origin_notes(data.records, split)
+    notes = [*([left_out] if left_out else []), *origin_notes(data.records, split)]
     if wrong:
         notes.append(f"image-level labels of {wrong} of {compared} images contradict their masks")
     return About("files" if patients_unknown(data.records) else "patients", tuple(notes))

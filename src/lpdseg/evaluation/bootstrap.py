@@ -131,6 +131,33 @@ def paired_difference(
     return Estimate(float(value), _two_way(pair, tissue, background, level, resamples, seed))
 
 
+def paired_classes(
+    ours: Int[np.ndarray, "P n n"],
+    theirs: Int[np.ndarray, "P n n"],
+    tissue: int,
+    background: Background = "keep",
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[Estimate, ...]:
+    """IoU(ours) - IoU(theirs) of each tissue class, and its interval: the same patients are drawn for both.
+
+    **Returns:** differences of fractions, in -1..1; NaN for a class that truth and prediction of one do not hold.
+    """
+    patients, n = ours.shape[:2]
+    drawn = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=resamples)
+    drawn = np.vstack([np.ones(patients), drawn])  # first of all, each patient once
+    ious = []
+    for matrices in (ours, theirs):
+        sums = drawn @ matrices.reshape(patients, -1).astype(np.float64)
+        ious.append(Scores.of(sums.reshape(-1, n, n), tissue, background).iou[:, :tissue])
+    differences = (ious[0] - ious[1]).T
+    return tuple(
+        Estimate(float(values[0]), None if patients < 2 else _interval(values[1:], level)) for values in differences
+    )
+
+
 def _miou(matrices: Int[np.ndarray, "S P n n"], tissue: int, background: Background) -> Float[np.ndarray, " S"]:
     return Scores.of(matrices.sum(1), tissue, background).miou
 

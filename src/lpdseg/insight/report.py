@@ -32,6 +32,7 @@ from lpdseg.pictures.scale_bar import length_text, round_length
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import as_yaml, parse_settings
 from lpdseg.tissue import IGNORE, TissueClasses
+from lpdseg.training.changes import read_changes
 from lpdseg.training.metrics import read_metrics
 
 
@@ -104,6 +105,7 @@ def write_report(
         card=data_card(data),
         chosen=described.get("valid_miou") is not None,
         licences=licences([run]),
+        changes=read_changes(run),
         winner_colours=[figures.css_colour(colour.tolist()) for colour in number_palette()],
     )
     write_text(path, text)

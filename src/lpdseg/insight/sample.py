@@ -87,7 +87,7 @@ def segment_sample(
 
     **Raises:** `DataError` where no patch has a mask, or `read_labelled` fails.
     """
-    usable = with_masks(data.split(split))
+    usable = with_masks(segmenter.learnt.leave_out(data, split)[0].split(split))
     picked = draw(usable, most, seed)
     patches: list[Patch] = []
     order = iter(picked)  # batches keep the order of the records

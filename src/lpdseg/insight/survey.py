@@ -96,6 +96,7 @@ def survey_split(
     cannot be read.
     """
     model, dense = prototypes_of(segmenter), is_dense(segmenter)
+    manifest, _ = segmenter.learnt.leave_out(manifest, split)
     records = list(manifest.split(split)) if predicted else with_masks(manifest.split(split))
     if not records:
         raise DataError(f"no patch of the split {split!r} has a mask, which says where a class truly is; add masks")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,10 +36,16 @@ class Composite(Single):
         if seen.composite is None:
             return global_mean(nothing_here(self.model))
         assert seen.composite_mask is not None
-        height, width = seen.batch["composite"].shape[-2:]
-        padded = as_pixels(seen.batch["composite"]).shape[-2:]
-        dense = seen.composite.at_size((padded[0], padded[1]))[..., :height, :width]  # not over the mirrored edge
-        return global_mean(pseudo_mask_loss(dense, seen.composite_mask))
+        return global_mean(
+            pseudo_mask_loss(at_pixels(seen.composite, seen.batch["composite"]), seen.composite_mask)
+        )
+
+
+def at_pixels(dense: DenseMap, images: UInt8[Tensor, "n _channels H W"]) -> Float[Tensor, "n C H W"]:
+    """The class logits of every pixel of images, which the network saw with their mirrored edge."""
+    height, width = images.shape[-2:]
+    padded = as_pixels(images).shape[-2:]
+    return dense.at_size((padded[0], padded[1]))[..., :height, :width]
 
 
 def nothing_here(model: LPD) -> Term:
@@ -53,22 +59,22 @@ def nearest(mask: Int[Tensor, "n H W"], size: tuple[int, int]) -> Int[Tensor, "n
     return F.interpolate(mask[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
 
 
-def look_at_composites(
-    model: LPD, batch: Mapping[str, Tensor], glass: bool
+def look_at(
+    name: str, model: LPD, batch: Mapping[str, Tensor], glass: bool
 ) -> tuple[DenseMap | None, Int[Tensor, "n H W"] | None]:
-    """The dense map of a batch's composites, and the class of each pixel; None where there are none.
+    """The dense map of what a batch has under `name`, and the class of each pixel; None where it has nothing there.
 
     **Arguments:**
 
-    - `batch`: with `composite` and `composite_mask`, the latter without glass where the former has no channels.
-    - `glass`: whether background is glass, which belongs to no class; a composite's mask does not know it.
+    - `batch`: with `NAME` and `NAME_mask`, the latter without glass where the former has no channels.
+    - `glass`: whether background is glass, which belongs to no class; the masks do not know it.
     """
-    if len(batch["composite"]) == 0:
+    if len(batch[name]) == 0:
         return None, None
-    images = as_pixels(batch["composite"])
-    target = batch["composite_mask"].long()
+    images = as_pixels(batch[name])
+    target = batch[f"{name}_mask"].long()
     height, width = target.shape[-2:]
-    dense = model.dense(features_of(model.encoder, batch, "composite"))
+    dense = model.dense(features_of(model.encoder, batch, name))
     target = target.masked_fill(target >= dense.classes.shape[1], IGNORED)
     if glass and images.shape[1] > 0:
         target = target.masked_fill(glass_share(images)[:, 0, :height, :width] > 0.5, IGNORED)

@@ -29,6 +29,7 @@ class Seen:
     - `dense`: class logits of every pixel.
     - `composite`: the dense map of the batch's composites, None where it has none here.
     - `composite_mask`: the class of each of their pixels, `lpdseg.losses.pseudo.IGNORED` on glass.
+    - `corrected`, `corrected_mask`: the same of patches that an expert has corrected; all other pixels are ignored.
     """
 
     batch: Mapping[str, Tensor]
@@ -41,6 +42,8 @@ class Seen:
     dense: Float[Tensor, "B C H W"] | None = None
     composite: DenseMap | None = None
     composite_mask: Int[Tensor, "n _H _W"] | None = None
+    corrected: DenseMap | None = None
+    corrected_mask: Int[Tensor, "m _H _W"] | None = None
 
 
 class Objective(ABC):
@@ -64,6 +67,9 @@ class Objective(ABC):
 
     composites: bool = False
     """Whether it reads what there is of composites."""
+
+    corrections: bool = False
+    """Whether it reads what there is of corrected patches."""
 
     def __init__(
         self, weight: float = 1.0, start: float = 0.0, stop: float = 1.0, levels: Collection[int] = ()

@@ -14,8 +14,9 @@ from lpdseg.data.composites import alone
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.errors import SettingsError
 from lpdseg.losses.classification import Classification
-from lpdseg.losses.composite import Composite, look_at_composites
+from lpdseg.losses.composite import Composite, look_at
 from lpdseg.losses.contrast import Contrast
+from lpdseg.losses.correction import Correction
 from lpdseg.losses.diversity import Diversity
 from lpdseg.losses.morphology import Morphology
 from lpdseg.losses.objective import Objective, Seen
@@ -107,6 +108,12 @@ class LpdTask(Task):
             PseudoMasks(model, settings.pseudo, self.teacher),
         )
 
+    def learn_corrections(self) -> None:
+        """See `Task.learn_corrections`."""
+        if self.model.head is None:
+            super().learn_corrections()
+        self.objectives = (*self.objectives, Correction(self.model, self.settings.correction.weight))
+
     def _morphology(self) -> tuple[Objective, ...]:
         if self.morphologies is None:
             return ()
@@ -137,7 +144,8 @@ class LpdTask(Task):
             for name, value in earlier.weights.items()
             if name.startswith("morphologies.")
         }
-        if self.morphologies is not None and (earlier.patches is None or not mixture):
+        known = self.morphologies is None or mixture.keys() == self.morphologies.state_dict().keys()
+        if self.morphologies is not None and (earlier.patches is None or not known):
             self.morphologies.found_times(0)
             return False
         if self.looks is not None and self.morphologies is not None:
@@ -163,9 +171,13 @@ class LpdTask(Task):
         }
         composite, mask = None, None
         if any(one.composites for one in active):
-            composite, mask = look_at_composites(self.model, batch, self.glass)
+            composite, mask = look_at("composite", self.model, batch, self.glass)
         seen = Seen(batch, images, batch["labels"], done, logits, features, outputs)
-        return replace(seen, composite=composite, composite_mask=mask)
+        seen = replace(seen, composite=composite, composite_mask=mask)
+        if any(one.corrections for one in active):
+            corrected, mask = look_at("corrected", self.model, batch, self.glass)
+            seen = replace(seen, corrected=corrected, corrected_mask=mask)
+        return seen
 
     def after_step(self, step: int) -> None:
         """Lets the teacher follow."""

@@ -102,6 +102,16 @@ class Task(nn.Module, ABC):
         """How many pairs its contrast encodes at once; None where it has none."""
         return next((one.chunk for one in self.objectives if one.weight > 0 and one.chunk is not None), None)
 
+    def learn_corrections(self) -> None:
+        """Called once, before the first step of a run that learns from pixels that an expert has corrected.
+
+        **Raises:** `SettingsError` where nothing learns from single pixels.
+        """
+        raise SettingsError(
+            "corrected pixels teach the segmentation head of method lpd, which this run does not have; correct "
+            "labels alone, or train a run with a head (loss.composite.weight above 0) first"
+        )
+
     def after_step(self, step: int) -> None:
         """Called once the optimiser has made step `step` (from 1)."""
 

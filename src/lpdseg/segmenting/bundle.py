@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lpdseg.checkpoint import has_checkpoint, read_state, read_tensors
 from lpdseg.choices import Backend
+from lpdseg.data.corrected import LearntFrom
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError
 from lpdseg.methods.table import METHODS
@@ -110,6 +111,7 @@ def load_segmenter(
         temperature=state.get("temperature") or 1.0,  # earlier runs, and those without validation masks, have none
     )
     segmenter = make_segmenter(model, classes, settings, calibration)
+    segmenter.learnt = LearntFrom.from_dict(state.get("corrected"))
     segmenter = segmenter.with_settings(**changes) if changes else segmenter
     segmenter = edited(segmenter, edits)
     return (

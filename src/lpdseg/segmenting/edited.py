@@ -56,7 +56,7 @@ class EditedSegmenter(Segmenter):
             plain.train_merge,
             plain.autocast,
         )
-        self.notes = plain.notes
+        self.notes, self.learnt = plain.notes, plain.learnt
         parts = plain.model.parts
         if parts is None or not plain.by_head:
             raise SettingsError(

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lpdseg.choices import ImageMerge
+from lpdseg.data.corrected import NOBODY, LearntFrom
 from lpdseg.errors import SettingsError
 from lpdseg.maps.background import background_score, glass_share, outside_glass
 from lpdseg.maps.crf import dense_crf
@@ -96,6 +97,9 @@ class Segmenter:
 
     edits_sha256: str | None = None
     """Of the file of edits, see `lpdseg.segmenting.edited`."""
+
+    learnt: LearntFrom = NOBODY
+    """Patches of valid and test that the model has learnt from: its figures leave their patients out."""
 
     def __init__(
         self,
@@ -386,7 +390,7 @@ class Segmenter:
             self.train_merge,
             self.autocast,
         )
-        made.notes = made.notes or self.notes
+        made.notes, made.learnt = made.notes or self.notes, self.learnt
         return made
 
 

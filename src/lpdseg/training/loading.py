@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from lpdseg.ahead import ahead
 from lpdseg.cores import allowed_cores
 from lpdseg.data.composites import TrainingBatches
+from lpdseg.data.corrected_patches import CorrectedBatches, CorrectedPatches, taken_along
 from lpdseg.data.dataset import GlobalBatches
 from lpdseg.data.on_device import DrawnBatches, Maker
 from lpdseg.errors import TrainingError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def loader(
-    training: TrainingBatches | KeptBatches | DrawnBatches,
+    training: TrainingBatches | KeptBatches | DrawnBatches | CorrectedBatches,
     settings: Settings,
     step: int,
     total: int,
@@ -66,6 +67,7 @@ def batches_on_device(
     fabric: "Fabric",
     reporter: Reporter,
     room: DeviceRoom,
+    corrected: CorrectedPatches | None = None,
 ) -> Iterable[dict[str, Tensor]]:
     """This process's share of the batches from `step` on, of `total`, where the model is.
 
@@ -79,8 +81,10 @@ def batches_on_device(
             maker, source = _maker(training, fabric.device, room, reporter)
         room.left -= maker.held.nbytes
         reporter.note(_told(maker, source, settings.data.device_share))
+    every = settings.loss.correction.every
+    asked = source if corrected is None else CorrectedBatches(source, corrected, every)
     loaded: Any = fabric.setup_dataloaders(
-        loader(source, settings, step, total, fabric), use_distributed_sampler=False
+        loader(asked, settings, step, total, fabric), use_distributed_sampler=False
     )
     return loaded if maker is None else _made(loaded, maker)
 
@@ -101,7 +105,7 @@ def _made(drawn: Iterable[dict[str, Any]], maker: Maker | KeptMaker) -> Iterator
     if maker.held.is_cuda:
         torch.cuda.set_device(maker.held.device)  # of this thread, which starts with the first one
     with _memory_told():
-        yield from map(maker, drawn)
+        yield from (maker(batch) | taken_along(batch) for batch in drawn)
 
 
 @contextmanager

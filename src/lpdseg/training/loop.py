@@ -18,11 +18,12 @@ from lpdseg.data.reading import Looked
 from lpdseg.data.records import Manifest
 from lpdseg.errors import SettingsError, TrainingError
 from lpdseg.evaluation.protocol import figure_text
-from lpdseg.files import write_json, write_text
+from lpdseg.files import write_text
 from lpdseg.guard import end_if_run_again
 from lpdseg.methods.task import Task
 from lpdseg.segmenting.effective import effective
 from lpdseg.settings import Settings, as_yaml
+from lpdseg.training.changes import look_back
 from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.engine import (
     Agreement,
@@ -47,7 +48,6 @@ from lpdseg.training.optimiser import (
 )
 from lpdseg.training.progress import Reporter, Silent
 from lpdseg.training.record import RunRecord, best_of, describe_data
-from lpdseg.training.regions import keep_regions
 from lpdseg.training.result import TrainResult
 from lpdseg.training.scale import scale_note
 from lpdseg.training.setup import (
@@ -61,8 +61,9 @@ from lpdseg.training.setup import (
     training_batches,
     training_patches,
 )
-from lpdseg.training.start import FROM, Start
+from lpdseg.training.start import Start
 from lpdseg.training.stop import stop_requested
+from lpdseg.training.taught import NOTHING, Taught
 from lpdseg.training.trace import traced
 from lpdseg.training.validation import Validated, Validation
 
@@ -79,13 +80,14 @@ def train(
     engine: Engine | None = None,
     reporter: Reporter | None = None,
     start: Start | None = None,
+    taught: Taught | None = None,
 ) -> TrainResult:
     """Trains on the image-level labels of `data` and leaves checkpoints, metrics and a record in `run`.
 
     Masks of the training split are opened only for a method that learns from them. Those of `valid`, where there
     are any, choose the best checkpoint and the image-level thresholds. Ctrl-C ends the step at hand, saves and
     returns. Where labels leave no composites to be made, pseudo masks step in, see `lpdseg.training.fallback`; the
-    run's settings say so. `start` says from which run's weights a new one goes on.
+    run's settings say so. `start` says from which run's weights a new one goes on, `taught` what was corrected.
 
     **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number.
     """
@@ -104,17 +106,12 @@ def train(
     described["notes"] += [scale] if scale else []
     state = read_resumable(run, settings, data.classes, described["fingerprint"]) if goes_on else None
     batches = training_batches(training_patches(records, settings, data.classes, looked), settings)
-    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked, start)
-    notes = (
+    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked, start, taught)
+    tell(trainer.reporter, (
         f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
-        random_start,
-        fallback,
-        size_note(looked.sizes),
-        scale,
-        rate_note(trainer.task.model.encoder, settings.train),
-        *trainer.dropped,
-    )
-    tell(trainer.reporter, notes)
+        random_start, fallback, size_note(looked.sizes), scale,
+        rate_note(trainer.task.model.encoder, settings.train), *trainer.dropped,
+    ))  # fmt: skip
     return trainer.fit(batches)
 
 
@@ -132,14 +129,17 @@ class _Trainer:
         state: dict[str, Any] | None,
         looked: Looked,
         start: Start | None = None,
+        taught: Taught | None = None,
     ) -> None:
-        self.looked, self.start = looked, start if state is None else None
+        self.looked, self.start, self.taught = looked, start if state is None else None, taught or NOTHING
         self.settings, self.data, self.described, self.run, self.fabric = settings, data, described, run, fabric
         self.leads, self.agreement = fabric.is_global_zero, Agreement(fabric)
         self.dropped = effective(settings.predict, data.classes)[1]
         self.reporter: Reporter = reporter if self.leads else Silent()
         known = self.start.encoder if self.start is not None else None if state is None else state["encoder"]
         task: Any = build_task(settings, data.classes, known)
+        if self.taught.patches:
+            task.learn_corrections()
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             task = torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)
         # Convolutions run up to twice as fast on pixels whose channels lie side by side.
@@ -193,7 +193,7 @@ class _Trainer:
         ):
             room = DeviceRoom(self.fabric.device, self.settings.data.device_share)
             share = self.settings, self.step, self.total, self.fabric, self.reporter, room
-            batches = batches_on_device(source, *share)
+            batches = batches_on_device(source, *share, self.taught.beside(training.patches, self.settings))
             if self.validation is not None:
                 self.validation.place(room)
             metrics = Metrics(self.run, self.step, self.reporter.figures) if self.leads else None
@@ -255,12 +255,12 @@ class _Trainer:
         return losses
 
     def _read_validation(self) -> None:
-        self.validation = Validation(self.data, self.settings, self.looked.kept)
+        self.validation = Validation(self.data, self.settings, self.looked.kept, self.taught.learnt)
 
     def _start_record(self) -> None:
         write_text(self.run / "settings.yaml", as_yaml(self.settings, self.dropped))
         if self.start is not None:
-            write_json(self.run / FROM, self.start.as_json())
+            self.start.keep(self.run)
             self.record.values["from"] = self.start.record()
         image_encoder = self.task.image_encoder
         self.record.write_start(
@@ -353,6 +353,7 @@ class _Trainer:
             "encoder": self.task.model.encoder.config,
             "settings": self.settings.model_dump(mode="json"),
             "data": self.described["fingerprint"],
+            "corrected": self.taught.learnt.as_dict(),
             "mpp": mpps[len(mpps) // 2] if mpps else None,
             "patch": self.patch,
             "chunk": None if self.task.chunk is None else self.task.chunk.size,
@@ -368,9 +369,8 @@ class _Trainer:
         def conclude() -> None:
             if done and self.best is None:
                 self._save("best", with_optimiser=False)
-            missing = keep_regions(self.run, self.data, str(self.fabric.device)) if done else None
-            if missing is not None:
-                self.reporter.note(missing)
+            for note in look_back(self.run, self.data, str(self.fabric.device), self.taught) if done else ():
+                self.reporter.note(note)
             later = {key: value for key, value in self.task.found().items() if key not in self.record.values}
             self.record.write(
                 **later,
@@ -388,8 +388,7 @@ class _Trainer:
     def _mean_over_processes(self, value: Tensor) -> Tensor:
         if self.fabric.world_size == 1:
             return value
-        mean = self.fabric.all_reduce(value, reduce_op="mean")
-        assert isinstance(mean, Tensor)
+        mean: Tensor = self.fabric.all_reduce(value, reduce_op="mean")
         return mean
 
     def _parameters(self) -> int:

@@ -54,7 +54,7 @@ def find_changes(segmenter: Segmenter, plan: Plan, data: Manifest, reporter: Rep
     ]
     shown = segmenter.with_settings(gate="oracle", refine="none")
     pace, done, found = Pace(reporter, "looking for what was moved", "patches"), 0, dict[str, Change]()
-    for chunk, images in _batches(records, shown.settings.batch):
+    for chunk, images in image_batches(records, shown.settings.batch):
         batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
         labels = torch.tensor([record.labels for record in chunk]).bool()
         prototypes = shown.decide(shown.observe(batch, parts=True), batch, labels).prototypes
@@ -108,7 +108,7 @@ def _change(labels: Labels, pixels: Int[np.ndarray, " K"], plan: Plan) -> Change
     return None if prototype < 0 else Change(tuple(changed), prototype)
 
 
-def _batches(
+def image_batches(
     records: Sequence[PatchRecord], most: int
 ) -> Iterator[tuple[list[PatchRecord], UInt8[np.ndarray, "B H W 3"]]]:
     """Neighbours of one size, read and stacked."""

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.checkpoint import has_checkpoint, read_state, read_tensors
+from lpdseg.data.corrected import LearntFrom
+from lpdseg.data.corrections import Corrections, read_corrections
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.records import Manifest, path_below
 from lpdseg.errors import CheckpointError, DataError, SettingsError
-from lpdseg.files import absolute
+from lpdseg.files import absolute, write_json
 from lpdseg.methods.earlier import Earlier
 from lpdseg.methods.task import Task
 from lpdseg.segmenting.bundle import load_segmenter, weights_digest
@@ -19,6 +21,7 @@ from lpdseg.segmenting.edits import Edit, Edits, as_read, prototype_keys
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.progress import Reporter
 from lpdseg.training.relabel import Change, Labels, find_changes, with_labels
+from lpdseg.training.taught import NOTHING, Taught, copy_of, read_taught, teach
 
 FROM = "from.json"
 """Of a run's folder: where it started, and the labels that are not those of its data."""
@@ -35,6 +38,7 @@ class Start:
     - `earlier`: what it has learnt, with the edits.
     - `told`: for the run's record; `labels`: those that differ from the data's, by path, None: left out.
     - `keys`: what people call the prototypes, by index; none without edits.
+    - `taught`: corrections.
     """
 
     run: Path
@@ -43,6 +47,7 @@ class Start:
     told: dict[str, Any]
     labels: Mapping[str, Labels | None]
     keys: tuple[str, ...] = ()
+    taught: Taught = NOTHING
 
     @property
     def became(self) -> dict[str, str]:
@@ -74,9 +79,15 @@ class Start:
         """What the run's record says of its start."""
         return {**self.told, "became": self.became}
 
+    def keep(self, run: Path) -> None:
+        """Writes what `begin` and `read_labels` read into the folder of the new run."""
+        self.taught.keep(run)
+        write_json(run / FROM, self.as_json())
+
     def as_json(self) -> dict[str, Any]:
-        """What `read_labels` reads."""
-        return {**self.record(), "labels": {path: _text(labels) for path, labels in self.labels.items()}}
+        """What stands in `FROM`."""
+        labels = {path: _text(labels) for path, labels in self.labels.items()}
+        return {**self.record(), "learnt": self.taught.learnt.as_dict(), "labels": labels}
 
 
 def read_labels(run: Path) -> dict[str, Labels | None]:
@@ -95,45 +106,65 @@ def begin(
     data: Manifest,
     asked: str | Path | None,
     edits: str | Path | Edits | None,
+    corrections: str | Path | Corrections | None,
     resume: bool,
     device: str,
     reporter: Reporter,
-) -> tuple[Manifest, Start | None]:
-    """The data set with the labels that training in the folder `run` learns, and where it starts; None: afresh, or
-    where it was left.
+) -> tuple[Manifest, Start | None, Taught]:
+    """The data set with the labels that training in the folder `run` learns; where it starts, None: afresh, or
+    where it was left; and what it learns of corrections.
 
     **Arguments:**
 
-    - `asked`, `edits`: the run to go on from, and what was said of its prototypes.
+    - `asked`, `edits`, `corrections`: the run to go on from, and what was said of its prototypes and of its masks.
     - `resume`: a run that was started so goes on so, whether that is said again or not.
 
     **Raises:** as `start_from`; `CheckpointError` where another start is asked for than the run had;
-    `SettingsError` for edits of nothing.
+    `SettingsError` for edits or corrections of nothing.
     """
     read = as_read(edits)
+    drawn = (
+        read_corrections(corrections, data.classes.names) if isinstance(corrections, str | Path) else corrections
+    )
     if asked is None and read is not None:
         raise SettingsError("edits are of the prototypes of a run; name it with --from")
+    if asked is None and drawn is not None:
+        raise SettingsError("corrections are of what a run has predicted; name it with --from")
     told = _told(run) if resume else None
     if told is not None:
-        said = told["edits"]
-        digests = (None if read is None else read.sha256, None if said is None else said["sha256"])
-        if asked is not None and (absolute(Path(asked)) != told["run"] or digests[0] != digests[1]):
-            raise CheckpointError(f"{run} was started from another run, or with other edits; resume without --from")
+        said, taught = told["edits"], told["corrections"]
+        before = [None if one is None else one["sha256"] for one in (said, taught)]
+        now = [None if one is None else one.sha256 for one in (read, drawn)]
+        if asked is not None and (absolute(Path(asked)) != told["run"] or before != now):
+            raise CheckpointError(
+                f"{run} was started from another run, or with other edits or corrections; resume without --from"
+            )
         if has_checkpoint(run, "last"):
-            return with_labels(data, read_labels(run)), None
-        asked = told["run"]
+            learnt = LearntFrom.from_dict(told["learnt"])
+            return with_labels(data, read_labels(run)), None, read_taught(run, data, taught, learnt)
+        asked, drawn = told["run"], None if taught is None else copy_of(run, data, taught)
         if said is not None:
             read = Edits(said["file"], said["sha256"], {key: Edit(**one) for key, one in said["said"].items()})
-    return (data, None) if asked is None else start_from(Path(asked), data, read, device, reporter)
+    if asked is None:
+        return data, None, NOTHING
+    data, start = start_from(Path(asked), data, read, device, reporter, drawn)
+    return data, start, start.taught
 
 
 def start_from(
-    run: Path, data: Manifest, edits: Edits | None, device: str, reporter: Reporter
+    run: Path,
+    data: Manifest,
+    edits: Edits | None,
+    device: str,
+    reporter: Reporter,
+    corrections: Corrections | None = None,
 ) -> tuple[Manifest, Start]:
-    """The data set with the labels that the earlier run and the edits give it, and where training starts.
+    """The data set with the labels that the earlier run, the edits and the corrections give it, and where training
+    starts.
 
     **Raises:** `CheckpointError` where the run cannot be read or has other classes; for edits as
-    `lpdseg.segmenting.edited`, and `DataError` where they leave a class without a prototype.
+    `lpdseg.segmenting.edited`, and `DataError` where they leave a class without a prototype; for corrections as
+    `lpdseg.data.corrected.fit_corrections`.
     """
     state = read_state(run, _CHECKPOINT)
     trained = TissueClasses.from_dict(state["classes"])
@@ -151,7 +182,6 @@ def start_from(
     counts_for: Sequence[int] = ()
     stands_in: Sequence[int] = ()
     keys: tuple[str, ...] = ()
-    after = data
     if edits is not None:
         plain = load_segmenter(run, _CHECKPOINT, device)
         plan = EditedSegmenter(plain, edits).plan
@@ -159,7 +189,6 @@ def start_from(
         stands_in, keys = plan.shown, prototype_keys(plan.trained, trained.names)
         _check_classes(edits, trained, plan.trained, counts_for, stands_in, plain.model.retired)
         changes = find_changes(plain, plan, data, reporter)
-        after = with_labels(data, {path: change.labels for path, change in changes.items()})
         left = sum(change.labels is None for change in changes.values())
         told["edits"] = {
             "file": edits.source, "sha256": edits.sha256,
@@ -170,11 +199,30 @@ def start_from(
             f"{edits.source}: of {len(data.split('train'))} training patches {len(changes) - left} get another "
             f"label, and {left} are left out"
         )
+    labels = {path: change.labels for path, change in changes.items()}
+    taught = Taught(learnt=LearntFrom.from_dict(state.get("corrected")))
+    if corrections is not None:
+        # What was said of a patch itself goes before what edits of prototypes would make of it.
+        shown = with_labels(data, {path: known for path, known in labels.items() if known is not None})
+        taught, fitted = teach(corrections, shown, taught.learnt)
+        labels |= fitted.labels
+        told["corrections"] = taught.told
+        for note in (*fitted.notes, _said(taught)):
+            reporter.note(note)
+    after = with_labels(data, labels) if labels else data
     weights = read_tensors(run, state, "weights")
     known = state["data"] == data.fingerprint() if "morphologies.shares" in weights else True
     earlier = Earlier(run, weights, _places(data, after, changes) if known else None, counts_for, stands_in)
-    labels = before | {path: change.labels for path, change in changes.items()}
-    return after, Start(run, state["encoder"], earlier, told, labels, keys)
+    return after, Start(run, state["encoder"], earlier, told, before | labels, keys, taught)
+
+
+def _said(taught: Taught) -> str:
+    assert taught.told is not None
+    told = taught.told
+    return (
+        f"{told['file']}: {told['drawn']} strokes and areas on {told['patches']} patches, drawn beside those of "
+        f"training, of which {told['other_label']} get another label"
+    )
 
 
 def _places(data: Manifest, after: Manifest, changes: Mapping[str, Change]) -> list[tuple[int, int]]:
@@ -208,7 +256,8 @@ def _told(run: Path) -> dict[str, Any] | None:
     path = run / FROM
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return {"run": str(told["run"]), "labels": dict(told["labels"]), "edits": told.get("edits")}
+        more = {name: told.get(name) for name in ("edits", "corrections", "learnt")}
+        return {"run": str(told["run"]), "labels": dict(told["labels"]), **more}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lpdseg.data.corrected import NOBODY, LearntFrom
 from lpdseg.data.records import Manifest
 from lpdseg.evaluation.about import about_split
 from lpdseg.evaluation.calibration import calibrate
@@ -33,18 +34,33 @@ class Validation:
     """The validation split, read once; masks are compared without refinement, which only smooths.
 
     Decoded patches and masks stay in memory, 4 bytes a pixel, and while it runs what the network says of them, see
-    `Evidence`. `kept` are pixels that were decoded before; they are taken out.
+    `Evidence`.
+
+    **Arguments:**
+
+    - `kept`: pixels that were decoded before; they are taken out.
+    - `learnt`: patches that training learns from, whose patients are left out.
+
+    **Raises:** `DataError` where that leaves nobody.
     """
 
-    def __init__(self, data: Manifest, settings: Settings, kept: dict[Path, np.ndarray] | None = None) -> None:
+    def __init__(
+        self,
+        data: Manifest,
+        settings: Settings,
+        kept: dict[Path, np.ndarray] | None = None,
+        learnt: LearntFrom | None = None,
+    ) -> None:
         self.settings = settings.model_copy(
             update={"predict": settings.predict.model_copy(update={"refine": "none"})}
         )
         self.classes: TissueClasses = data.classes
         self.batches: list[LabelledBatch] = []
+        left_out: str | None = None
         if any(record.split == "valid" and record.mask is not None for record in data.records):
+            data, left_out = (learnt or NOBODY).leave_out(data, "valid")
             self.batches = read_labelled(data.split("valid"), data.classes, settings.predict.batch, "valid", kept)
-        self.about = about_split(data, "valid", self.batches) if self.batches else About()
+        self.about = about_split(data, "valid", self.batches, left_out) if self.batches else About()
 
     def __bool__(self) -> bool:
         """Whether there is anything to validate on."""

@@ -22,6 +22,10 @@ def view(
         Path | None, typer.Option(metavar="RUN2", help="Another run, shown beside the first.")
     ] = None,
     edits: Edits = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What is drawn is saved there. Default: corrections.geojson in RUN."),
+    ] = None,
     gate: Annotated[OpenGate | None, typer.Option(help="Instead of the run's own gate.")] = None,
     palette: Annotated[
         Palette | None,
@@ -55,7 +59,7 @@ def view(
     with quiet():
         named = TissueClasses.from_dict(read_state(run, checkpoint)["classes"])
         opened = open_items(run, inputs or [], named, named=classes, mask_values=mask_value or ())
-        visit = Visit([run] if compare is None else [run, compare], opened, options)
+        visit = Visit([run] if compare is None else [run, compare], opened, options, corrections)
     for note in opened.notes:
         typer.echo(note, err=True)
     if not is_loopback(host):

@@ -114,18 +114,23 @@ def read_edits(path: str | Path) -> Edits:
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; name a file of edits with --edits") from error
+    return parse_edits(content, str(path))
+
+
+def parse_edits(content: bytes, source: str) -> Edits:
+    """Edits from the content of their file; `source` is what errors name. **Raises:** as `read_edits`."""
     if len(content) > _MOST_BYTES:
-        raise DataError(f"{path} has more than 1 MiB, which no file of edits needs; name another with --edits")
+        raise DataError(f"{source} has more than 1 MiB, which no file of edits needs; name another with --edits")
     try:
         value = read_yaml_words(content.decode("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no valid YAML: {_short(str(error), 300)}") from error
+        raise DataError(f"{source} is no valid YAML: {_short(str(error), 300)}") from error
     except RecursionError as error:
-        raise DataError(f"{path} is nested too deeply to be edits; write a line for each prototype") from error
+        raise DataError(f"{source} is nested too deeply to be edits; write a line for each prototype") from error
     if not isinstance(value, dict) or not value:
-        raise DataError(f"{path} names no prototype; write a line for each that is to change, {_EXAMPLE}")
-    entries = {str(key): _entry(f"{path}: {_short(str(key))}", key, said) for key, said in value.items()}
-    return Edits(str(path), hashlib.sha256(content).hexdigest(), entries)
+        raise DataError(f"{source} names no prototype; write a line for each that is to change, {_EXAMPLE}")
+    entries = {str(key): _entry(f"{source}: {_short(str(key))}", key, said) for key, said in value.items()}
+    return Edits(source, hashlib.sha256(content).hexdigest(), entries)
 
 
 def as_read(edits: str | Path | Edits | None) -> Edits | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection
 from importlib.resources import files
+from threading import Lock
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
@@ -28,6 +29,7 @@ _MIME = {
     ".txt": "text/plain; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_KEPT = {"Cache-Control": "private, max-age=3600"}
 _AT_ONCE = 36
 """Fields that are computed because somebody looks at them; of a wider view, none."""
 
@@ -62,6 +64,26 @@ class _Region(BaseModel):
     polygon: list[tuple[FiniteFloat, FiniteFloat]] | None = Field(None, min_length=3, max_length=10_000)
 
 
+class _Edit(BaseModel, extra="forbid"):
+    name: str | None = None
+    merge: str | None = None
+    hide: Literal[True] | None = None
+    move: str | None = None
+
+
+class _Edits(BaseModel):
+    """Edits that act from now on, None for those that do, and whether they are saved."""
+
+    entries: dict[str, _Edit] | None = Field(None, max_length=10_000)
+    save: bool = False
+
+
+class _Corrections(BaseModel):
+    """All corrections, as features of GeoJSON; they are looked at where they are read."""
+
+    features: list[Any] = Field(max_length=100_000)
+
+
 def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
     """The viewer.
 
@@ -69,6 +91,7 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
 
     - `hosts`, `token`: see `Guard`, which every request goes through.
     """
+    changing = Lock()
     page = {path.name: path.read_bytes() for path in files("lpdseg.view").joinpath("page").iterdir()}
 
     def show(request: Request) -> Response:
@@ -80,8 +103,7 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
     def picture(request: Request) -> Response:
         at = request.path_params
         found = visit.pictures.tile(at["image"], at["level"], at["column"], at["row"])
-        kept = {"Cache-Control": "private, max-age=3600"}
-        return Response(found, media_type="image/jpeg" if found[:2] == b"\xff\xd8" else "image/png", headers=kept)
+        return Response(found, media_type="image/jpeg" if found[:2] == b"\xff\xd8" else "image/png", headers=_KEPT)
 
     def layer(request: Request) -> Response:
         at = request.path_params
@@ -118,6 +140,26 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
         visit.item(region.image)
         return _json([region_areas(run, region.image, region.polygon) for run in visit.runs])
 
+    def atlas(request: Request) -> Response:
+        return _json(visit.atlas.described())
+
+    def region(request: Request) -> Response:
+        found = visit.atlas.picture(request.path_params["prototype"], request.path_params["number"])
+        return Response(found, media_type="image/png", headers=_KEPT)
+
+    def edit(request: Request, said: _Edits) -> Response:
+        with changing:
+            if said.entries is not None:
+                visit.edit({key: one.model_dump(exclude_none=True) for key, one in said.entries.items()})
+            if said.save:
+                visit.editing.save()
+        return _json({"run": describing.run_facts(visit.runs[0]), **describing.edits(visit)})
+
+    def correct(request: Request, said: _Corrections) -> Response:
+        with changing:
+            visit.drawings.save(said.features)
+        return _json(describing.corrections(visit))
+
     tile = "{level:int}/{column:int}/{row:int}"
     routes = [
         Route("/", _answered(show)),
@@ -128,6 +170,10 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
         Route("/api/images/{image:int}", _answered(image)),
         Route("/api/images/{image:int}/place", _answered(place)),
         Route("/api/fields", _answered(fields, _Wanted), methods=["POST"]),
+        Route("/api/atlas", _answered(atlas)),
+        Route("/regions/{prototype:int}/{number:int}", _answered(region)),
+        Route("/api/edits", _answered(edit, _Edits), methods=["POST"]),
+        Route("/api/corrections", _answered(correct, _Corrections), methods=["POST"]),
         Route("/api/areas", _answered(areas, _Region), methods=["POST"]),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts, token=token)])

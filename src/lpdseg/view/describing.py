@@ -29,8 +29,21 @@ def session(visit: Visit) -> dict[str, Any]:
             }
             for item in visit.items
         ],
-        "notes": list(visit.opened.notes),
+        "notes": [*visit.opened.notes, *visit.drawings.notes],
+        "edits": edits(visit),
+        "corrections": corrections(visit),
     }
+
+
+def edits(visit: Visit) -> dict[str, Any]:
+    """What is said of prototypes, whether it is saved, and where that is."""
+    editing = visit.editing
+    return {"entries": editing.entries, "changed": editing.changed, "file": str(editing.file.path)}
+
+
+def corrections(visit: Visit) -> dict[str, Any]:
+    """What was drawn and saved, and where."""
+    return {"features": visit.drawings.features, "file": str(visit.drawings.file.path)}
 
 
 def run_facts(run: ShownRun) -> dict[str, Any]:

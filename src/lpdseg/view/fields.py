@@ -7,6 +7,7 @@ pixels. Places are pixels of the grid, x to the right and y down.
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,7 @@ class Computer:
         self.frame = frame
         self._index, self._opened, self._readings, self._batch = index, opened, readings, batch
         self._tissue: TissueMask | None = None
+        self._view: AtMpp | None = None
         self._of_a_window = None if frame.grid is None else frame.grid.weights()
 
     def field(self, segmenter: Segmenter, number: int) -> Field:
@@ -236,14 +238,14 @@ class Computer:
 
     def _batches(self, number: int) -> Iterator[tuple[list[tuple[int, int]], UInt8[np.ndarray, "B h w 3"]]]:
         """The windows of a field: places and pixels."""
-        places = self._places(number)
-        with self._opened() as slide:
-            view = None if self.frame.known is None else AtMpp(slide, self.frame.known, self.frame.mpp or 1.0)
-            for first in range(0, len(places), self._batch):
-                some = places[first : first + self._batch]
-                side = (self.frame.grid.window,) * 2 if self.frame.grid is not None else self.frame.size
-                read = view.read if view is not None else lambda x, y, w, h: slide.read(0, x, y, w, h)
-                yield some, np.stack([read(*place, *side) for place in some])
+        places, grid = self._places(number), self.frame.grid
+        side = self.frame.size if grid is None else (grid.window, grid.window)
+        for first in range(0, len(places), self._batch):
+            some = places[first : first + self._batch]
+            with self._opened() as slide:  # others read it while these are computed
+                read = partial(slide.read, 0) if grid is None else self._at_mpp(slide).read
+                images = np.stack([read(*place, *side) for place in some])
+            yield some, images
 
     def _places(self, number: int) -> list[tuple[int, int]]:
         """The upper left pixels of the windows that a field lies under and that show tissue."""
@@ -258,11 +260,17 @@ class Computer:
         near = ((left, top) for left, top in origins if x - side < left < x + width and y - side < top < y + height)
         return [(left, top) for left, top in near if tissue.touches(left, top, side, side)]
 
+    def _at_mpp(self, slide: Slide) -> AtMpp:
+        """The slide as the grid sees it; levels are compared once for as long as it is open."""
+        if self._view is None or self._view.slide is not slide:
+            assert self.frame.known is not None and self.frame.mpp is not None
+            self._view = AtMpp(slide, self.frame.known, self.frame.mpp)
+        return self._view
+
     def _tissue_mask(self) -> TissueMask:
         if self._tissue is None:
-            assert self.frame.known is not None and self.frame.mpp is not None
             with self._opened() as slide:
-                self._tissue = find_tissue(AtMpp(slide, self.frame.known, self.frame.mpp))
+                self._tissue = find_tissue(self._at_mpp(slide))
         return self._tissue
 
     def _found(self, number: int) -> Bool[np.ndarray, "h w"]:

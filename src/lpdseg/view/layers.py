@@ -111,8 +111,7 @@ def layer_tile(
 
 
 def _full_size(run: ShownRun, index: int) -> tuple[int, int]:
-    with run.pictures.opened(index) as slide:
-        return slide.facts.size
+    return run.pictures.size(index)
 
 
 def _of_regions(

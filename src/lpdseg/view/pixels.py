@@ -79,6 +79,7 @@ class Pictures:
         self._open: OrderedDict[int, _Held] = OrderedDict()
         self._tiles: OrderedDict[tuple[int, int, int, int], bytes] = OrderedDict()
         self._bytes, self._lock = 0, Lock()
+        self._sizes: dict[int, tuple[int, int]] = {}
 
     @contextmanager
     def opened(self, index: int) -> Iterator[Slide]:
@@ -101,6 +102,13 @@ class Pictures:
         finally:
             with self._lock:
                 held.users -= 1
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(W, H) of an item's picture. **Raises:** as `opened`."""
+        if index not in self._sizes:
+            with self.opened(index) as slide:
+                self._sizes[index] = slide.facts.size
+        return self._sizes[index]
 
     def tile(self, index: int, level: int, column: int, row: int) -> bytes:
         """A tile: PNG of a patch, which loses nothing, JPEG of a slide.

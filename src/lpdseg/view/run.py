@@ -180,6 +180,11 @@ class ShownRun:
         with self._state:
             return dict(self.seen(index).counts)
 
+    def computed(self) -> dict[int, list[int]]:
+        """The fields that were computed, by item."""
+        with self._state:
+            return {index: list(seen.counts) for index, seen in self._seen.items()}
+
     def _note(self, seen: Seen, number: int, found: Field) -> None:
         classes = np.bincount(found.mask.ravel(), minlength=len(self.segmenter.classes) + 1)
         count = len(self.segmenter.model.parts or ())

@@ -8,6 +8,12 @@ from threading import Condition, Thread
 from typing import Any
 
 from lpdseg.errors import CheckpointError, LpdsegError
+from lpdseg.segmenting.edits import as_read
+from lpdseg.view.atlas import Atlas
+from lpdseg.view.drawn import FILE as CORRECTIONS
+from lpdseg.view.drawn import Drawings
+from lpdseg.view.editing import FILE as EDITS
+from lpdseg.view.editing import Editing, Entries
 from lpdseg.view.items import AbsentError, Item, Opened
 from lpdseg.view.pixels import Pictures
 from lpdseg.view.run import ShownRun
@@ -25,11 +31,20 @@ class Visit:
     **Arguments:**
 
     - `folders`: of the runs. The classes of all must be those of the first.
+    - `options`: their `edits` are of the first run; by default those in its folder, where there are any.
+    - `corrections`: the file of what is drawn; by default one in the first run's folder.
 
-    **Raises:** `CheckpointError` where they are not; else as `load_segmenter`.
+    **Raises:** `CheckpointError` where classes differ; `DataError` for edits or corrections that cannot be read;
+    else as `load_segmenter`.
     """
 
-    def __init__(self, folders: Sequence[Path], opened: Opened, options: SlideOptions) -> None:
+    def __init__(
+        self, folders: Sequence[Path], opened: Opened, options: SlideOptions, corrections: Path | None = None
+    ) -> None:
+        own = folders[0] / EDITS
+        path = options.edits if isinstance(options.edits, str | Path) else own
+        said = as_read(options.edits if options.edits is not None else own if own.is_file() else None)
+        options = replace(options, edits=said)
         self.opened, self.items = opened, opened.items
         self.pictures = Pictures(opened.items)
         plain = replace(options, edits=None)
@@ -44,6 +59,9 @@ class Visit:
                     f"{run.folder} has the classes {', '.join(run.segmenter.classes.names)}, and {folders[0]} has "
                     f"{', '.join(first)}; compare runs of the same classes"
                 )
+        self.editing = Editing(self.runs[0], Path(path), said)
+        self.atlas = Atlas(self.runs[0])
+        self.drawings = Drawings(folders[0] / CORRECTIONS if corrections is None else corrections, first)
         self._jobs, self._later = deque[Job](), deque[Job]()
         self._busy, self._ended, self._changed = False, False, Condition()
         self._thread = Thread(target=self._work, name="lpdseg-view", daemon=True)
@@ -88,6 +106,20 @@ class Visit:
             jobs += [(number, index, field) for field in range(frame.columns * frame.rows)]
         with self._changed:
             self._later = deque(jobs)
+            self._changed.notify_all()
+
+    def edit(self, entries: Entries) -> None:
+        """Other edits act; what of the fields that were seen needs no network is computed again at once.
+
+        **Raises:** as `Editing.change`.
+        """
+        run = self.runs[0]
+        before = run.computed()
+        self.editing.change(entries)
+        jobs = [(0, index, field) for index, fields in before.items() for field in fields]
+        with self._changed:
+            again = [job for job in jobs if run.seen(job[1]).computer.is_remembered(job[2])]
+            self._later = deque([*again, *self._later])
             self._changed.notify_all()
 
     def stop(self) -> None:

@@ -20,8 +20,8 @@ export function problem(error) {
 }
 
 const number = (value, digits = 3) => Number(value.toPrecision(digits)).toLocaleString("en");
-const share = (value) => `${(100 * value).toFixed(1)} %`;
-const run = () => state.session.runs[0];
+export const share = (value) => `${(100 * value).toFixed(1)} %`;
+export const run = () => state.session.runs[0];
 
 // ---- images
 
@@ -136,7 +136,7 @@ function progress() {
     const now = one.waiting ? `; ${one.waiting} fields are being computed` : "";
     const faults = one.faults.length ? ` Not computed: ${one.faults.join(" ")}` : "";
     if (!slide) return (one.known ? "" : "Being computed …") + faults;
-    const rest = one.known < one.fields ? " Zoom in to see more, or segment all." : "";
+    const rest = one.known + one.waiting < one.fields ? " Zoom in to see more, or segment all." : "";
     return `${one.known} of ${one.fields} fields of this slide are known${now}.${rest}${faults}`;
   });
   told("progress", [...new Set(parts)].join(" "));
@@ -153,7 +153,7 @@ function progress() {
 
 // ---- areas and the cursor
 
-function rows() {
+export function rows() {
   const body = byId("areas").tBodies[0];
   body.replaceChildren(...run().channels.map((channel, c) => {
     const tick = element("input", { type: "checkbox", checked: !state.hidden.has(c), id: `class-${c}` });
@@ -180,7 +180,7 @@ export async function areas() {
     const whole = (await post("/api/areas", { image: index }))[0];
     const region = state.region ? (await post("/api/areas", { image: index, polygon: state.region }))[0] : null;
     if (index !== state.index) return;
-    state.areas = whole;
+    state.measured = whole;
     [...byId("areas").tBodies[0].rows].forEach((row, c) => {
       const tissue = whole.pixels ? whole.pixels.slice(0, run().classes).reduce((a, b) => a + b, 0) : 0;
       row.cells[1].textContent = whole.pixels ? shownArea(whole, c) : "";
@@ -297,8 +297,7 @@ function linked(pictures) {
   }
 }
 
-async function begin() {
-  state.session = await get("/api/session");
+export async function begin() {
   told("about", run().about);
   state.pictures = state.session.runs.map((one, number) => new Picture(number, one, state.session.runs.length > 1));
   byId("views").append(...state.pictures.map((picture) => picture.box));
@@ -312,6 +311,7 @@ async function begin() {
     });
   }
   linked(state.pictures);
+  document.dispatchEvent(new Event("listen"));
   const { index, place } = recall();
   rows();
   byId("filter").oninput = () => { state.found = 0; list(); };
@@ -328,7 +328,4 @@ async function begin() {
   if (state.session.notes.length) told("notes", state.session.notes.join(" "));
   if (state.session.images.length) await open(index, place);
   else problem(new Error("there are no images to look at"));
-  document.body.dataset.ready = "true";
 }
-
-begin().catch(problem);

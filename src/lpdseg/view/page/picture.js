@@ -36,7 +36,7 @@ export class Picture {
     this.box.append(this.canvas, this.svg, this.bar);
     if (several) this.box.append(element("p", { className: "title", textContent: run.name }));
     this.layer = null;
-    this.waiting = null;
+    this.waiting = this.next = null;
     this.opacity = 0.5;
   }
 
@@ -65,24 +65,33 @@ export class Picture {
   open(index, image) {
     this.image = image;
     this.index = index;
-    this.layer = this.waiting = null;
+    this.layer = this.waiting = this.next = null;
+    this.key = this.stamp = null;
     return new Promise((resolve, reject) => {
-      this.viewer.addOnceHandler("open", () => { this.viewer.forceResize(); this.viewer.viewport.goHome(true); resolve(); });
+      this.viewer.addOnceHandler("open", () => {
+        const { clientWidth, clientHeight } = this.canvas;
+        this.viewer.viewport.resize(new OpenSeadragon.Point(clientWidth, clientHeight), false);
+        this.viewer.viewport.goHome(true);
+        resolve();
+      });
       this.viewer.addOnceHandler("open-failed", (event) => reject(new Error(event.message)));
       this.viewer.open(source(image, (level, x, y) => `/pictures/${index}/${level}/${x}/${y}`));
     });
   }
 
-  // Shows a layer in place of the one before, which stays until the new one is there.
+  // Shows a layer in place of the one before, which stays until the new one is there. Where a layer of the same kind
+  // and look is on its way already, it comes first, so that a slide that is being computed is not for ever waited for.
   show(kind, stamp, look) {
-    const key = [kind, stamp, look].join("?");
-    if (key === this.key && (this.layer || this.waiting)) return;
-    this.key = key;
-    const before = this.waiting;
-    if (before) this.viewer.world.removeItem(before);
-    this.waiting = null;
+    const key = `${kind}?${look}`;
+    if (this.waiting && key === this.key) {
+      this.next = stamp;
+      return;
+    }
+    if (key === this.key && stamp === this.stamp && this.layer) return;
+    this.drop(this.waiting);
+    Object.assign(this, { key, stamp, waiting: null, next: null });
     if (!kind) {
-      if (this.layer) this.viewer.world.removeItem(this.layer);
+      this.drop(this.layer);
       this.layer = null;
       return;
     }
@@ -91,22 +100,30 @@ export class Picture {
       tileSource: source(this.image, address),
       opacity: this.opacity,
       success: ({ item }) => {
-        if (this.key !== key) {
-          this.viewer.world.removeItem(item);
+        if (this.key !== key || this.stamp !== stamp) {
+          this.drop(item);
           return;
         }
         this.waiting = item;
-        const shown = () => {
-          if (this.waiting !== item) return;
-          if (this.layer) this.viewer.world.removeItem(this.layer);
-          this.layer = item;
-          this.waiting = null;
-        };
-        if (!this.layer) shown();
-        else if (item.getFullyLoaded()) shown();
-        else item.addOnceHandler("fully-loaded-change", shown);
+        if (!this.layer || item.getFullyLoaded()) this.take(item, kind, look);
+        else {
+          item.addOnceHandler("fully-loaded-change", () => this.take(item, kind, look));
+          setTimeout(() => this.take(item, kind, look), 3000);
+        }
       },
     });
+  }
+
+  take(item, kind, look) {
+    if (this.waiting !== item) return;
+    this.drop(this.layer);
+    this.layer = item;
+    this.waiting = null;
+    if (this.next !== null && this.next !== this.stamp) this.show(kind, this.next, look);
+  }
+
+  drop(item) {
+    if (item && this.viewer.world.getIndexOfItem(item) >= 0) this.viewer.world.removeItem(item);
   }
 
   setOpacity(value) {

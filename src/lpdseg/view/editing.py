@@ -1,0 +1,47 @@
+"""What an expert says of prototypes in the page: it acts at once, and is saved when she says so."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lpdseg.plain_yaml import write_yaml
+from lpdseg.segmenting.edits import Edits, parse_edits
+from lpdseg.view.kept_file import KeptFile
+from lpdseg.view.run import ShownRun
+
+FILE = "edits.yaml"
+"""Of a run: edits that act when it is opened, and that are saved."""
+
+Entries = Mapping[str, Mapping[str, str | bool]]
+
+
+class Editing:
+    """The edits of a run.
+
+    **Arguments:**
+
+    - `path`: the file; its edits act already where it is there.
+    - `edits`: as it was read.
+    """
+
+    def __init__(self, run: ShownRun, path: Path, edits: Edits | None) -> None:
+        self._run, self.file = run, KeptFile(path)
+        self.entries = {} if edits is None else {key: one.as_dict() for key, one in edits.entries.items()}
+        self.changed = False
+
+    def change(self, entries: Entries) -> None:
+        """From now on these edits act, and no others.
+
+        **Raises:** `DataError` for edits that cannot be, `SettingsError` where masks are not made of prototypes; by
+        then nothing has changed.
+        """
+        said = {key: dict(one) for key, one in entries.items() if one}
+        self._run.edit(parse_edits(write_yaml(said).encode(), str(self.file.path)) if said else None)
+        self.entries, self.changed = said, True
+
+    def save(self) -> None:
+        """Writes the edits, or removes the file where there are none.
+
+        **Raises:** `OutputError` where it cannot be written, or somebody else has changed it meanwhile.
+        """
+        self.file.write(write_yaml(self.entries) if self.entries else None)
+        self.changed = False

@@ -1,0 +1,210 @@
+// Drawing areas and strokes on an image, ticking its labels, and measuring a region.
+
+import { byId, element, post, swatch, told } from "./api.js";
+import { addKey, areas, problem, run, state } from "./main.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const TOOLS = [["move", "Move", "v"], ["measure", "Measure a region", "r"], ["area", "Draw an area", "a"], ["stroke", "Draw a stroke", "s"]];
+const CLOSE = 3;
+
+let features = [];
+let tool = "move";
+let line = null;
+let unsaved = false;
+
+const imageName = () => state.image.name;
+const mine = () => features.filter((one) => one.properties.image === imageName());
+
+function shape(tag, attributes) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.setAttribute("vector-effect", "non-scaling-stroke");
+  return made;
+}
+
+const rings = (geometry) => ({
+  Polygon: () => geometry.coordinates,
+  MultiPolygon: () => geometry.coordinates.flat(),
+  LineString: () => [geometry.coordinates],
+  MultiLineString: () => geometry.coordinates,
+}[geometry.type]());
+
+function path(points, closed) {
+  return `M${points.map(([x, y]) => `${x} ${y}`).join("L")}${closed ? "Z" : ""}`;
+}
+
+function colourOf(name) {
+  return run().channels.find((channel) => channel.name === name)?.colour ?? "#000000";
+}
+
+function drawn(feature) {
+  const { geometry, properties } = feature;
+  const closed = geometry.type.endsWith("Polygon");
+  const d = rings(geometry).map((ring) => path(ring, closed)).join("");
+  const colour = colourOf(properties.classification.name);
+  const halo = shape("path", { d, fill: "none", stroke: "#ffffff", "stroke-width": 5 });
+  const inner = shape("path", { d, fill: closed ? colour : "none", "fill-opacity": 0.25, "fill-rule": "evenodd", stroke: colour, "stroke-width": 2.5 });
+  if (closed) return [halo, inner];
+  const body = shape("path", { d, fill: "none", stroke: colour, "stroke-opacity": 0.4, "stroke-width": properties.width ?? 8, "stroke-linecap": "round", "stroke-linejoin": "round" });
+  body.removeAttribute("vector-effect");
+  return [body, halo, inner];
+}
+
+function show() {
+  if (!state.image) return;
+  for (const picture of state.pictures) {
+    const parts = mine().filter((one) => one.geometry).flatMap(drawn);
+    if (state.region) parts.push(shape("path", { d: path(state.region, true), fill: "none", stroke: "#1b1820", "stroke-width": 3, "stroke-dasharray": "6 4" }), shape("path", { d: path(state.region, true), fill: "none", stroke: "#ffffff", "stroke-width": 1.5, "stroke-dasharray": "6 4" }));
+    if (line) parts.push(shape("path", { d: path(line, tool !== "stroke"), fill: "none", stroke: "#000000", "stroke-width": 3 }), shape("path", { d: path(line, tool !== "stroke"), fill: "none", stroke: "#ffffff", "stroke-width": 1.5 }));
+    picture.shapes.replaceChildren(...parts);
+    picture.svg.classList.toggle("drawing", tool !== "move");
+  }
+}
+
+function list() {
+  byId("drawn").replaceChildren(...mine().filter((one) => one.geometry).map((one, place) => {
+    const { name } = one.properties.classification;
+    const kind = one.geometry.type.endsWith("Polygon") ? "area" : "stroke";
+    const remove = element("button", { type: "button", textContent: "Remove", "aria-label": `Remove ${kind} ${place + 1}, ${name}` });
+    remove.onclick = () => { features = features.filter((other) => other !== one); changed(); };
+    return element("li", { className: "tick" }, swatch(colourOf(name)), ` ${kind} ${place + 1}: ${name} `, remove);
+  }));
+  const known = mine().find((one) => one.properties.labels)?.properties.labels;
+  const told_ = state.session.images[state.index].labels;
+  run().channels.slice(0, run().classes).forEach(({ name }, c) => {
+    const tick = byId(`label-${c}`);
+    tick.checked = Boolean(known ? known[name] : told_?.[c]);
+  });
+  byId("labels").hidden = state.session.images[state.index].slide;
+  show();
+}
+
+function saved(yes) {
+  unsaved = !yes;
+  byId("save-drawn").disabled = yes;
+  told("drawn-told", yes ? `${features.length} corrections in ${state.session.corrections.file}` : "Not saved yet.");
+}
+
+function changed() {
+  saved(false);
+  list();
+}
+
+function add(geometry, more = {}) {
+  const properties = { image: imageName(), classification: { name: byId("drawn-class").value }, ...more };
+  features.push({ type: "Feature", geometry, properties });
+  changed();
+}
+
+function measure(points) {
+  state.region = points;
+  show();
+  areas();
+}
+
+function finished() {
+  const points = line;
+  line = null;
+  if (tool === "stroke" && points.length > 1) add({ type: "LineString", coordinates: points }, { width: Math.min(Math.max(Number(byId("width").value) || 8, 1), 1000) });
+  else if (tool !== "stroke" && points.length > 2) {
+    measure(points);
+    if (tool === "area") add({ type: "Polygon", coordinates: [[...points, points[0]]] });
+  } else show();
+}
+
+function ticked() {
+  const labels = Object.fromEntries(run().channels.slice(0, run().classes).map(({ name }, c) => [name, Number(byId(`label-${c}`).checked)]));
+  features = features.filter((one) => !(one.properties.labels && one.properties.image === imageName()));
+  features.push({ type: "Feature", geometry: null, properties: { image: imageName(), labels } });
+  changed();
+}
+
+function choose(next) {
+  tool = next;
+  line = null;
+  for (const [name] of TOOLS) byId(`tool-${name}`).checked = name === next;
+  show();
+}
+
+// For those who do not draw with a pointer: an area where they look.
+function middle() {
+  const at = state.pictures[0].where();
+  const radius = 60 * at.step;
+  const points = [...Array(16).keys()].map((n) => {
+    const [x, y] = [Math.cos((n * Math.PI) / 8), Math.sin((n * Math.PI) / 8)];
+    return [Math.min(Math.max(at.x + radius * x, 0), state.image.width), Math.min(Math.max(at.y + radius * y, 0), state.image.height)];
+  });
+  measure(points);
+  add({ type: "Polygon", coordinates: [[...points, points[0]]] });
+}
+
+async function save() {
+  try {
+    state.session.corrections = await post("/api/corrections", { features });
+    features = state.session.corrections.features;
+    saved(true);
+    list();
+    problem(null);
+  } catch (error) {
+    problem(error);
+  }
+}
+
+function listen(picture) {
+  const point = (event) => {
+    const at = picture.at(event);
+    const bound = (value, most) => Math.round(Math.min(Math.max(value, 0), most) * 100) / 100;
+    return [bound(at.x, state.image.width), bound(at.y, state.image.height)];
+  };
+  picture.svg.addEventListener("pointerdown", (event) => {
+    if (tool === "move" || event.button !== 0) return;
+    event.preventDefault();
+    event.stopPropagation();
+    picture.svg.setPointerCapture(event.pointerId);
+    line = [point(event)];
+    show();
+  });
+  picture.svg.addEventListener("pointermove", (event) => {
+    if (!line) return;
+    const [x, y] = point(event);
+    const [lastX, lastY] = line.at(-1);
+    if (Math.hypot(x - lastX, y - lastY) < CLOSE * picture.where().step) return;
+    line.push([x, y]);
+    show();
+  });
+  picture.svg.addEventListener("pointerup", () => { if (line) finished(); });
+  picture.svg.addEventListener("pointercancel", () => { line = null; show(); });
+  picture.svg.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    picture.viewer.viewport.zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2);
+  }, { passive: false });
+}
+
+export function drawing() {
+  const { channels, classes } = run();
+  features = state.session.corrections.features;
+  byId("drawn-class").append(...channels.map(({ name, title }) => element("option", { value: name, textContent: title })).slice(0, classes));
+  for (const [name, title, key] of TOOLS) {
+    const radio = element("input", { type: "radio", name: "tool", id: `tool-${name}`, checked: name === tool });
+    radio.onchange = () => choose(name);
+    byId("tools").append(element("label", { className: "tick" }, radio, title, element("kbd", { textContent: key })));
+    addKey(key, title.toLowerCase(), () => choose(name));
+  }
+  channels.slice(0, classes).forEach(({ title, colour }, c) => {
+    const tick = element("input", { type: "checkbox", id: `label-${c}`, onchange: ticked });
+    byId("labels").append(element("label", { className: "tick" }, tick, swatch(colour), title));
+  });
+  addKey("u", "take the last drawing back", () => {
+    const last = mine().findLast((one) => one.geometry);
+    if (!last) return;
+    features = features.filter((one) => one !== last);
+    changed();
+  });
+  byId("middle").onclick = middle;
+  byId("save-drawn").onclick = save;
+  saved(true);
+  document.addEventListener("opened", () => { line = null; list(); if (!unsaved) saved(true); });
+  document.addEventListener("listen", () => state.pictures.forEach(listen));
+  document.addEventListener("escaped", () => { if (state.region) { state.region = null; areas(); } choose("move"); });
+  window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
+}

@@ -1,0 +1,162 @@
+"""Slides: tiles of any level, fields that are computed when they are seen, and the masks that `segment` makes."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+import pink_and_blue
+from lpdseg import api
+from lpdseg.slides.image_slide import ImageSlide
+from lpdseg.view import fields
+from lpdseg.view.pixels import level_size, levels, tile_box, tile_pixels
+
+tifffile = pytest.importorskip("tifffile", reason="the extra slides is not installed")
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 x 200 pixels of pink and blue tissue with glass around it, as a pyramid at 0.5 microns per pixel."""
+    rng, pixels = np.random.default_rng(1), np.full((200, 300, 3), 250, np.uint8)
+    for row in range(1, 5):
+        for column in range(1, 8):
+            pixels[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32] = pink_and_blue.draw(
+                row + column, rng
+            )[0]
+    path = tmp_path_factory.mktemp("slides") / "a<b>&.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for level in range(2):
+            part = np.asarray(Image.fromarray(pixels).reduce(1 << level))
+            resolution = 1e4 / (0.5 * (1 << level))
+            writer.write(
+                part, tile=(64, 64), photometric="rgb", subfiletype=min(level, 1),
+                resolution=(resolution, resolution), resolutionunit="CENTIMETER",
+            )  # fmt: skip
+    return path
+
+
+@pytest.fixture
+def opened(
+    visit_to: Callable[..., Any], asking: Callable[..., TestClient], prototype_run: Path, slide: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[Any, TestClient]:  # fmt: skip
+    monkeypatch.setattr(fields, "SIDE", 64)
+    visit = visit_to(prototype_run, slide, model_mpp=0.5, window=32)
+    return visit, asking(visit)
+
+
+def mask_tile(client: TestClient, address: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(client.get(address).content)).convert("RGBA"))
+
+
+def test_tiles_of_every_level_are_the_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (333, 601, 3), np.uint8)
+    slide = ImageSlide(Path("x.png"), pixels)
+    top = levels((601, 333))
+    assert top == 10 and level_size((601, 333), top - 1) == (301, 167)
+    for level in (top, top - 1, top - 3, 0):
+        width, height = level_size((601, 333), level)
+        whole = np.zeros((height, width, 3), np.uint8)
+        for row in range(-(-height // 256)):
+            for column in range(-(-width // 256)):
+                x, y, w, h = tile_box((601, 333), level, column, row)
+                whole[y : y + h, x : x + w] = tile_pixels(slide, level, column, row)
+        down = 1 << (top - level)
+        filled = np.full((height * down, width * down, 3), 255.0)
+        filled[:333, :601] = pixels
+        mean = filled.reshape(height, down, width, down, 3).mean((1, 3))
+        assert np.abs(whole - mean).max() <= 1, level
+
+
+def test_the_mask_is_the_one_that_segment_writes(
+    opened: tuple[Any, TestClient], prototype_run: Path, slide: Path, tmp_path: Path
+) -> None:
+    visit, client = opened
+    box = [0, 0, 300, 200]
+    told = client.post("/api/fields", json={"image": 0, "box": box}).json()[0]
+    assert told["fields"] == 5 * 4 and told["waiting"] > 0
+    assert visit.wait(120)
+    api.segment_slides(
+        prototype_run, [slide], tmp_path, to="label-tiff", model_mpp=0.5, window=32, device="cpu", prototypes=True,
+        workers=0,
+    )  # fmt: skip
+    written = tifffile.imread(next((tmp_path / "labels").iterdir()))
+    won = tifffile.imread(next((tmp_path / "prototypes").iterdir()))
+    tissue = np.where(written < 2, 255, 0)
+    for column in range(2):
+        shown = mask_tile(client, f"/layers/0/0/mask/9/{column}/0")
+        part = np.s_[: shown.shape[0], column * 256 : column * 256 + shown.shape[1]]
+        assert (shown[..., 3] == tissue[part]).mean() > 0.999
+        blue = mask_tile(client, f"/layers/0/0/mask/9/{column}/0?hidden=0")[..., 3] == 255
+        assert (blue == (written[part] == 1)).mean() > 0.999
+        for k in range(4):
+            lit = mask_tile(client, f"/layers/0/0/prototypes/9/{column}/0?lit={k}")[..., 3] == 255
+            assert (lit == (won[part] == k)).mean() > 0.999
+    areas = client.post("/api/areas", json={"image": 0}).json()[0]
+    assert areas["mm2"] == pytest.approx(0.25e-6) and areas["known"] == areas["whole"] == 300 * 200
+    assert abs(areas["pixels"][0] - int((written == 0).sum())) < 60
+
+
+def test_only_what_is_looked_at_is_computed(opened: tuple[Any, TestClient]) -> None:
+    visit, client = opened
+    client.post("/api/fields", json={"image": 0, "box": [70, 70, 20, 20]})
+    assert visit.wait(60)
+    assert list(visit.runs[0].known(0)) == [6]
+    shown = mask_tile(client, "/layers/0/0/mask/9/0/0")[..., 3]
+    assert shown[64:128, 64:128].any() and not shown[:64].any() and not shown[:, 140:].any()
+    half = mask_tile(client, "/layers/0/0/mask/8/0/0")[..., 3]
+    assert half[32:64, 32:64].any() and not half[:32].any()
+    client.post("/api/fields", json={"image": 0, "what": "all"})
+    assert visit.wait(120)
+    assert len(visit.runs[0].known(0)) == 20
+
+
+def test_a_slide_without_microns_is_shown_and_not_segmented(
+    visit_to: Callable[..., Any], asking: Callable[..., TestClient], prototype_run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.png"
+    Image.fromarray(np.full((40, 2100, 3), 200, np.uint8)).save(path)
+    client = asking(visit_to(prototype_run, path, model_mpp=0.5, window=32))
+    told = client.get("/api/images/0").json()
+    assert "how many microns a pixel is" in told["runs"][0]["reason"] and told["runs"][0]["layers"] == []
+    assert client.get("/pictures/0/12/8/0").status_code == 200
+    assert client.post("/api/fields", json={"image": 0, "box": [0, 0, 9, 9]}).json()[0]["reason"]
+
+
+def test_results_show_what_was_written(
+    visit_to: Callable[..., Any],
+    asking: Callable[..., TestClient],
+    prototype_run: Path,
+    slide: Path,
+    tmp_path: Path,
+) -> None:
+    api.segment_slides(
+        prototype_run, [slide], tmp_path, to="ome-tiff", model_mpp=0.5, window=32, device="cpu", workers=0
+    )
+    written = tifffile.imread(next((tmp_path / "masks").iterdir()))
+    client = asking(visit_to(prototype_run, tmp_path, model_mpp=0.5, window=32))
+    assert client.get("/api/images/0").json()["runs"][0]["layers"][0]["name"] == "written"
+    shown = mask_tile(client, "/layers/0/0/written/9/0/0")
+    assert ((shown[..., 3] == 255) == (written[:200, :256] < 2)).all()
+
+
+def test_a_window_is_read_by_the_network_once(opened: tuple[Any, TestClient]) -> None:
+    """Neighbouring fields share windows, and edits need none."""
+    visit, client = opened
+    network, count = visit.runs[0].loaded.model, []
+    read = network.read
+    network.read = lambda images, *rest: count.append(len(images)) or read(images, *rest)
+    client.post("/api/fields", json={"image": 0, "what": "all"})
+    assert visit.wait(120)
+    seen = visit.runs[0].seen(0)
+    places = {place for number in range(20) for place in seen.computer._places(number)}
+    assert sum(count) == len(places) * len(visit.runs[0].segmenter.settings.views)
+    visit.edit({"pink 1": {"move": "blue"}})
+    assert visit.wait(120)
+    assert len(visit.runs[0].known(0)) == 20
+    assert sum(count) == len(places) * len(visit.runs[0].segmenter.settings.views)

@@ -57,7 +57,10 @@ def test_a_mask_is_the_one_that_segment_makes(client: TestClient, visit: Visit, 
     assert areas["pixels"][:2] == counts and areas["known"] == areas["whole"] == found.mask.size
     assert areas["prototypes"] == [round(share * found.mask.size) for share in found.prototype_shares.values()]
     at = client.get(f"/api/images/{index}/place?x=7.5&y=20").json()[0]
-    np.testing.assert_allclose(at["probabilities"], found.probabilities[:, 20, 7], atol=1e-3)
+    assert found.uncertainty is not None and found.uncertainty.temperature != 1
+    np.testing.assert_allclose(at["probabilities"], found.uncertainty.probabilities[:, 20, 7], atol=1e-3)
+    assert at["gap"] == pytest.approx(found.uncertainty.gap[20, 7], abs=2e-3)
+    assert at["entropy"] == pytest.approx(found.uncertainty.entropy[20, 7], abs=2e-3)
     assert found.prototypes is not None and at["prototype"] == found.prototypes[20, 7]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lpdseg.errors import SettingsError
 from lpdseg.maps.fuse import fuse_scales
+from lpdseg.maps.uncertainty import tempered
 from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.segmenting.bundle import trained_on
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
@@ -43,7 +44,7 @@ class Field:
     """What a run says of a field.
 
     - `mask`: internal indices, C for background.
-    - `probabilities`: per channel.
+    - `probabilities`: per channel, as they are reported: before refinement, rescaled by the run's temperature.
     - `prototypes`: the winners, see `lpdseg.segmenting.segmenter.Prediction`; None where none make the mask.
     """
 
@@ -201,21 +202,24 @@ class Computer:
         with self._opened() as slide:
             image = slide.read(0, 0, 0, *self.frame.size)
         with self._readings.about([self._name((0, 0))]):
-            found = segmenter.segment_batch(image[None], prototypes=True)[0]
+            found = segmenter.segment_batch(image[None], prototypes=True, uncertainty=True)[0]
         mask = segmenter.classes.to_internal()[found.mask]
-        classes = len(segmenter.classes)
-        return Field(np.minimum(mask, classes), found.probabilities.astype(np.float16), found.prototypes)
+        assert found.uncertainty is not None
+        reported = found.uncertainty.probabilities.astype(np.float16)
+        return Field(np.minimum(mask, len(segmenter.classes)), reported, found.prototypes)
 
     def _of_slide(self, segmenter: Segmenter, number: int) -> Field:
         x, y, width, height = self.frame.box(number)
         classes, channels = len(segmenter.classes), len(segmenter.channel_names)
-        sums, total = np.zeros((channels, height, width), np.float32), np.zeros((height, width), np.float32)
+        refined = segmenter.settings.refine != "none"
+        blended = 2 * channels if refined else channels
+        sums, total = np.zeros((blended, height, width), np.float32), np.zeros((height, width), np.float32)
         by_prototypes = segmenter.winning is not None and len(segmenter.winning or ()) < NO_WINNER
         won, heaviest = np.full((classes, height, width), NO_WINNER, np.uint8), np.zeros_like(total)
         model = WindowModel(segmenter)
         for places, images in self._batches(number):
             with self._readings.about([self._name(place) for place in places]):
-                probabilities, winners = model.compute(images, by_prototypes)
+                probabilities, winners = model.compute(images, by_prototypes, refined)
             found = probabilities.cpu().numpy()
             for b, place in enumerate(places):
                 weights = self._weights(found.shape[2:])
@@ -226,10 +230,13 @@ class Computer:
                     heavier = weights[part] > heaviest[inside]
                     np.copyto(won[:, *inside], winners[b].cpu().numpy()[:, *part], where=heavier)
                     np.maximum(heaviest[inside], weights[part], out=heaviest[inside])
-        mask = np.where(total > 0, sums.argmax(0), classes).astype(np.uint8)
-        mean = np.divide(sums, total, out=sums, where=total > 0)
+        known = total > 0
+        mask = np.where(known, sums[:channels].argmax(0), classes).astype(np.uint8)
+        mean = np.divide(sums[-channels:], total, out=np.ones_like(sums[-channels:]), where=known)
+        mean = tempered(torch.from_numpy(mean), segmenter.calibration.temperature).numpy()
+        mean[:, ~known] = 0
         if channels > classes:
-            mean[-1][total == 0] = 1
+            mean[-1][~known] = 1
         else:
             glass = ~self._found(number)
             mask[glass], mean[:, glass] = classes, 0

@@ -150,7 +150,10 @@ def test_how_sure_a_mask_is_goes_beside_it_and_changes_nothing_of_it(
     segment: Any, prototype_run: Path, draw_slide: DrawSlide, tmp_path: Path
 ) -> None:
     draw_slide("a.tif")
-    asked, out = {"run": prototype_run, "to": "ome-tiff,zarr"}, tmp_path / "out"
+    run = Path(shutil.copytree(prototype_run, tmp_path / "run"))
+    best = run / "checkpoints" / "best.json"
+    best.write_text(json.dumps(json.loads(best.read_text("utf-8")) | {"temperature": None}), "utf-8")
+    asked, out = {"run": run, "to": "ome-tiff,zarr"}, tmp_path / "out"
     [plain] = segment(**asked)
     before = files(out)
     [result] = segment(**asked | {"to": "ome-tiff,zarr,uncertainty"})
@@ -173,6 +176,11 @@ def test_how_sure_a_mask_is_goes_beside_it_and_changes_nothing_of_it(
     assert (kept.status, kept.unsure) == ("kept", result.unsure)
     [again] = segment(**asked | {"to": "csv"})  # another kind: the share is still that of the file
     assert (again.status, again.unsure) == ("segmented", result.unsure)
+    best.write_text(json.dumps(json.loads(best.read_text("utf-8")) | {"temperature": 2.0}), "utf-8")
+    [hotter] = segment(**asked | {"to": "ome-tiff,zarr,uncertainty"})
+    assert hotter.status == "segmented" and (hotter.unsure or 0) > result.unsure
+    assert {name: files(out)[name] for name in before} == before
+    assert (tifffile.imread(out / "uncertainty" / "a.uncertainty.ome.tif") >= grey).all()
 
 
 def test_a_state_that_knows_of_no_uncertainty_is_read(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:

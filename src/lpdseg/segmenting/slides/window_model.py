@@ -98,10 +98,10 @@ class WindowModel:
         return result
 
     def compute(
-        self, pixels: UInt8[np.ndarray, "B w w 3"], prototypes: bool = False
+        self, pixels: UInt8[np.ndarray, "B w w 3"], prototypes: bool = False, unrefined: bool = False
     ) -> tuple[Float[Tensor, "B _n w w"], UInt8[Tensor, "B C w w"] | None]:
-        """Class probabilities of windows, and each class's winners where asked for, on the segmenter's device."""
-        return self._compute(self._transfers.upload(pixels.transpose(0, 3, 1, 2).copy()), prototypes, False)
+        """Class probabilities of windows, and what else is asked for as by `begin`, on the segmenter's device."""
+        return self._compute(self._transfers.upload(pixels.transpose(0, 3, 1, 2).copy()), prototypes, unrefined)
 
     def _of(
         self, pixels: UInt8[Tensor, "w P 3"], places: Sequence[int], prototypes: bool, unrefined: bool

@@ -61,7 +61,8 @@ class DataSettings(Section):
     workers: int = Field(0, ge=0, description="loader processes, at most one per core; 0: none")
     cache: bool = Field(True, description="keep decoded patches in memory while they fit")
     device_share: Fraction = Field(
-        0.25, description="of a CUDA device's free memory, for decoded patches; the rest is sent with each batch"
+        0.25,
+        description="of a CUDA device's free memory, for patches or kept features; the rest is sent in batches",
     )
 
 

@@ -1,9 +1,13 @@
 """What a person meets who types `import lpdseg`: short words for long things, and paths as text."""
 
+import base64
 import inspect
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from lpdseg import api
 from lpdseg.data.patches import read_mask
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
-from lpdseg.evaluation.protocol import Protocol, record
+from lpdseg.evaluation.protocol import Protocol, Records, record
 from lpdseg.export.areas import ClassArea
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
@@ -71,6 +75,47 @@ def test_a_thing_is_said_in_one_short_line(thing: Callable[[], object], said: st
     shown = repr(thing())
     assert said is None or shown == said
     assert "\n" not in shown and len(shown) < 180 and "array" not in shown
+
+
+HOSTILE = TissueClasses(("<script>alert(1)</script>", 'b"&'), indices=(3, 9))
+
+
+def scored() -> Records:
+    matrices = np.stack([np.eye(2, dtype=int)] * 2)
+    return Records(record(Protocol(split), HOSTILE, matrices, 2) for split in ("a<", "b"))
+
+
+@pytest.mark.parametrize(
+    ("thing", "shown"),
+    [
+        (lambda: Segmentation(np.full((4, 6), 9, np.uint8), np.zeros((2, 4, 6), np.float32),
+                              np.zeros((2, 4, 6), np.float32), np.ones(2, np.float32), HOSTILE), "100.0%"),
+        (scored, "100.00 [100.00, 100.00]"),
+        (lambda: scored()[0], "gate predicted"),
+        (lambda: Exported(3, ("a",), {"<script>": 0.25}), "25.0%"),
+        (lambda: SlideResult(Path("<script>.svs"), "kept", areas=(ClassArea("<script>", 1, 1.5, 25.0),)), "1.5"),
+        (lambda: TrainResult(Path("<script>"), 1, 2, None, 3.0), "1 of 2, interrupted"),
+    ],
+    ids=["segmentation", "records", "record", "exported", "slide", "trained"],
+)  # fmt: skip
+def test_a_notebook_shows_things_and_no_name_is_markup(thing: Callable[[], Any], shown: str) -> None:
+    html = thing()._repr_html_()
+    assert shown in html and "&lt;" in html and "<script" not in html
+    closed = re.sub(r"(<img [^>]*)>", r"\1/>", html)
+    ElementTree.fromstring(f"<all>{closed}</all>")  # and every tag is closed
+
+
+def test_a_segmentation_is_shown_as_its_mask() -> None:
+    html = segmented()._repr_html_()
+    body = re.search(r'src="data:image/png;base64,([^"]+)"', html)
+    assert body is not None
+    with Image.open(io.BytesIO(base64.b64decode(body[1]))) as picture:
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), CLASSES.palette()[segmented().mask])
+    assert "tumour" in html and "75.0%" in html and "#ff0000" in html
+
+
+def test_a_segmenter_is_shown_with_its_thresholds(segmenter: Segmenter) -> None:
+    assert segmenter._repr_html_().count("0.50") == 2
 
 
 def test_a_segmenter_and_what_it_sees_hold_no_numbers(segmenter: Segmenter) -> None:

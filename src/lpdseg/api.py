@@ -17,7 +17,7 @@ from lpdseg.data.records import Manifest, content_digest
 from lpdseg.errors import DataError, SettingsError
 from lpdseg.evaluation.about import about_split
 from lpdseg.evaluation.calibration import choose_offsets as offsets_under_edits
-from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.protocol import Record, Records
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.evaluation.worst import PatchFigures, patch_figures
 from lpdseg.export.int8 import Quantised
@@ -30,10 +30,11 @@ from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings
+from lpdseg.training.cell import cell_told, default_reporter
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import train as run_training
 from lpdseg.training.options import changed_settings, in_few_steps, settings_before, training_data
-from lpdseg.training.progress import Reporter, Silent
+from lpdseg.training.progress import Reporter
 from lpdseg.training.record import versions
 from lpdseg.training.result import TrainResult
 from lpdseg.training.start import begin
@@ -111,13 +112,13 @@ def train(
     - `corrections`: what an expert has drawn on patches and said of labels, see `lpdseg.data.corrections`: it is
       learnt beside the data, from `start`; see `in_few_steps` for how long and at what rate.
     - `device`, `devices`, `nodes`: see `Engine`.
-    - `reporter`: who is told of progress; by default nobody.
+    - `reporter`: who is told of progress; by default a notebook's cell, else nobody.
 
     **Raises:** `LpdsegError` of the kind that fits.
     """
     end_if_run_again()
     run = Path(out)
-    reporter = Silent() if reporter is None else reporter
+    reporter = default_reporter() if reporter is None else reporter
     resumed = resume and preset is None and (run / "settings.yaml").is_file()
     continued = start is not None and preset is None and not resumed
     preset = settings_before(run if resumed else None, start) if preset is None else preset
@@ -232,8 +233,10 @@ def evaluate(
                 "flatter; choose the offsets on a validation split of other patches"
             )
 
+    told = progress or cell_told()
+
     def tell(what: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(what, done, total)
+        return None if told is None else partial(told, what)
 
     manifest, left_out = segmenter.learnt.leave_out(manifest, split)
     batches = read_labelled(manifest.split(split), manifest.classes, segmenter.settings.batch, split)
@@ -250,13 +253,13 @@ def evaluate(
                 progress=tell("looking at each patch"),
             )
         )
-    return [
+    return Records(
         entry
         for gate in gates
         for entry in score_split(
             segmenter.with_settings(gate=gate), observed, split, backgrounds, tell(f"scoring, gate {gate}"), about
         )
-    ]
+    )
 
 
 def choose_offsets(

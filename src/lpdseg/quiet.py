@@ -1,6 +1,7 @@
 """Keeping libraries from talking over the program: their chatter is hidden, their warnings and errors are not."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -31,7 +32,9 @@ def quiet() -> Iterator[None]:
 
 def library(name: str) -> Any:
     """Imports `transformers` or `lightning_fabric`, which set their own log levels then, and keeps them quiet."""
-    module, logger = import_module(name), logging.getLogger(name)
+    with warnings.catch_warnings():  # both import tqdm, which in notebooks asks for widgets that nothing here needs
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        module, logger = import_module(name), logging.getLogger(name)
     if _open and logger.level < _LEVELS[name]:
         for before in _open:
             before[name] = logger.level if before is _open[0] else _LEVELS[name]

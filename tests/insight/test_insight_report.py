@@ -16,6 +16,7 @@ from lpdseg.errors import CheckpointError, DataError
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.insight.figures import loss_charts, warmup_end
+from lpdseg.insight.paper.confusion import luminance
 from lpdseg.insight.report import write_report
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
@@ -166,6 +167,28 @@ def test_what_corrections_have_changed_is_told(build: Callable[[TissueClasses], 
     (run / "changes.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"changes\.json cannot be read"):
         write_report(run, segmenter, data, records, tmp_path / "r.html", images=1)
+
+
+def test_figures_on_shaded_cells_can_be_read() -> None:
+    """At least 4.5 to 1, as WCAG 2.2 AA asks, whatever the share: on white, in dark mode and in print."""
+    templates = resources.files("lpdseg.insight") / "templates"
+    css, macro = (templates / "style.css").read_text(), (templates / "parts.html.j2").read_text()
+    found = re.search(r"share > ([\d.]+)", macro)
+    assert found is not None
+    themes = re.findall(r"--paper: (#\w+);.*?--shade: ([\d ]+); --on-shade: (#\w+);", css, re.DOTALL)
+    assert len(themes) == 3
+    for paper, shade, ink in themes:
+        for share in np.linspace(0, 1, 201).tolist():
+            mixed = [0.9 * share * float(a) + (1 - 0.9 * share) * b
+                     for a, b in zip(shade.split(), rgb(paper), strict=True)]  # fmt: skip
+            letters = (255.0, 255.0, 255.0) if share > float(found[1]) else rgb(ink)
+            low, high = sorted(luminance([value / 255 for value in one]) for one in (mixed, letters))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (paper, share)
+
+
+def rgb(colour: str) -> tuple[float, ...]:
+    digits = colour.removeprefix("#")
+    return tuple(map(float, bytes.fromhex(digits if len(digits) == 6 else "".join(2 * one for one in digits))))
 
 
 def test_same_input_gives_the_same_page(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:

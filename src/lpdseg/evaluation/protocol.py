@@ -22,12 +22,14 @@ from lpdseg.evaluation.bootstrap import Interval, intervals
 from lpdseg.evaluation.confusion import Scores
 from lpdseg.evaluation.image_level import ImageLevelScores
 from lpdseg.files import write_text
+from lpdseg.pictures.html import table_html
 from lpdseg.tissue import TissueClasses
 
 _SHORT = 12
 """Digits of a digest that people are shown."""
 
-_FIGURES = ("miou", "mdice", "fwiou", "pixel_accuracy")
+_LABELS = {"miou": "mIoU", "mdice": "mDice", "fwiou": "FwIoU", "pixel_accuracy": "pixels right"}
+_FIGURES = tuple(_LABELS)
 
 
 class Record(dict[str, Any]):
@@ -37,6 +39,25 @@ class Record(dict[str, Any]):
         protocol = f"{self.get('split')}, gate {self.get('gate')}, background {self.get('background')}"
         known = [f"{name} {_with_interval(self, name)}" for name in _FIGURES if self.get(name) is not None]
         return f"Record({protocol}: {', '.join(known) or 'no figures'})"
+
+    def _repr_html_(self) -> str:
+        return Records([self])._repr_html_()
+
+
+class Records(list[Record]):
+    """Several records, which a notebook shows as a table: a column each."""
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for entry in self for name in entry["classes"]))
+        rows = [("per cent [95 % interval]", *(f"{one['split']}, gate {one['gate']}" for one in self))]
+        rows += [(_LABELS[name], *(_with_interval(one, name) for one in self)) for name in _FIGURES]
+        rows += [
+            (f"IoU {name}", *(figure_text(one["classes"].get(name, {}).get("iou")) for one in self))
+            for name in names
+        ]
+        rows += [("image F1", *(figure_text((one["image_level"] or {}).get("f1")) for one in self))]
+        notes = dict.fromkeys(note for one in self for note in one.get("notes", ()))
+        return table_html("; ".join(notes), rows)
 
 
 @dataclass(frozen=True)
@@ -202,12 +223,7 @@ def table(records: Sequence[Record]) -> Table:
         if any(entry.get(key) for entry in records):
             result.add_row(label, *((entry.get(key) or "")[:_SHORT] for entry in records))
     result.add_row()
-    for figure, label in (
-        ("miou", "mIoU"),
-        ("mdice", "mDice"),
-        ("fwiou", "FwIoU"),
-        ("pixel_accuracy", "pixels right"),
-    ):
+    for figure, label in _LABELS.items():
         result.add_row(label, *(_with_interval(entry, figure) for entry in records))
     result.add_row()
     for name in names:

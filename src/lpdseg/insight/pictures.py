@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from lpdseg.pictures.html import picture_uri
 from lpdseg.pictures.masks import class_palette, colour_mask
 from lpdseg.tissue import TissueClasses
 
@@ -76,7 +77,7 @@ def rgb_uri(image: UInt8[np.ndarray, "H W 3"], side: int = 256) -> str:
     """An RGB picture as a PNG data URI, made smaller where a side is longer than `side` pixels."""
     picture = Image.fromarray(image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return _uri(picture)
+    return picture_uri(picture)
 
 
 def photo_uri(image: UInt8[np.ndarray, "H W 3"], quality: int = 88) -> str:
@@ -91,7 +92,7 @@ def indexed_uri(values: UInt8[np.ndarray, "H W"], palette: UInt8[np.ndarray, "25
     picture = Image.fromarray(values)
     picture.thumbnail((side, side), Image.Resampling.NEAREST)
     picture.putpalette(palette.tobytes())
-    return _uri(picture)
+    return picture_uri(picture)
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,3 @@ def _tile(example: Example, row: int, classes: TissueClasses, tile: int) -> Imag
         return Image.fromarray(example.image).resize((tile, tile), Image.Resampling.LANCZOS)
     coloured = colour_mask((example.truth, example.mask)[row - 1], classes)
     return Image.fromarray(coloured).resize((tile, tile), Image.Resampling.NEAREST)
-
-
-def _uri(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

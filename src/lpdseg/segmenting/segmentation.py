@@ -12,9 +12,13 @@ from PIL import Image
 
 from lpdseg.errors import DataError
 from lpdseg.maps.winners import NO_PROTOTYPE
+from lpdseg.pictures.html import classes_html, picture_html
 from lpdseg.pictures.masks import area_shares, overlay_picture, write_mask
 from lpdseg.segmenting.uncertainty import Uncertainty
 from lpdseg.tissue import TissueClasses
+
+_SHOWN = 512
+"""Side in pixels that a mask has at most in a notebook."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -96,6 +100,16 @@ class Segmentation:
         **Raises:** `OutputError` where the file cannot be written.
         """
         write_mask(Path(path), self.mask, self.classes)
+
+    def _repr_html_(self) -> str:
+        """The mask and the area of each class, for notebooks."""
+        picture = Image.fromarray(self.mask)
+        picture.thumbnail((_SHOWN, _SHOWN), Image.Resampling.NEAREST)
+        picture.putpalette(self.classes.palette().tobytes())
+        areas = classes_html("share of the image", self.classes, self.shares.values(), ".1%")
+        mask = picture_html(picture, repr(self), max(picture.width, _SHOWN // 2))
+        look = "display:flex;gap:1em;align-items:flex-start;flex-wrap:wrap"
+        return f'<div style="{look}">{mask}<div>{areas}</div></div>'
 
     def __repr__(self) -> str:
         height, width = self.mask.shape

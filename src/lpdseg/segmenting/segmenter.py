@@ -25,6 +25,7 @@ from lpdseg.maps.merge import sum_parts
 from lpdseg.maps.pad import as_pixels, pad_to_stride
 from lpdseg.maps.winners import numbered, winners
 from lpdseg.model.network import Network, Reading, Wanted
+from lpdseg.pictures.html import classes_html
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.effective import effective
 from lpdseg.segmenting.prediction import Prediction
@@ -135,6 +136,10 @@ class Segmenter:
             f"Segmenter({type(self.model).__name__} for {', '.join(self.channel_names)}; "
             f"gate {settings.gate}, refine {settings.refine}, on {self.device})"
         )
+
+    def _repr_html_(self) -> str:
+        said = f"{self!r}; thresholds of the image-level probability"
+        return classes_html(said, self.classes, self.calibration.thresholds.tolist(), ".2f")
 
     @property
     def device(self) -> torch.device:

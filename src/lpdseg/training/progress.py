@@ -89,11 +89,11 @@ class Bar(Silent):
         """Moves the bar."""
         self._bar.update(self._task, completed=done)
         if losses is not None:
-            self._bar.update(self._task, losses="  ".join(filter(None, (self._pace, _shown(losses)))))
+            self._bar.update(self._task, losses="  ".join(filter(None, (self._pace, shown_losses(losses)))))
 
     def pace(self, patches: float, waiting: float) -> None:
         """Is shown with the next losses."""
-        self._pace = _pace(patches, waiting)
+        self._pace = pace_text(patches, waiting)
 
     def note(self, text: str) -> None:
         """Prints a line above the bar."""
@@ -123,11 +123,11 @@ class Lines(Silent):
         self._losses = losses or self._losses
         told = self._pacer.tell(done, self._total)
         if told is not None:
-            self.note("  ".join(filter(None, (f"step {told}", self._pace, _shown(self._losses)))))
+            self.note("  ".join(filter(None, (f"step {told}", self._pace, shown_losses(self._losses)))))
 
     def pace(self, patches: float, waiting: float) -> None:
         """Is told with the next line."""
-        self._pace = _pace(patches, waiting)
+        self._pace = pace_text(patches, waiting)
 
     def note(self, text: str) -> None:
         """Prints a line."""
@@ -139,11 +139,13 @@ def bar_or_lines(console: Console) -> Reporter:
     return Bar(console) if console.is_terminal else Lines(console)
 
 
-def _shown(losses: dict[str, float]) -> str:
+def shown_losses(losses: dict[str, float]) -> str:
+    """Names and values in one line."""
     return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
 
-def _pace(patches: float, waiting: float) -> str:
+def pace_text(patches: float, waiting: float) -> str:
+    """Patches per second, and the share of the time that the device waits for them."""
     return f"{patches:.{0 if patches >= 10 else 1}f} patches/s, waiting {waiting:.0%}"
 
 

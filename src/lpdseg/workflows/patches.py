@@ -12,6 +12,7 @@ from lpdseg.errors import DataError, OutputError
 from lpdseg.export.masks import write_overlay, write_probabilities, write_uncertainty
 from lpdseg.files import absolute, check_name, write_json
 from lpdseg.folders import RECORD
+from lpdseg.pictures.html import table_html
 from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.plain import plain_text
 from lpdseg.segmenting.patches import ImageFile, segment_files
@@ -36,6 +37,10 @@ class Exported:
     skipped: tuple[str, ...]
     shares: dict[str, float]
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        rows = [(name, f"{share:.1%}") for name, share in self.shares.items()]
+        return table_html(f"{self.written:,} masks, {len(self.skipped):,} images skipped; mean area", rows)
 
     def __repr__(self) -> str:
         found = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())

@@ -13,6 +13,9 @@ from lpdseg.tissue import TissueClasses
 
 _TOP, _GAP, _LOW, _TRUTH, _BOX, _LONGEST = 8.0, 6.0, 1.0, 4.5, 3.6, 30.0
 
+_DARK = 0.18
+"""Luminance below which white letters are easier to read than black ones, and both are at 4.5 to 1 or better."""
+
 
 def confusion_figure(
     matrices: Sequence[tuple[str, Int[np.ndarray, "n n"]]], classes: TissueClasses, width: float
@@ -47,12 +50,14 @@ def confusion_figure(
 def _one(
     sheet: Sheet, matrix: Int[np.ndarray, "n n"], names: Sequence[str], left: float, top: float, side: float
 ) -> None:
+    from matplotlib import colormaps
+
     count = len(matrix)
     cell = side / count
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    axes = sheet.axes(left, top, side, side)
+    shade, axes = colormaps["Blues"], sheet.axes(left, top, side, side)
     axes.pcolormesh(
-        np.arange(count + 1), np.arange(count + 1), shares, cmap="Blues", vmin=0, vmax=1,
+        np.arange(count + 1), np.arange(count + 1), shares, cmap=shade, vmin=0, vmax=1,
         edgecolors="white", linewidth=0.8,
     )  # fmt: skip
     axes.set(xticks=(), yticks=(), xlim=(0, count), ylim=(count, 0))
@@ -62,7 +67,7 @@ def _one(
     for row in range(count):
         known = matrix[row].sum() > 0
         for column in range(count):
-            colour = "white" if shares[row, column] > 0.55 else "black"
+            colour = "white" if luminance(shade(shares[row, column])[:3]) < _DARK else "black"
             x, y = left + (column + 0.5) * cell, top + (row + 0.5) * cell
             word = f"{100 * shares[row, column]:.1f}" if known else "–"
             sheet.text(x, y - 0.1 * cell, word, ha="center", color=colour, fontsize=large)
@@ -72,6 +77,12 @@ def _one(
             )  # fmt: skip
     for column, name in enumerate(names):
         sheet.text(left + (column + 0.5) * cell, top - 2, name, room=cell - 0.5, ha="center")
+
+
+def luminance(colour: Sequence[float]) -> float:
+    """Relative luminance of an sRGB colour of 0..1, as WCAG 2.2 defines it."""
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in colour]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
 def short_count(count: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from lpdseg.export.areas import ClassArea
+from lpdseg.pictures.html import table_html
 from lpdseg.slides.slide import Mpp
 
 
@@ -46,6 +47,11 @@ class SlideResult:
     edits: str = ""
     offsets_data: str = ""
     unsure: float | None = None
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, ...]] = [("class", "mm²", "% of tissue")]
+        rows += [(area.name, f"{area.mm2:.4g}", f"{area.percent:.1f}") for area in self.areas]
+        return table_html(repr(self), rows)
 
     def __repr__(self) -> str:
         found = ", ".join(f"{area.name} {area.percent:.0f} %" for area in self.areas)

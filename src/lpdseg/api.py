@@ -14,8 +14,8 @@ from lpdseg.data.corrections import Corrections
 from lpdseg.data.opening import same_classes
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest, content_digest
-from lpdseg.errors import DataError, SettingsError
-from lpdseg.evaluation.about import about_split
+from lpdseg.errors import SettingsError
+from lpdseg.evaluation.about import about_split, check_offsets
 from lpdseg.evaluation.calibration import choose_offsets as offsets_under_edits
 from lpdseg.evaluation.protocol import Record, Records
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
@@ -224,15 +224,7 @@ def evaluate(
     manifest = same_classes(segmenter.classes, data, classes, mask_values)
     compared = [] if patches is None else [Path(one) for one in against]
     others = load_others(compared, segmenter, None if isinstance(run, Segmenter) else Path(run), device)
-    chosen = segmenter.edits.offsets if isinstance(segmenter, EditedSegmenter) else None
-    if chosen is not None and split != "valid":
-        known = sum(content_digest(record.path) in chosen.images for record in manifest.split(split))
-        if known:
-            raise DataError(
-                f"offsets were chosen on {known} of the {split} patches of {manifest.source}, whose figures would "
-                "flatter; choose the offsets on a validation split of other patches"
-            )
-
+    check_offsets(segmenter, manifest, split)
     told = progress or cell_told()
 
     def tell(what: str) -> Callable[[int, int], None] | None:
@@ -308,8 +300,8 @@ def report(
     device: str = "auto",
     progress: Told | None = None,
 ) -> Path:
-    """Writes a page about a run: figures, classes, patches, prototypes, losses and settings. See `write_report`.
-    About several runs of the same classes the page shows them side by side, see `write_comparison`.
+    """Writes a page about a run: figures, classes, patches, prototypes, losses, settings and licences; or one about
+    several of the same classes, side by side.
 
     **Arguments:**
 
@@ -321,31 +313,23 @@ def report(
 
     **Returns:** the path of the page.
 
-    **Raises:** as `evaluate`; `SettingsError` for several runs without `out`; `OutputError` where the page cannot
-    be written.
+    **Raises:** as `evaluate`; `SettingsError` for several runs without `out`; `OutputError`.
     """
     from lpdseg.insight.comparison import write_page
-    from lpdseg.insight.run_record import data_of
+    from lpdseg.insight.run_record import data_for
 
     folders = [Path(one) for one in ([run] if isinstance(run, str | Path) else run)]
     if out is None and len(folders) > 1:
         raise SettingsError("several runs have no folder in common for their page; name it with out (--out)")
     changes: dict[str, Any] = {} if palette is None else {"palette": palette}
     segmenters = [load(folder, checkpoint, device, **changes) for folder in folders]
-    manifest = same_classes(
-        segmenters[0].classes, data_of(folders[0]) if data is None else data, classes, mask_values
-    )
-    for other in segmenters[1:]:
-        same_classes(other.classes, manifest, None)
-    if split is None:
-        split = next((name for name in ("test", "valid") if any(manifest.with_masks(name))), None)
-    gates: tuple[Gate, ...] = ("predicted", "oracle")
+    manifest = data_for(folders, [one.classes for one in segmenters], data, classes, mask_values)
+    split = split or next((name for name in ("test", "valid") if any(manifest.with_masks(name))), None)
     records = [
-        [] if split is None else evaluate(one, manifest, split, gates, progress=progress) for one in segmenters
+        [] if split is None else evaluate(one, manifest, split, ("predicted", "oracle"), progress=progress)
+        for one in segmenters
     ]
-    path = folders[0] / "report.html" if out is None else Path(out)
-    write_page(folders, segmenters, records, manifest, path, split=split, images=images, seed=seed)
-    return path
+    return write_page(folders, segmenters, records, manifest, out, split=split, images=images, seed=seed)
 
 
 def segment(run: str | Path | Segmenter, image: str | Path | UInt8[np.ndarray, "H W 3"]) -> Segmentation:

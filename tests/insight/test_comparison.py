@@ -113,7 +113,7 @@ def test_settings_that_differ_have_their_full_names() -> None:
 def test_runs_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
     assert run_names([tmp_path / "a" / "run"]) == ["run"]
     assert run_names([tmp_path / "a" / "run", tmp_path / "b" / "run"]) == ["a/run", "b/run"]
-    assert run_names([tmp_path / "run", tmp_path / "run"]) != []  # the same twice ends as well
+    assert run_names([tmp_path / "run", tmp_path / "run"]) == ["run (1)", "run (2)"]
 
 
 def test_a_data_card_counts_what_is_there(tmp_path: Path) -> None:

@@ -199,16 +199,13 @@ def _load(
     runs: Sequence[Path], checkpoint: Checkpoint, device: str, palette: Palette | None, edits: Path | None
 ) -> "list[tuple[str, Segmenter]]":
     from lpdseg import api
-    from lpdseg.errors import CheckpointError, SettingsError
+    from lpdseg.errors import SettingsError
     from lpdseg.insight.run_record import run_names
 
     if edits is not None and len(runs) > 1:
         raise SettingsError("--edits speaks of the prototypes of one run; name one run, or leave --edits out")
     changes: dict[str, Any] = {} if palette is None else {"palette": palette}
     loaded = [api.load(run, checkpoint, device, edits=edits, **changes) for run in runs]
-    for run, one in zip(runs, loaded, strict=True):
-        if one.classes.channel_names != loaded[0].classes.channel_names:
-            raise CheckpointError(f"{run} was trained for other classes than {runs[0]}; show them in figures apart")
     return list(zip(run_names(runs), loaded, strict=True))
 
 
@@ -221,12 +218,9 @@ def _data(
     mask_value: list[str] | None,
 ) -> "tuple[Manifest, Split]":
     """The data set, and the split that is asked for, else test or valid, whichever is there."""
-    from lpdseg.data.opening import same_classes
-    from lpdseg.insight.run_record import data_of
+    from lpdseg.insight.run_record import data_for
 
-    manifest = same_classes(
-        loaded[0][1].classes, data_of(runs[0]) if data is None else data, classes, mask_value or ()
-    )
+    manifest = data_for(runs, [one.classes for _, one in loaded], data, classes, mask_value or ())
     return manifest, split or ("test" if "test" in manifest.splits else "valid")
 
 

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 from lpdseg.data.label_masks import compare
 from lpdseg.data.origin import origin_notes, patients_unknown
-from lpdseg.data.records import Manifest
+from lpdseg.data.records import Manifest, content_digest
+from lpdseg.errors import DataError
 from lpdseg.evaluation.protocol import About
 from lpdseg.evaluation.split import LabelledBatch
+from lpdseg.segmenting.edited import EditedSegmenter
+from lpdseg.segmenting.segmenter import Segmenter
 
 
 def about_split(data: Manifest, split: str, batches: Sequence[LabelledBatch], left_out: str | None = None) -> About:
@@ -25,3 +28,16 @@ def about_split(data: Manifest, split: str, batches: Sequence[LabelledBatch], le
     if wrong:
         notes.append(f"image-level labels of {wrong} of {compared} images contradict their masks")
     return About("files" if patients_unknown(data.records) else "patients", tuple(notes))
+
+
+def check_offsets(segmenter: Segmenter, data: Manifest, split: str) -> None:
+    """**Raises:** `DataError` where offsets were chosen under edits on patches of a split that is no validation."""
+    chosen = segmenter.edits.offsets if isinstance(segmenter, EditedSegmenter) else None
+    if chosen is None or split == "valid":
+        return
+    known = sum(content_digest(record.path) in chosen.images for record in data.split(split))
+    if known:
+        raise DataError(
+            f"offsets were chosen on {known} of the {split} patches of {data.source}, whose figures would flatter; "
+            "choose the offsets on a validation split of other patches"
+        )

@@ -29,27 +29,31 @@ def write_page(
     segmenters: Sequence[Segmenter],
     records: Sequence[list[Record]],
     data: Manifest,
-    path: Path,
+    out: str | Path | None,
     *,
     split: str | None,
     images: int = 6,
     seed: int = 0,
-) -> None:
+) -> Path:
     """Writes the report of a run, see `write_report`, or one page of several runs of the same classes.
 
     **Arguments:**
 
     - `folders`, `segmenters`, `records`: of each run; the first of its records is headlined.
+    - `out`: the page; None: `report.html` in the folder of the first run.
     - `split`: whose patches are shown; None shows none, for data without masks.
     - `images`: how many of the worst patches are shown.
     - `seed`: of the sample that they are chosen from.
 
+    **Returns:** the path of the page.
+
     **Raises:** `CheckpointError` where a folder has no readable `run.json`; `OutputError` where the file cannot be
     written.
     """
+    path = folders[0] / "report.html" if out is None else Path(out)
     if len(folders) == 1:
         write_report(folders[0], segmenters[0], data, records[0], path, split=split, images=images, seed=seed)
-        return
+        return path
     classes, names = segmenters[0].classes, run_names(folders)
     described = [read_run(folder) for folder in folders]
     settings = [
@@ -86,6 +90,7 @@ def write_page(
         licences=licences(folders),
     )  # fmt: skip
     write_text(path, text)
+    return path
 
 
 def _difference(first: Record | None, other: Record | None, tissue: int) -> figures.Figure | None:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lpdseg.data.opening import same_classes
+from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError
+from lpdseg.tissue import TissueClasses
 
 
 def read_run(run: Path) -> dict[str, Any]:
@@ -37,11 +40,28 @@ def data_of(run: Path) -> Path:
     return source
 
 
+def data_for(
+    runs: Sequence[Path],
+    classes_of: Sequence[TissueClasses],
+    data: str | Path | Manifest | None,
+    classes: str | None = None,
+    mask_values: Sequence[str] = (),
+) -> Manifest:
+    """The data set that runs are shown on, None for that of the first, once it is sure that all have its classes.
+
+    **Raises:** as `data_of` and `lpdseg.data.opening.same_classes`.
+    """
+    manifest = same_classes(classes_of[0], data_of(runs[0]) if data is None else data, classes, mask_values)
+    for others in classes_of[1:]:
+        same_classes(others, manifest, None)
+    return manifest
+
+
 def run_names(runs: Sequence[Path]) -> list[str]:
-    """What to call runs beside each other: as many last parts of their paths as tell them apart."""
+    """What to call runs beside each other: the last parts of their paths that tell them apart, else numbers too."""
     parts = [run.resolve().parts for run in runs]
     for count in range(1, max(map(len, parts), default=1) + 1):
         names = ["/".join(one[-count:]) for one in parts]
         if max(Counter(names).values(), default=1) == 1:
-            break
-    return names
+            return names
+    return [f"{run.resolve().name} ({number})" for number, run in enumerate(runs, 1)]

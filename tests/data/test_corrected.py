@@ -1,5 +1,6 @@
 """Corrections that meet a data set."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,33 @@ def test_what_reaches_beyond_an_image_is_cut_off(data: Manifest) -> None:
 def test_what_does_not_fit_is_told_in_a_sentence(wrong: Corrections, told: str, data: Manifest) -> None:
     with pytest.raises(DataError, match=rf"^x\.geojson.*{told}"):
         fit_corrections(wrong, data)
+
+
+def test_what_was_drawn_on_a_slide_is_spread_over_its_patches(data: Manifest, tmp_path: Path) -> None:
+    records = []
+    for x in (100, 148):  # neighbours of 24 px, each of 2 px of the slide
+        path = tmp_path / "patches" / "case 1" / f"case 1_{x}_200.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 16)).save(path)
+        records.append(PatchRecord(path, (1, 0), "train", "case 1"))
+    slide = {"path": "/slides/case 1.svs", "slide": {"sha256": "0"}, "scale": [2, 2], "origin": [10, 20]}
+    (tmp_path / "slides.json").write_text(json.dumps({"case 1": slide}))
+    cut = Manifest(CLASSES, tuple(records), tmp_path)
+    for image in ("case 1", "case 1.svs", "/slides/case 1.svs"):
+        # From (130, 204) on the slide, 10 and 20 less where drawings count from; over the border of the patches.
+        fitted = fit_corrections(corrections(box(image, "b", 120, 184, 146, 192)), cut)
+        left, right = (one.mask((16, 24)) for one in fitted.patches)
+        expected = np.full((2, 16, 24), IGNORE, np.uint8)
+        expected[0, 2:6, 15:] = 1
+        expected[1, 2:6, :4] = 1
+        np.testing.assert_array_equal([left, right], expected)
+        assert set(fitted.labels.values()) == {(1, 1)} and fitted.notes == ()
+    sliver = fit_corrections(corrections(box("case 1", "b", 120, 184, 138.5, 192)), cut)
+    assert len(sliver.patches) == 1 and len(sliver.labels) == 1
+    with pytest.raises(DataError, match="drawn on case 1 as b lies on none of the patches"):
+        fit_corrections(corrections(box("case 1", "b", 0, 0, 20, 20)), cut)
+    with pytest.raises(DataError, match="corrects the image 'case 2', which"):
+        fit_corrections(corrections(box("case 2", "b", 0, 0, 20, 20)), cut)
 
 
 def corrected(data: Manifest, beside: TrainingPatches) -> CorrectedPatches:

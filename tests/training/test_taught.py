@@ -81,7 +81,7 @@ def test_strokes_are_learnt(
     assert told["from"]["corrections"] | {"file": "", "sha256": ""} == {
         "file": "", "sha256": "", "drawn": 3, "patches": 3, "other_label": 3, "left_out": {},
     }  # fmt: skip
-    assert any("3 strokes and areas on 3 patches" in note for note in notes.told)
+    assert any("3 strokes and areas are learnt, on patches: 3" in note for note in notes.told)
     assert read_labels(out)["train/t0_0[01].png"] == (1, 1)
     assert read_metrics(first)[0].keys() == read_metrics(out)[0].keys() - {"correction"}
     assert json.loads((out / "changes.json").read_text())["from"] == str(first)

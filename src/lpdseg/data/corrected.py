@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lpdseg.data.corrections import Corrections, Drawn
+from lpdseg.data.cut_slides import CutSlides
 from lpdseg.data.geometry import Size
 from lpdseg.data.patches import read_header, sides
 from lpdseg.data.records import Manifest, PatchRecord, content_digest, path_below
@@ -39,6 +40,11 @@ class CorrectedPatch:
         shapes = [(one.area, self.names.index(one.name)) for one in self.drawn]
         mask: np.ndarray = rasterize(shapes, out_shape=size, fill=IGNORE, dtype=np.uint8)
         return mask
+
+    @property
+    def covers_something(self) -> bool:
+        """Whether any pixel is corrected."""
+        return bool((self.mask(read_header(self.record.path).size) != IGNORE).any())
 
 
 @dataclass(frozen=True)
@@ -137,8 +143,9 @@ def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
     """Finds the patches that corrections are of.
 
     An image goes by its path as in the manifest, with or without its ending, or by its name alone where only one
-    patch has it. A training patch has the label of every class that was drawn on it, and those that were said.
-    What reaches beyond an image is cut off. Labels of patches that are not for training are never learnt.
+    patch has it. What was drawn on a slide is spread over the patches that were cut from it, see
+    `lpdseg.data.cut_slides`. A training patch has the label of every class that was drawn on it, and those that
+    were said. What reaches beyond an image is cut off. Labels of patches that are not for training are not learnt.
 
     **Raises:** `DataError` for an image that is none of the data set's, or several; for what lies outside its image
     or covers no pixel; and for labels that contradict what was drawn, or leave a training patch without any.
@@ -147,8 +154,14 @@ def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
     known, names = _Images(data, corrections.source), data.classes.names
     drawn: dict[str, list[Drawn]] = {}
     said: dict[str, dict[str, int]] = {}
+    slides, spread = CutSlides(data), set[str]()
     for one in corrections.drawn:
-        drawn.setdefault(known.path(one.image), []).append(one)
+        if one.image in known or one.image not in slides:
+            drawn.setdefault(known.path(one.image), []).append(one)
+            continue
+        for path, part in slides.on_patches(one):
+            drawn.setdefault(path, []).append(part)
+            spread.add(path)
     for image, labels in corrections.labels.items():
         said.setdefault(known.path(image), {}).update(labels)
     patches: list[CorrectedPatch] = []
@@ -157,6 +170,8 @@ def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
     for path in sorted({*drawn, *said}):
         record = known.records[path]
         own = tuple(drawn.get(path, ()))
+        if path in spread and not CorrectedPatch(record, own, names).covers_something:
+            continue  # of a stroke on a slide a patch may have less than a pixel
         if own:
             patches.append(CorrectedPatch(record, own, names))
             notes += _check(patches[-1], f"{corrections.source}: what was drawn on {path}")
@@ -188,15 +203,21 @@ class _Images:
             ):
                 called.setdefault(name_key(name), []).append(path)
 
+    def __contains__(self, image: str) -> bool:
+        return bool(self._all(image))
+
+    def _all(self, image: str) -> list[str]:
+        key = name_key(image.removeprefix("./"))
+        return next((called[key] for called in self._called if key in called), [])
+
     def path(self, image: str) -> str:
         """The path of the only patch that is called so."""
-        key = name_key(image.removeprefix("./"))
-        found = next((called[key] for called in self._called if key in called), [])
+        found = self._all(image)
         shown = image if len(image) <= 80 else f"{image[:79]}…"
         if not found:
             raise DataError(
                 f"{self.source} corrects the image {shown!r}, which {self.data.source} does not have; name it as "
-                "the manifest does (of a slide, correct the patches that were cut from it)"
+                "the manifest does; of a slide, cut patches with `lpdseg data tile` first"
             )
         if len(found) > 1:
             raise DataError(
@@ -219,7 +240,7 @@ def _check(patch: CorrectedPatch, what: str) -> list[str]:
                 "full resolution"
             )
         cut += not shapely.covers(image, one.shape)
-    if (patch.mask(size) == IGNORE).all():
+    if not patch.covers_something:
         raise DataError(f"{what} covers the middle of no pixel; draw it larger")
     return [f"{what} reaches beyond it and was cut off ({cut})"] if cut else []
 

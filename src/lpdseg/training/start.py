@@ -220,8 +220,8 @@ def _said(taught: Taught) -> str:
     assert taught.told is not None
     told = taught.told
     return (
-        f"{told['file']}: {told['drawn']} strokes and areas on {told['patches']} patches, drawn beside those of "
-        f"training, of which {told['other_label']} get another label"
+        f"{told['file']}: {told['drawn']} strokes and areas are learnt, on patches: {told['patches']}; training "
+        f"patches that get another label: {told['other_label']}"
     )
 
 

@@ -1,6 +1,5 @@
 """Slides with regions → a data set to train on."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lpdseg.data.cut_slides import SOURCES, read_sources
 from lpdseg.data.manifest import MANIFEST_FILE, check_names, read_manifest, write_manifest
 from lpdseg.data.records import Manifest, PatchRecord, sorted_records
 from lpdseg.data.regions import REGION_SUFFIXES, RegionFile, read_regions
@@ -21,9 +21,6 @@ from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.tissue_mask import find_tissue
 from lpdseg.tissue import Colour, TissueClasses
 from lpdseg.workflows.slides.state import identity
-
-_SOURCES = "slides.json"
-"""Which slides the patches of a data set are of."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +131,9 @@ def tile_slides(
             mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp, len(slides))
             notes += filter(None, [warn_if_other(slide_file.path, slide.facts, slide_file.mpp, mpp)])
             notes += [*slide.facts.notes, *filter(None, [warn_if_far(slide_file.path, mpp, patch_mpp)])]
-            bounds = slide.facts.bounds
+            bounds, origin = slide.facts.bounds, (0, 0)
             if bounds is not None and from_bounds and (bounds.x or bounds.y):
-                file = file.moved(float(bounds.x), float(bounds.y))
+                file, origin = file.moved(float(bounds.x), float(bounds.y)), (bounds.x, bounds.y)
                 notes.append(
                     f"{slide_file.path} was scanned from ({bounds.x}, {bounds.y}) on; its regions count from "
                     "there, as in QuPath (--origin slide: from the corner of the slide)"
@@ -158,8 +155,9 @@ def tile_slides(
         if new:
             before = _extended(before, new, classes, out, stem)
             notes += [moving[slide_file.path]] if slide_file.path in moving else []
-            source = {"path": absolute(slide_file.path), "slide": identity(slide_file.path)}
-            write_json(out / _SOURCES, _read_sources(out) | {plain_text(stem): source})
+            source: dict[str, Any] = {"path": absolute(slide_file.path), "slide": identity(slide_file.path)}
+            source |= {"scale": list(view.scale), "origin": list(origin)}
+            write_json(out / SOURCES, read_sources(out) | {plain_text(stem): source})
             shown = {name for one in new for name, has in zip(classes.names, one.labels or (), strict=False) if has}
             lost = ", ".join(sorted({region.name for region in file.regions} - shown))
             told = f"{slide_file.path}: no patch shows {lost}, whose regions are too small or off the slide"
@@ -184,7 +182,7 @@ def _check_sources(slides: Sequence[SlideFile], before: Manifest | None, out: Pa
 
     **Raises:** `DataError` for a slide that has the name of another one, and where a split would be left empty.
     """
-    noted, notes = _read_sources(out), dict[Path, str]()
+    noted, notes = read_sources(out), dict[Path, str]()
     records = before.records if before else ()
     left = Counter(record.split for record in records)
     for path in (slide.path for slide in slides):
@@ -208,14 +206,6 @@ def _check_sources(slides: Sequence[SlideFile], before: Manifest | None, out: Pa
                 "rename the slide, or write to another folder"
             )
     return notes
-
-
-def _read_sources(out: Path) -> dict[str, Any]:
-    try:
-        told = json.loads((out / _SOURCES).read_text(encoding="utf-8"))
-        return {stem: one for stem, one in told.items() if "path" in one and "sha256" in one["slide"]}
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        return {}  # a set of an earlier version, or of other hands, which cannot tell
 
 
 def _folder_of(out: Path, stem: str) -> Path:

@@ -1,0 +1,77 @@
+"""What was drawn on a slide, in the pixels of the patches that `lpdseg data tile` has cut from it."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lpdseg.data.corrections import Drawn
+from lpdseg.data.patches import read_header
+from lpdseg.data.records import Manifest, path_below
+from lpdseg.errors import DataError
+from lpdseg.plain import name_key
+
+SOURCES = "slides.json"
+"""Of a data set's folder: which slides its patches are of, at what scale, and where drawings on them count from."""
+
+_CORNER = re.compile(r"_(\d+)_(\d+)$")
+
+
+def read_sources(folder: Path) -> dict[str, Any]:
+    """By the slide's stem what is noted of it: `path`, `slide`, and in newer sets `scale` and `origin`.
+
+    A set of an earlier version, or of other hands, tells nothing.
+    """
+    try:
+        told = json.loads((folder / SOURCES).read_text(encoding="utf-8"))
+        return {stem: one for stem, one in told.items() if "path" in one and "sha256" in one["slide"]}
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        return {}
+
+
+class CutSlides:
+    """The slides that patches of a data set were cut from."""
+
+    def __init__(self, data: Manifest) -> None:
+        self._data, self._slides = data, read_sources(data.root)
+        self._called = {
+            name_key(name): stem
+            for stem, one in self._slides.items()
+            for name in (stem, Path(one["path"]).name, one["path"])
+            if "scale" in one
+        }
+
+    def __contains__(self, image: str) -> bool:
+        return name_key(image) in self._called
+
+    def on_patches(self, drawn: Drawn) -> Iterator[tuple[str, Drawn]]:
+        """The patches, by path below the data's folder, that hold some of what was drawn on a slide, and that part.
+
+        It counts, in pixels of level 0, from where regions counted when the patches were cut.
+
+        **Raises:** `DataError` where there are none.
+        """
+        import shapely
+
+        stem = self._called[name_key(drawn.image)]
+        slide, area, found = self._slides[stem], drawn.area, False
+        for record in self._data.records:
+            corner = _CORNER.search(record.path.stem)
+            if record.path.parent.name != stem or corner is None:
+                continue
+            (x, y), (sx, sy) = map(int, corner.groups()), slide["scale"]
+            left, top = (at - origin for at, origin in zip((x, y), slide["origin"], strict=True))
+            height, width = read_header(record.path).size
+            part = shapely.intersection(area, shapely.box(left, top, left + width * sx, top + height * sy))
+            if part.area > 0:
+                found = True
+                here = shapely.transform(part, lambda at, a=(left, top), s=(sx, sy): (at - a) / s)
+                path = path_below(record.path, self._data.root)
+                yield path, replace(drawn, image=path, shape=here, width=None)
+        if not found:
+            raise DataError(
+                f"what was drawn on {drawn.image} as {drawn.name} lies on none of the patches of "
+                f"{self._data.source} that were cut from it; cut some there with `lpdseg data tile`"
+            )

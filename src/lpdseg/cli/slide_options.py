@@ -22,7 +22,8 @@ OPTIONS: dict[str, Any] = {
         list[str] | None,
         "--to",
         "Inputs are whole slides; they become: geojson, geojson.gz (QuPath), ome-tiff, "
-        "label-tiff (mask), zarr (probabilities), uncertainty, png (picture), csv (areas). Separated by commas.",
+        "label-tiff (mask), zarr (probabilities), uncertainty, unsure (where to look first), png (picture), "
+        "csv (areas). Separated by commas.",
         metavar="KINDS",
     ),
     "mpp": _option(float | None, "--mpp", "Microns per pixel of the slides, whatever they say."),

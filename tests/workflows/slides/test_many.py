@@ -189,8 +189,13 @@ def test_a_state_that_knows_of_no_uncertainty_is_read(segment: Any, draw_slide: 
     path = tmp_path / "out" / "states" / "a.json"
     assert "unsure" not in path.read_text("utf-8")  # as a version that did not know of it left it
     assert [(one.status, one.unsure) for one in segment(to="csv")] == [("kept", None)]
-    [result] = segment(to="uncertainty")
+    [result] = segment(to="unsure", gate="none")
     assert result.status == "segmented" and result.unsure is not None
+    squares = json.loads((tmp_path / "out" / "uncertainty" / "a.unsure.geojson").read_text("utf-8"))["features"]
+    mm2 = sum(square["properties"]["measurements"]["Unsure mm^2"] for square in squares)
+    tissue = sum(area.mm2 for area in result.areas)
+    assert 0 < mm2 == pytest.approx(result.unsure * tissue, rel=0.05)
+    assert segment(to="csv", gate="none")[0].unsure == result.unsure
 
 
 def test_options_may_come_together_or_one_by_one(segment: Any, draw_slide: DrawSlide, tmp_path: Path) -> None:

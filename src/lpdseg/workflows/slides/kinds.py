@@ -13,6 +13,7 @@ from lpdseg.export.label_tiff import write_label_tiff
 from lpdseg.export.ome_tiff import write_grey_ome_tiff, write_ome_tiff
 from lpdseg.export.ome_zarr import probability_store
 from lpdseg.export.slide_overlay import write_slide_overlay
+from lpdseg.export.unsure_squares import write_unsure_squares
 from lpdseg.segmenting.slides.stream import RowStore
 from lpdseg.segmenting.uncertainty import meaning
 from lpdseg.slides.at_mpp import AtMpp
@@ -115,6 +116,11 @@ def _write_uncertainty(path: Path, slide: Segmented, chosen: Chosen) -> Iterator
     yield from ()
 
 
+def _write_unsure(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
+    write_unsure_squares(slide.labels, path, 255 * (1 - chosen["unsure"]))
+    yield from ()
+
+
 def _write_picture(path: Path, slide: Segmented, chosen: Chosen) -> Iterator[str]:
     # Slides hold smaller levels, from which a picture is read much faster.
     view, bounds = slide.view, slide.labels.bounds
@@ -142,6 +148,7 @@ _NAMED: dict[str, Kind] = {
     "uncertainty": Kind(
         "uncertainty", ".uncertainty.ome.tif", _TIFF, _write_uncertainty, depends=_where, of="uncertainty"
     ),
+    "unsure": Kind("uncertainty", ".unsure.geojson", (), _write_unsure, depends=_where, of="uncertainty"),
     "png": Kind("overlays", ".png", (), _write_picture),
     "csv": Kind("areas", ".csv", (), _write_table),
 }

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -110,7 +110,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
             "slide": known,
             "settings": settings,
             "outputs": {kind: noted for kind, noted in true.items() if kind not in depends},
-            **({"unsure_share": (before or {}).get("unsure_share")} if "uncertainty" in true else {}),
+            **({"unsure_share": (before or {}).get("unsure_share")} if _of_uncertainty(true) else {}),
             "earlier": untrue,
             "slide_mpp_source": mpp.source,
             "slide_mpp_told": None if slide.facts.mpp is None else asdict(slide.facts.mpp),
@@ -146,7 +146,7 @@ def _segment(
     segments = plan_segments(grid, tissue.touches, wanted.batch)
     by_prototype = prototype_classes(segmenter) if wanted.options.prototypes else None
     source = SlideSource(path, view.mpp, wanted.mpp)
-    asked = "uncertainty" in depends
+    asked = _of_uncertainty(depends)
     unrefined = asked and segmenter.settings.refine != "none"
     job = Job(source, segments, wanted.window, grid.weights(), by_prototype is not None, unrefined)
     names = segmenter.channel_names
@@ -239,6 +239,10 @@ def _write(made: dict[str, Segmented], out: Path, stem: str, depends: dict[str, 
         write = KINDS[kind].write
         if write is not None:
             yield from write(output_path(out, kind, stem), made[KINDS[kind].of], chosen)
+
+
+def _of_uncertainty(kinds: Iterable[str]) -> bool:
+    return any(KINDS[kind].of == "uncertainty" for kind in kinds if kind in KINDS)
 
 
 def _notes(path: Path, view: AtMpp, tissue: TissueMask) -> Iterator[str]:

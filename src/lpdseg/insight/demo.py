@@ -1,5 +1,6 @@
 """The demo: generated data, a short training, figures and a report; nothing to download, all in one folder."""
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lpdseg.errors import CheckpointError
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import Progress as Told
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
+from lpdseg.extras import absent
 from lpdseg.files import replacing, write_json
 from lpdseg.insight.demo_time import expected_seconds
 from lpdseg.insight.figures import figure, text
@@ -113,7 +115,14 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
     write_report(out / "run", segmenter, data, records, report)
     _say(console, f"Done in {_took(began)}. Figures: {out / 'metrics.json'}; picture: {out / 'example.png'}")
     _say(console, f"Look at the report: open {report}")
+    _say(console, f"Look at patches under their masks, and correct them: {viewer_command(out)}")
     return report
+
+
+def viewer_command(out: Path) -> str:
+    """What opens the demo's run in a browser, and what it needs first where that is not installed."""
+    first = "pip install 'lpdseg[view]' && " if absent("starlette", "uvicorn") else ""
+    return f"{first}lpdseg view {shlex.quote(str(out / 'run'))} {shlex.quote(str(out / 'data'))}"
 
 
 def demo_settings(quick: bool = False) -> Settings:

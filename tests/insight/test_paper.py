@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 
 from lpdseg.errors import OutputError, SettingsError
+from lpdseg.insight.atlas import Atlas, Card, Plate
+from lpdseg.insight.atlas_patches import TypicalPatch
 from lpdseg.insight.paper.confusion import confusion_figure, short_count
 from lpdseg.insight.paper.curves import LINES, Trained, curves_figure, look
 from lpdseg.insight.paper.grid import Group, Row, Tile, grid_figure, marks
+from lpdseg.insight.paper.plates import prototypes_figure
 from lpdseg.insight.paper.sheet import Sheet, check_figure, write_figure
 from lpdseg.tissue import TissueClasses
 from test_palette import VISION, least_distance
@@ -36,10 +39,22 @@ def grid() -> Sheet:
     return grid_figure(groups, [Row("best", tiles, 0.5), Row(HOSTILE, tiles)], legend, 120.0)
 
 
+def atlas(*cards: Card) -> Atlas:
+    plate = Plate("stroma", (0, 200, 0), None, (), cards, ("stroma 3",), 0.0, 1.0)
+    return Atlas(CLASSES, None, (plate,), True, True, None)
+
+
+def card(number: int, title: str, patches: int) -> Card:
+    values, won = np.linspace(0, 1, 768, dtype=np.float32).reshape(24, 32), np.zeros((24, 32), bool)
+    one = TypicalPatch("a.png", "p", 0.5, 0.1, IMAGE, values, won, (2, 2, 9, 9))
+    return Card(number, title, None, 0.004, False, (), None, (one,) * patches)
+
+
 DRAWN: dict[str, Callable[[], Sheet]] = {
     "confusion": lambda: confusion_figure([(HOSTILE, MATRIX), ("other", MATRIX)], CLASSES, 120.0),
     "curves": lambda: curves_figure([trained(HOSTILE), trained("b")], 120.0, parts=True),
     "grid": grid,
+    "prototypes": lambda: prototypes_figure(atlas(card(1, HOSTILE, 3), card(2, "stroma 2", 0)), 120.0),
 }
 
 
@@ -63,6 +78,16 @@ def test_a_figure_has_its_size_and_the_same_bytes_again(what: str, kind: str, tm
         box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ", body)
         assert box is not None and float(box[1]) == pytest.approx(120 / 25.4 * 72, abs=0.01)
         assert b"/FontFile2" in body and b"/Type3" not in body  # whole letters of a font, that can be searched
+
+
+def test_prototypes_are_told_by_number_name_and_share(tmp_path: Path) -> None:
+    def words(*cards: Card) -> list[str]:
+        write_figure(tmp_path / "p.svg", lambda: prototypes_figure(atlas(*cards), 120.0), 300)
+        return re.findall(r">([^<>]+)</text>", (tmp_path / "p.svg").read_text(encoding="utf-8"))
+
+    shown = words(card(1, "stroma 1: loose", 3), card(2, "stroma 2", 0))
+    assert {"stroma", "1: loose", "2", "0.4 % of its training patches", "nothing that it wins"} <= set(shown)
+    assert "stroma" not in words()  # all of its prototypes are retired
 
 
 def test_letters_that_the_font_lacks_are_told(tmp_path: Path) -> None:

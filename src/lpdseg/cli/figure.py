@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures for a paper: PNG, SVG or PDF (extra: figures).")
 
+_FEW = 6
+"""Classes whose confusion matrix can be read in a single column of a journal, which is 89 mm wide."""
+
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="The folders of trained runs.")]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="Ends in .png, .svg or .pdf, which says what is written.")]
@@ -164,7 +167,12 @@ def confusion(
     split: ShownSplit = None,
     gate: Annotated[OpenGate, typer.Option(help="Classes that a mask may show.")] = "predicted",
     palette: Colours = None,
-    width_mm: Width = 89.0,
+    width_mm: Annotated[
+        float | None,
+        typer.Option(
+            min=30, max=1000, help="Width in millimetres. Default: 89 for one run of few classes, else 180."
+        ),
+    ] = None,
     dpi: Dpi = 300,
     classes: DataClasses = None,
     mask_value: MaskValues = None,
@@ -192,7 +200,8 @@ def confusion(
         f"{first['patients']} {first['unit']}, gate {gate}, refinement {first['refine']}."
     )
     shown = loaded[0][1].classes
-    _write(out, lambda: confusion_figure(matrices, shown, width_mm), dpi, told)
+    width = width_mm or (89.0 if len(runs) == 1 and shown.channels <= _FEW else 180.0)
+    _write(out, lambda: confusion_figure(matrices, shown, width), dpi, told)
 
 
 def _load(

@@ -16,7 +16,7 @@ _SMALLEST, _LARGEST = 8.0, 20.0
 def prototypes_figure(atlas: Atlas, width: float, patches: int = 3) -> Sheet:
     """A row per class, a column per prototype: up to `patches` regions, and the same under its map below."""
     plates = [plate for plate in atlas.plates if plate.cards]
-    columns = max(1, *(len(plate.cards) for plate in plates))
+    columns = max((len(plate.cards) for plate in plates), default=1)
     cell = (width - _LEFT - (columns - 1) * _CELL_GAP - 0.5) / columns
     across = max(1, min(patches, int(cell / _SMALLEST)))
     side = min(_LARGEST, cell / across)

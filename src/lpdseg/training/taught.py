@@ -13,7 +13,7 @@ from lpdseg.data.records import Manifest
 from lpdseg.files import write_text
 from lpdseg.settings import Settings
 
-COPY = "corrections.geojson"
+COPY = "learnt.geojson"
 """Of a run's folder: the corrections that it learns from, for resuming, whatever becomes of their file."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings
-from lpdseg.training.cell import cell_told, default_reporter
+from lpdseg.training.cell import Told, by_stage, default_reporter
 from lpdseg.training.engine import Engine
 from lpdseg.training.loop import train as run_training
 from lpdseg.training.options import changed_settings, in_few_steps, settings_before, training_data
@@ -63,9 +62,6 @@ __all__ = [
     "segment_slides",
     "train",
 ]
-
-Told = Callable[[str, int, int], None]
-"""Called with what is being done, and how much of it is done, of how much."""
 
 
 def train(
@@ -225,11 +221,7 @@ def evaluate(
     compared = [] if patches is None else [Path(one) for one in against]
     others = load_others(compared, segmenter, None if isinstance(run, Segmenter) else Path(run), device)
     check_offsets(segmenter, manifest, split)
-    told = progress or cell_told()
-
-    def tell(what: str) -> Callable[[int, int], None] | None:
-        return None if told is None else partial(told, what)
-
+    tell = by_stage(progress)
     manifest, left_out = segmenter.learnt.leave_out(manifest, split)
     batches = read_labelled(manifest.split(split), manifest.classes, segmenter.settings.batch, split)
     about = about_split(manifest, split, batches, left_out)
@@ -279,7 +271,7 @@ def choose_offsets(
     manifest, _ = segmenter.learnt.leave_out(manifest, "valid")
     records = manifest.split("valid")
     batches = read_labelled(records, manifest.classes, segmenter.settings.batch, "valid")
-    told = None if progress is None else partial(progress, "choosing offsets")
+    told = by_stage(progress)("choosing offsets")
     values = offsets_under_edits(segmenter, observe_split(segmenter, batches, told))
     images = frozenset(content_digest(record.path) for record in records)
     return replace(read, offsets=Offsets(values, manifest.fingerprint(), images))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from lpdseg.training import cell
-from lpdseg.training.cell import Cell, cell_told, default_reporter, in_notebook
+from lpdseg.training.cell import Cell, by_stage, cell_told, default_reporter, in_notebook
 from lpdseg.training.progress import Silent
 
 
@@ -61,3 +61,14 @@ def test_each_kind_of_work_has_a_line(monkeypatch: pytest.MonkeyPatch, shown: li
     tell("scoring", 1, 1)
     assert [place for place, _ in shown] == [1, 1, 2]  # not a hundred times
     assert "100/100" in shown[1][1]
+
+
+def test_who_asked_is_told_instead(monkeypatch: pytest.MonkeyPatch, shown: list[tuple[int, str]]) -> None:
+    heard: list[tuple[str, int, int]] = []
+    assert by_stage(None)("scoring") is None
+    in_kernel(monkeypatch, SimpleNamespace(kernel=object()))
+    for told in (lambda *said: heard.append(said), None):
+        tell = by_stage(told)("scoring")
+        assert tell is not None
+        tell(1, 2)
+    assert heard == [("scoring", 1, 2)] and len(shown) == 1

@@ -124,22 +124,18 @@ class Segmenter:
         if settings.source == "head" and not model.has_head:
             raise SettingsError("predict.source = 'head' needs a segmentation head, which this model does not have")
         if settings.source == "maps" and not model.has_maps:
-            raise SettingsError(
-                "predict.source = 'maps' needs class maps, which this method does not have; use head"
-            )
+            raise SettingsError("predict.source = 'maps' needs class maps, which this method lacks; use head")
         self.by_head = model.has_head if settings.source == "auto" else settings.source == "head"
         self.fusion = {level: weight for level, weight in enumerate(settings.fusion) if weight > 0}
 
     def __repr__(self) -> str:
-        settings = self.settings
         return (
             f"Segmenter({type(self.model).__name__} for {', '.join(self.channel_names)}; "
-            f"gate {settings.gate}, refine {settings.refine}, on {self.device})"
+            f"gate {self.settings.gate}, refine {self.settings.refine}, on {self.device})"
         )
 
     def _repr_html_(self) -> str:
-        said = f"{self!r}; thresholds of the image-level probability"
-        return classes_html(said, self.classes, self.calibration.thresholds.tolist(), ".2f")
+        return classes_html(f"{self!r}; thresholds", self.classes, self.calibration.thresholds.tolist(), ".2f")
 
     @property
     def device(self) -> torch.device:

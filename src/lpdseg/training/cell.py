@@ -2,11 +2,15 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lpdseg.durations import Pacer
 from lpdseg.pictures.html import text_html
 from lpdseg.training.progress import Reporter, Silent, pace_text, shown_losses
+
+Told = Callable[[str, int, int], None]
+"""Called with what is being done, and how much of it is done, of how much."""
 
 
 def in_notebook() -> bool:
@@ -21,8 +25,8 @@ def default_reporter() -> Reporter:
     return Cell() if in_notebook() else Silent()
 
 
-def cell_told() -> Callable[[str, int, int], None] | None:
-    """Called with what is being done, and how much of it is done, of how much; None outside of notebooks."""
+def cell_told() -> Told | None:
+    """Shows progress below the cell; None outside of notebooks."""
     if not in_notebook():
         return None
     lines: dict[str, _Line] = {}
@@ -31,6 +35,12 @@ def cell_told() -> Callable[[str, int, int], None] | None:
         lines.setdefault(what, _Line(what)).show(done, total)
 
     return tell
+
+
+def by_stage(told: Told | None) -> Callable[[str], Callable[[int, int], None] | None]:
+    """Gives for each kind of work who is told of it: `told`, else a notebook's cell, else None."""
+    told = told or cell_told()
+    return lambda what: None if told is None else partial(told, what)
 
 
 class Cell(Silent):

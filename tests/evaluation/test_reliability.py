@@ -103,3 +103,14 @@ def test_pixels_are_taken_evenly_and_their_number_is_bounded() -> None:
     both = Reported.joined([one, one])
     assert both.truth.tolist() == one.truth.tolist() * 2 and both.probabilities.shape == (2, 16)
     assert reported_step(100) == 4 and reported_step(10_000 * 1000 * 1000) >= 97
+
+
+def test_a_record_has_bins_in_per_cent_and_nothing_of_those_without_pixels() -> None:
+    first = torch.tensor([0.9, 0.9, 0.9, 0.35, 0.35, 0.35])
+    reported = Reported(torch.stack([first, 1 - first]), torch.tensor([0, 0, 1, 1, 1, 1], dtype=torch.uint8))
+    told = described(reported, 1.0, 2)
+    assert told["bins"] == told["bins_unscaled"] and told["temperature"] == 1
+    assert told["bins"]["pixels"] == [0] * 9 + [3, 0, 0, 0, 3, 0]
+    assert told["bins"]["right"] == [None] * 9 + [100.0, None, None, None, 66.6667, None]
+    assert told["bins"]["confidence"] == [None] * 9 + [65.0, None, None, None, 90.0, None]
+    assert told["ece"] == told["ece_unscaled"] == 29.1667

@@ -63,3 +63,9 @@ def test_a_temperature_divides_the_logits_and_keeps_the_order(
 def test_at_temperature_1_nothing_is_changed() -> None:
     given_ = probabilities(0, 3, 4, 5)
     assert tempered(given_, 1.0) is given_
+
+
+def test_rounding_takes_no_entropy_above_1() -> None:
+    for channels in range(2, 33):  # of 7, 14 and others the sum of even shares rounds to more than log n
+        assert normalised_entropy(torch.full((channels, 1, 1), 1 / channels)).item() == pytest.approx(1, abs=1e-6)
+        assert normalised_entropy(torch.full((channels, 1, 1), 1 / channels)).item() <= 1

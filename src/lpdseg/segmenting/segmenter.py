@@ -354,14 +354,14 @@ class Segmenter:
             values.float().cpu().numpy()
             for values in (prediction.probabilities, prediction.scores, evidence.probabilities)
         )
-        unsure = [None] * len(masks) if not uncertainty else self._uncertainty(prediction.unrefined)
+        said = probabilities
+        if uncertainty and prediction.unrefined is not prediction.probabilities:
+            said = prediction.unrefined.float().cpu().numpy()
+        unsure = [Uncertainty(one, *self.how_sure.values()) if uncertainty else None for one in said]
         arrays = zip(masks, probabilities, scores, image_level, strict=True)
         names, classes = self.prototype_names, self.classes
         each = zip(arrays, won, unsure, strict=True)
         return [Segmentation(*one, classes, winner, names, how_sure) for one, winner, how_sure in each]
-
-    def _uncertainty(self, unrefined: Float[Tensor, "B n H W"]) -> list[Uncertainty]:
-        return [Uncertainty(one, *self.how_sure.values()) for one in unrefined.float().cpu().numpy()]
 
     def with_settings(self, **changes: object) -> "Segmenter":
         """The same model with other prediction settings, for instance `gate="oracle"`.

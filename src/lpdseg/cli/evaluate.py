@@ -140,7 +140,9 @@ def evaluate(
         figures, trained = worst_first(figures, order), TissueClasses.from_dict(state["classes"])
         write_tables(figures, trained, backgrounds[0], patches, patients)
         if worst and figures:
+            console.print()
             console.print(worst_table(figures, trained, order, worst))
+            console.print()
     console.print(what_was_compared(records, state["valid"] is not None), soft_wrap=True)
     console.print(what_was_rescaled(records, state.get("temperature") is not None), soft_wrap=True)
 

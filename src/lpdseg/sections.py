@@ -169,7 +169,7 @@ class MorphologySettings(Section):
 class CorrectionSettings(Section):
     """The segmentation head, taught with pixels that an expert has corrected, where there are any."""
 
-    weight: NonNegative = Field(1.0, description="0: corrected pixels are not learnt from, labels are")
+    weight: NonNegative = Field(0.1, description="0: corrected pixels are not learnt from, labels are")
     every: Count = Field(
         4, description="one corrected patch, drawn from all of them, for so many patches of a batch"
     )

@@ -15,7 +15,7 @@ from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
-from lpdseg.insight.figures import loss_charts, warmup_end
+from lpdseg.insight.figures import loss_charts, reliability_chart, warmup_end
 from lpdseg.insight.paper.confusion import luminance
 from lpdseg.insight.report import write_report
 from lpdseg.sections import PredictSettings
@@ -210,6 +210,33 @@ def test_page_without_records_and_figures_without_values(
     bare["classes"] = {name: {"iou": None, "dice": None} for name in bare["classes"]}
     write_report(run, segmenter, data, [bare], tmp_path / "b.html", images=1)
     assert "there is no interval" in (tmp_path / "b.html").read_text()
+
+
+def test_probabilities_are_shown_beside_how_often_they_are_right(
+    build: Callable[[TissueClasses], Built], tmp_path: Path
+) -> None:
+    run, segmenter, data, records = build(WITHOUT)
+    write_run(run, WITHOUT, True)
+    bins = {"pixels": [10, 0, 30], "right": [20.0, None, 90.0], "confidence": [30.0, None, 70.0]}
+    cold = {"pixels": [0, 10, 30], "right": [None, 20.0, 90.0], "confidence": [None, 60.0, 99.0]}
+    found = {"temperature": 1.7, "ece": 17.5, "ece_unscaled": 21.25, "bins": bins, "bins_unscaled": cold}
+    records[0]["reliability"] = found
+    write_report(run, segmenter, data, records, tmp_path / "report.html", images=2)
+    words = " ".join(" ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).words).split())
+    assert "Expected calibration error: 17.50 %, without the temperature 1.7" in words
+    assert "21.25 %" in words
+
+    chart = reliability_chart(records[0])
+    assert chart is not None
+    for said in ("T = 1.7, 30: 20", "T = 1.7, 70: 90", "T = 1, 60: 20", "T = 1, 99: 90"):
+        assert f"<title>{said}</title>" in chart.svg
+    records[0]["reliability"] = found | {"temperature": 1.0}
+    alone = reliability_chart(records[0])
+    assert alone is not None
+    assert alone.svg.count("<polyline") == 2
+    for nothing in (None, found | {"ece": None}):
+        records[0]["reliability"] = nothing
+        assert reliability_chart(records[0]) is None
 
 
 def test_what_is_missing_is_named(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:

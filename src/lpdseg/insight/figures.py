@@ -175,3 +175,23 @@ def validation_chart(rows: Sequence[Mapping[str, Any]], steps: int) -> Chart | N
         height=240,
     )
     return Chart("validation figures, per cent", svg)
+
+
+def reliability_chart(entry: Record) -> Chart | None:
+    """How often the likeliest class is right, by how likely it is said to be; None where that was not looked at.
+
+    Bins without pixels are left out; `lpdseg.evaluation.reliability` says what the figures mean.
+    """
+    found = entry.get("reliability")
+    if not found or found["ece"] is None:
+        return None
+    names = {"bins": f"T = {found['temperature']:g}", "bins_unscaled": "T = 1"}
+    if found["temperature"] == 1:
+        names = {"bins": "is right"}
+    series = [Series("as said", ((0.0, 0.0), (100.0, 100.0)))]
+    for key, name in names.items():
+        pairs = zip(found[key]["confidence"], found[key]["right"], strict=True)
+        series.append(Series(name, tuple((said, right) for said, right in pairs if said is not None)))
+    title = "per cent of pixels that are right, by how likely their class is said to be"
+    svg = line_chart(series, title=title, x_label="said", dots=True, x_range=(0, 100), width=360, height=240)
+    return Chart(title, svg)

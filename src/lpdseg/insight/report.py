@@ -70,6 +70,7 @@ def write_report(
     sample = None if split is None else segment_sample(segmenter, data, split, seed, images)
     choices = () if sample is None else spread(sample, images)
     rows, steps = read_metrics(run), int(described.get("steps", 0))
+    headline = _headline(records)
     text = render(
         "report.html.j2",
         run=described,
@@ -82,8 +83,9 @@ def write_report(
         weights=None if settings.model.weights is None else Path(settings.model.weights).name,
         duration=duration(described["seconds"]) if described.get("seconds") is not None else None,
         records=records,
-        headline=_headline(records),
+        headline=headline,
         figures=figures,
+        reliability=None if headline is None else figures.reliability_chart(headline),
         classes=segmenter.classes,
         thresholds=segmenter.calibration.thresholds.tolist(),
         legend=figures.legend(segmenter.classes),

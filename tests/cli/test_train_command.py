@@ -72,3 +72,19 @@ def test_ctrl_c_saves_says_how_to_go_on_and_goes_on(
     assert found[2] == f"train --data {small_data} --out {out} --resume"
     assert main([*found[2].split(), "--device", "cpu", "--quiet"]) == 0
     assert "Trained 120 steps in" in capsys.readouterr().out
+
+
+def test_corrections_are_of_a_run_and_of_its_data(
+    prototype_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "corrections.geojson"
+    line = {"type": "LineString", "coordinates": [[2, 2], [9, 9]]}
+    properties = {"image": "<i>x.png", "classification": {"name": "pink"}}
+    file.write_text(json.dumps([{"type": "Feature", "geometry": line, "properties": properties}]))
+    command = words(small_data, tmp_path / "run", (), "--corrections", str(file))
+    assert main(command) > 0
+    assert "corrections are of what a run has predicted; name it with --from" in capsys.readouterr().err
+    assert main([*command, "--from", str(prototype_run)]) > 0
+    told = capsys.readouterr().err
+    assert "corrections.geojson corrects the image '<i>x.png', which" in " ".join(told.split())
+    assert "Traceback" not in told and not (tmp_path / "run").exists()

@@ -141,8 +141,9 @@ class Visit:
             except LpdsegError as error:
                 found.append({"reason": str(error)})
                 continue
+            done = {(number, index, one) for one in seen.counts}
             with self._changed:
-                waiting = sum(job[:2] == (number, index) for job in (*self._jobs, *self._later))
+                waiting = sum(job[:2] == (number, index) for job in {*self._jobs, *self._later} - done)
             found.append(
                 {
                     "known": len(seen.counts),

@@ -36,7 +36,7 @@ export class Picture {
     this.box.append(this.canvas, this.svg, this.bar);
     if (several) this.box.append(element("p", { className: "title", textContent: run.name }));
     this.layer = null;
-    this.waiting = this.next = null;
+    this.waiting = this.next = this.asked = null;
     this.opacity = 0.5;
   }
 
@@ -65,7 +65,7 @@ export class Picture {
   open(index, image) {
     this.image = image;
     this.index = index;
-    this.layer = this.waiting = this.next = null;
+    this.layer = this.waiting = this.next = this.asked = null;
     this.key = this.stamp = null;
     return new Promise((resolve, reject) => {
       this.viewer.addOnceHandler("open", () => {
@@ -83,28 +83,31 @@ export class Picture {
   // and look is on its way already, it comes first, so that a slide that is being computed is not for ever waited for.
   show(kind, stamp, look) {
     const key = `${kind}?${look}`;
-    if (this.waiting && key === this.key) {
+    if ((this.waiting || this.asked) && key === this.key) {
       this.next = stamp;
       return;
     }
     if (key === this.key && stamp === this.stamp && this.layer) return;
     this.drop(this.waiting);
-    Object.assign(this, { key, stamp, waiting: null, next: null });
+    Object.assign(this, { key, stamp, waiting: null, next: null, asked: null });
     if (!kind) {
       this.drop(this.layer);
       this.layer = null;
       return;
     }
     const address = (level, x, y) => `/layers/${this.number}/${this.index}/${kind}/${level}/${x}/${y}?${look}&stamp=${stamp}`;
+    const asked = {};
+    this.asked = asked;
     this.viewer.addTiledImage({
       tileSource: source(this.image, address),
       opacity: this.opacity,
       success: ({ item }) => {
-        if (this.key !== key || this.stamp !== stamp) {
+        if (this.asked !== asked) {
           this.drop(item);
           return;
         }
-        this.waiting = item;
+        Object.assign(this, { waiting: item, asked: null });
+        item.setOpacity(this.opacity);
         if (!this.layer || item.getFullyLoaded()) this.take(item, kind, look);
         else {
           item.addOnceHandler("fully-loaded-change", () => this.take(item, kind, look));

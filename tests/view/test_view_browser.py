@@ -1,0 +1,264 @@
+"""The page in a real browser, as a pathologist uses it, with names that would do harm if they were HTML.
+
+Nothing but this machine can be reached, and what is asked for elsewhere is noted.
+"""
+
+import io
+import json
+import re
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pink_and_blue
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytest.importorskip("starlette", reason="the extra view is not installed")
+pytest.importorskip("shapely", reason="the extra slides is not installed")
+
+expect = sync_api.expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.e2e
+
+HOSTILE = '<img src=x onerror="document.title=`owned`">&amp;'
+CHECK = (Path(__file__).parent / "readable.js").read_text(encoding="utf-8")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory, small_settings: tuple[str, ...]) -> tuple[Path, Path]:
+    """A run whose classes have such names, and a slide that has one too."""
+    from lpdseg.api import train
+
+    folder, rng = tmp_path_factory.mktemp("hostile"), np.random.default_rng(0)
+    data = folder / "data"
+    (data / "train").mkdir(parents=True)
+    for number in range(12):
+        pixels, mask = pink_and_blue.draw(number, rng)
+        label = f"{int((mask == 0).any())}{int((mask == 1).any())}"
+        Image.fromarray(pixels).save(data / "train" / f"t{number % 3}_{number}[{label}].png")
+    names = [HOSTILE, "blue' onclick='x"]
+    (data / "classes.yaml").write_text(json.dumps({"names": names, "background": 255}))
+    taught = ("loss.composite.weight=1", "model.head_width=8", "predict.gate=none", "predict.offsets=false")
+    taught += ("loss.morphology.weight=0",)
+    train(data, folder / "run", overrides=(*small_settings, *taught), device="cpu")
+    (folder / "run" / "edits.yaml").write_text(
+        json.dumps({"blue' onclick='x 1": {"name": "<script>alert(1)</script>"}})
+    )
+    patches = folder / "patches"
+    patches.mkdir()
+    for number in range(3):
+        Image.fromarray(pink_and_blue.draw(number + 5, rng)[0]).save(patches / f"{number}<b onclick=x>&quot;.png")
+    slide = np.full((256, 2112, 3), 250, np.uint8)
+    for column in range(2, 64):
+        for row in range(1, 7):
+            part = pink_and_blue.draw(row + column, rng)[0]
+            slide[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32] = part
+    Image.fromarray(slide).save(patches / "slide<svg onload=x>.png")
+    return folder / "run", patches
+
+
+@pytest.fixture
+def address(hostile: tuple[Path, Path]) -> Iterator[tuple[str, Any]]:
+    """A server in a thread of its own: where it is, and the visit that it shows."""
+    import uvicorn
+
+    from lpdseg.checkpoint import read_state
+    from lpdseg.tissue import TissueClasses
+    from lpdseg.view.app import make_app
+    from lpdseg.view.items import open_items
+    from lpdseg.view.visit import Visit
+    from lpdseg.workflows.slides.options import SlideOptions
+
+    run, patches = hostile
+    classes = TissueClasses.from_dict(read_state(run, "best")["classes"])
+    opened = open_items(run, [patches], classes)
+    options = SlideOptions(device="cpu", mpp=0.5, model_mpp=0.5, window=32)
+    visit = Visit([run], opened, options, patches.parent / "corrections.geojson")
+    listening = socket.create_server(("127.0.0.1", 0))
+    host = f"127.0.0.1:{listening.getsockname()[1]}"
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(visit, [host], "t"), log_level="error", ws="none", lifespan="off")
+    )
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    yield f"http://{host}/?token=t", visit
+    server.should_exit = True
+    thread.join(20)
+    listening.close()
+    visit.close()
+
+
+class Watched:
+    """What a page complains of, and what it asks for elsewhere."""
+
+    def __init__(self, page: "Page") -> None:
+        self.said: list[str] = []
+        page.on("console", lambda told: self.said.append(told.text) if told.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.route("**/*", self._judge)
+
+    def _judge(self, route: Any) -> None:
+        if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            route.continue_()
+        else:
+            self.said.append(f"asked for {route.request.url}")
+            route.abort()
+
+
+@pytest.fixture
+def page(address: tuple[str, Any]) -> Iterator["Page"]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here: install Debian's package chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1300, "height": 900})
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        watched = Watched(page)
+        page.goto(address[0])
+        page.wait_for_selector("body[data-ready]")
+        yield page
+        assert watched.said == []
+        assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
+        assert page.locator("[onclick], [onerror], [onload], script:not([src])").count() == 0
+        browser.close()
+
+
+def seen(page: "Page", x: int = 640, y: int = 450, side: int = 300) -> np.ndarray:
+    """The middle of the picture."""
+    clip = {"x": x - side // 2, "y": y - side // 2, "width": side, "height": side}
+    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")).astype(int)
+
+
+def settled(page: "Page", differs: Callable[[np.ndarray], bool]) -> np.ndarray:
+    """The picture, once it is as it should be and stays so."""
+    before = None
+    for _ in range(120):
+        found = seen(page)
+        if differs(found) and before is not None and (found == before).all():
+            return found
+        before = found
+        page.wait_for_timeout(500)
+    raise AssertionError("the picture has not changed")
+
+
+def computed(page: "Page", visit: Any) -> None:
+    """Waits for fields; the page's requests are judged meanwhile."""
+    for _ in range(600):
+        if visit.wait(0):
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError("fields are still being computed")
+
+
+def differs_from(before: np.ndarray) -> Callable[[np.ndarray], bool]:
+    return lambda found: np.abs(found - before).mean() > 2
+
+
+def test_a_slide_is_looked_at_edited_and_corrected(page: "Page", address: tuple[str, Any], hostile: Any) -> None:
+    run, patches = hostile
+    visit = address[1]
+    page.get_by_label("Find an image").fill("slide")
+    page.locator("#images button").click()
+    expect(page).to_have_title(re.compile("^slide"))
+    page.get_by_label("Layer", exact=True).select_option("")
+    bare = settled(page, lambda found: True)
+    page.get_by_label("Layer", exact=True).select_option("mask")
+    page.keyboard.press("Tab")
+    computed(page, visit)
+    page.get_by_label("Opacity").fill("100")
+    masked = settled(page, differs_from(bare))
+    page.get_by_label("Opacity").fill("50")  # one layer lies there, however many came before it
+    assert np.abs(settled(page, differs_from(masked)) - (bare + masked) / 2).mean() < 4
+    page.get_by_label("Opacity").fill("100")
+    settled(page, lambda found: not differs_from(masked)(found))
+    tick = page.locator("#class-0")  # a class is switched off
+    tick.uncheck()
+    settled(page, differs_from(masked))
+    tick.check()
+    masked = settled(page, lambda found: not differs_from(masked)(found))
+    mask = {key: value.classes.copy() for key, value in visit.runs[0].known(visit_slide(visit)).items()}
+    for key in ("1", "2"):  # the prototypes of the first class are moved to the second: the mask changes at once
+        page.locator("#prototypes details").first.evaluate("one => { one.open = true; }")
+        page.locator(f"#action-{int(key) - 1}").select_option(f"move:{visit.runs[0].segmenter.classes.names[1]}")
+        expect(page.locator("#edits-told")).to_have_text(re.compile("^Not saved"))
+    computed(page, visit)
+    settled(page, differs_from(masked))
+    after = visit.runs[0].known(visit_slide(visit))
+    assert sum(one.classes[0] for one in after.values()) == 0 < sum(one[0] for one in mask.values())
+    page.locator("#save-edits").click()
+    expect(page.locator("#save-edits")).to_be_disabled()
+    assert "move" in (run / "edits.yaml").read_text(encoding="utf-8")
+    page.locator("#reset-edits").click()
+    expect(page.locator("#edits-told")).to_have_text(re.compile("^Not saved yet: 0"))
+
+    page.keyboard.press("a")  # a correction is drawn and saved
+    page.mouse.move(600, 430)
+    page.mouse.down()
+    for x, y in ((680, 430), (680, 470), (600, 470)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    page.locator("#tool-stroke").check()
+    page.mouse.move(620, 440)
+    page.mouse.down()
+    page.mouse.move(660, 460, steps=5)
+    page.mouse.up()
+    assert page.locator("#drawn li").count() == 2
+    page.locator("#save-drawn").click()
+    expect(page.locator("#save-drawn")).to_be_disabled()
+    saved = json.loads((patches.parent / "corrections.geojson").read_text(encoding="utf-8"))["features"]
+    assert [one["geometry"]["type"] for one in saved] == ["Polygon", "LineString"]
+    assert {one["properties"]["image"] for one in saved} == {"slide<svg onload=x>.png"}
+    assert saved[0]["properties"]["classification"]["name"] == HOSTILE
+
+
+def visit_slide(visit: Any) -> int:
+    return next(index for index, item in enumerate(visit.items) if item.slide)
+
+
+def test_a_patch_is_labelled_and_the_address_reopens_the_view(page: "Page", address: tuple[str, Any]) -> None:
+    page.keyboard.press("n")
+    expect(page).to_have_title(re.compile("^1<b"))
+    page.keyboard.press("o")
+    page.keyboard.press("2")
+    page.locator("#label-1").check()
+    page.locator("#save-drawn").click()
+    expect(page.locator("#save-drawn")).to_be_disabled()
+    where = page.evaluate("location.hash")
+    assert "outline=1" in where and "hidden=1" in where and "layer=mask" in where
+    page.goto("about:blank")
+    page.goto(address[0] + where)
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("document.title").startswith("1<b")
+    assert page.locator("#outline").is_checked() and not page.locator("#class-1").is_checked()
+    assert page.locator("#label-1").is_checked()
+
+
+def test_everything_has_a_name_can_be_reached_by_keys_and_read(page: "Page") -> None:
+    """What WCAG 2.2 asks at level AA, as far as a program can tell."""
+    for one in page.locator("details").all():
+        one.evaluate("one => { one.open = true; }")
+    for dark in ("light", "dark"):
+        page.emulate_media(color_scheme=dark)
+        faults = page.evaluate(CHECK)
+        assert faults == [], dark
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#keys").is_visible()
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert {"filter", "layer", "opacity", "outline", "openseadragon-canvas", "class-0"} <= reached

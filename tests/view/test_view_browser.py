@@ -262,3 +262,19 @@ def test_everything_has_a_name_can_be_reached_by_keys_and_read(page: "Page") -> 
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
     assert {"filter", "layer", "opacity", "outline", "openseadragon-canvas", "class-0"} <= reached
+
+
+def test_images_are_ranked_and_opened_from_the_worst_on(page: "Page", address: tuple[str, Any]) -> None:
+    assert page.get_by_label("Order").locator("option:disabled").count() == 2  # nothing is ranked yet
+    page.get_by_role("button", name="Rank the images").click()
+    expect(page.locator("#rank-told")).to_have_text(re.compile("^All 3|^All [4-9]"))
+    expect(page.get_by_label("Order")).to_have_value("uncertainty")
+    found = address[1].ranking.results()
+    worst = [found["ranked"][at] for at in found["orders"]["uncertainty"]]
+    told = page.locator("#images button").all_inner_texts()
+    names = [address[1].items[one["image"]].name for one in worst]
+    assert [text.startswith(name) for text, name in zip(told, names, strict=True)] == [True] * len(worst)
+    page.locator("#images button").first.click()
+    expect(page).to_have_title(re.compile("^" + re.escape(names[0])))
+    page.get_by_label("Order").select_option("")
+    expect(page.locator("#images button")).to_have_count(4)

@@ -57,6 +57,12 @@ class _Wanted(BaseModel):
     what: Literal["box", "all", "stop", "look"] = "box"
 
 
+class _Rank(BaseModel):
+    """Images are to be ranked anew, or no more; `look` only asks how far it is."""
+
+    what: Literal["rank", "stop", "look"]
+
+
 class _Region(BaseModel):
     """The whole of an image, or a polygon of it in pixels of the full image."""
 
@@ -132,6 +138,19 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
             visit.ask(wanted.image, wanted.box, _AT_ONCE)
         return _json(visit.described(wanted.image))
 
+    def rank(request: Request, wanted: _Rank) -> Response:
+        if wanted.what == "rank":
+            visit.rank()
+        elif wanted.what == "stop":
+            visit.ranking.stop()
+        return _json(visit.ranking.described())
+
+    def ranked(request: Request) -> Response:
+        return _json(visit.ranking.results())
+
+    def cell(request: Request) -> Response:
+        return _json(visit.ranking.cell(request.path_params["truth"], request.path_params["predicted"]))
+
     def place(request: Request) -> Response:
         at = _Place.model_validate(dict(request.query_params))
         return _json(describing.place(visit, request.path_params["image"], at.x, at.y))
@@ -170,6 +189,9 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
         Route("/api/images/{image:int}", _answered(image)),
         Route("/api/images/{image:int}/place", _answered(place)),
         Route("/api/fields", _answered(fields, _Wanted), methods=["POST"]),
+        Route("/api/ranking", _answered(rank, _Rank), methods=["POST"]),
+        Route("/api/ranking", _answered(ranked)),
+        Route("/api/ranking/{truth:int}/{predicted:int}", _answered(cell)),
         Route("/api/atlas", _answered(atlas)),
         Route("/regions/{prototype:int}/{number:int}", _answered(region)),
         Route("/api/edits", _answered(edit, _Edits), methods=["POST"]),

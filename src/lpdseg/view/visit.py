@@ -16,6 +16,7 @@ from lpdseg.view.editing import FILE as EDITS
 from lpdseg.view.editing import Editing, Entries
 from lpdseg.view.items import AbsentError, Item, Opened
 from lpdseg.view.pixels import Pictures
+from lpdseg.view.ranking import Ranking
 from lpdseg.view.run import ShownRun
 from lpdseg.workflows.slides.options import SlideOptions
 
@@ -26,7 +27,8 @@ Job = tuple[int, int, int]
 class Visit:
     """One or two runs and the items that are looked at with them.
 
-    A thread of its own computes fields, those first that were asked for last: where a person looks now.
+    A thread of its own computes fields, those first that were asked for last: where a person looks now. Images are
+    ranked while there are none to compute.
 
     **Arguments:**
 
@@ -62,6 +64,7 @@ class Visit:
         self.editing = Editing(self.runs[0], Path(path), said)
         self.atlas = Atlas(self.runs[0])
         self.drawings = Drawings(folders[0] / CORRECTIONS if corrections is None else corrections, first)
+        self.ranking = Ranking(self.runs, self.items, opened.classes)
         self._jobs, self._later = deque[Job](), deque[Job]()
         self._busy, self._ended, self._changed = False, False, Condition()
         self._thread = Thread(target=self._work, name="lpdseg-view", daemon=True)
@@ -122,6 +125,12 @@ class Visit:
             self._later = deque([*again, *self._later])
             self._changed.notify_all()
 
+    def rank(self) -> None:
+        """Ranks all images anew, see `Ranking`, after what is asked for otherwise."""
+        with self._changed:
+            self.ranking.begin()
+            self._changed.notify_all()
+
     def stop(self) -> None:
         """Computes nothing more that was asked for."""
         with self._changed:
@@ -158,7 +167,7 @@ class Visit:
     def wait(self, seconds: float) -> bool:
         """Waits until nothing is to be computed; whether that is so."""
         with self._changed:
-            return self._changed.wait_for(lambda: not (self._jobs or self._later or self._busy), seconds)
+            return self._changed.wait_for(lambda: not (self._asked() or self._busy), seconds)
 
     def close(self) -> None:
         """Ends the thread and closes all files."""
@@ -173,16 +182,23 @@ class Visit:
             self._jobs = deque(jobs)
             self._changed.notify_all()
 
+    def _asked(self) -> bool:
+        return bool(self._jobs or self._later) or self.ranking.wanted
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._jobs or self._later) or self._ended)
+                self._changed.wait_for(lambda: self._asked() or self._ended)
                 if self._ended:
                     return
-                run, index, number = (self._jobs or self._later).popleft()
+                jobs = self._jobs or self._later
+                job = jobs.popleft() if jobs else None
                 self._busy = True
             try:
-                self.runs[run].compute(index, number)
+                if job is None:
+                    self.ranking.step()
+                else:
+                    self.runs[job[0]].compute(*job[1:])
             finally:
                 with self._changed:
                     self._busy = False

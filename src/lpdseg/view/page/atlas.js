@@ -29,6 +29,7 @@ async function change(next, save = false) {
   try {
     take(await post("/api/edits", { entries: next, save }));
     problem(null);
+    document.dispatchEvent(new Event("edited"));
   } catch (error) {
     problem(error);
     show();

@@ -6,7 +6,7 @@ import { Picture } from "./picture.js";
 const SHOWN = 200;
 export const state = {
   session: null, index: -1, image: null, pictures: [], layer: "mask", outline: false, opacity: 50,
-  hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [],
+  hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [], order: null, box: null,
 };
 const later = {};
 
@@ -27,30 +27,48 @@ export const run = () => state.session.runs[0];
 
 function listed() {
   const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  return state.session.images.map((image, index) => ({ image, index })).filter(({ image }) => {
+  const all = state.order ?? state.session.images.map((image, index) => ({ index }));
+  return all.map((one) => ({ ...one, image: state.session.images[one.index] })).filter(({ image }) => {
     const text = `${image.name} ${image.group} ${image.patient}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
 }
 
-function list() {
+const isOpen = ({ index, box }) => index === state.index && (!box || box === state.box);
+
+// Opens an image, or a place of it: a box in its pixels.
+function go({ index, box = null }) {
+  const { clientWidth, clientHeight } = state.pictures[0].canvas;
+  const place = box && { x: box[0] + box[2] / 2, y: box[1] + box[3] / 2, step: Math.max(box[2] / clientWidth, box[3] / clientHeight) };
+  state.box = box;
+  if (!box || index !== state.index) {
+    open(index, place);
+    return;
+  }
+  state.pictures.forEach((picture) => picture.goTo(place, false));
+  list();
+}
+
+export function list() {
   const found = listed();
   const shown = found.slice(0, state.found || SHOWN);
-  byId("images").replaceChildren(...shown.map(({ image, index }) => {
-    const button = element("button", { type: "button", textContent: image.name, onclick: () => open(index) });
-    if (index === state.index) button.setAttribute("aria-current", "true");
-    if (image.group) button.append(element("small", { textContent: ` ${image.group}` }));
+  byId("images").replaceChildren(...shown.map((one) => {
+    const button = element("button", { type: "button", textContent: one.image.name, onclick: () => go(one) });
+    if (isOpen(one)) button.setAttribute("aria-current", "true");
+    const beside = one.told ?? one.image.group;
+    if (beside) button.append(element("small", { textContent: ` ${beside}` }));
     return element("li", {}, button);
   }));
   byId("more").hidden = shown.length === found.length;
-  told("count", `${found.length} of ${state.session.images.length} images`);
+  const places = found.some(({ box }) => box);
+  told("count", places ? `${found.length} places` : `${found.length} of ${state.session.images.length} images`);
 }
 
 function step(by) {
   const found = listed();
-  const place = found.findIndex(({ index }) => index === state.index);
+  const place = found.findIndex(isOpen);
   const next = found[place < 0 ? 0 : place + by];
-  if (next) open(next.index);
+  if (next) go(next);
 }
 
 export async function open(index, place = null) {

@@ -1,0 +1,132 @@
+// Worst first: the order of the list of images, and tables whose cells narrow it.
+
+import { byId, element, get, post, told } from "./api.js";
+import { list, problem, state } from "./main.js";
+
+const ORDERS = [
+  ["error", "Error, largest first", (one) => `${percent(one.error)} wrong${one.confused ? `, ${one.confused}` : ""}`],
+  ["uncertainty", "Uncertainty, largest first", (one) => `${percent(one.unsure)} unsure`],
+  ["disagreement", "Disagreement of the two runs", (one) => `${percent(one.disagreement)} differ`],
+];
+let results = null, asked = false, running = false;
+
+const digits = (value) => value.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const percent = (value) => `${digits(value)} %`;
+
+async function ask(what, shown = true) {
+  const found = await post("/api/ranking", { what });
+  const { done, whole, stale, faults } = found;
+  running = found.running;
+  const here = document.activeElement === byId("rank-stop");
+  byId("rank").hidden = running;
+  byId("rank-stop").hidden = !running;
+  if (here && !running) byId("rank").focus();
+  if (running) {
+    told("rank-told", `${done} of ${whole} are ranked …`);
+    setTimeout(() => ask("look").catch(problem), 500);
+    return;
+  }
+  const parts = [];
+  if (whole) parts.push(done < whole ? `${done} of ${whole} are ranked.` : `All ${whole} are ranked.`);
+  if (stale) parts.push("Edits were made since: rank again to see what they change.");
+  if (faults.length) parts.push(`Not ranked: ${faults.join(" ")}`);
+  if (what === "rank" && !whole) parts.push("Nothing can be ranked: slides are once parts of them were looked at.");
+  told("rank-told", parts.join(" "));
+  if (done && shown) await show();
+}
+
+async function show() {
+  results = await get("/api/ranking");
+  offer();
+  const tables = [results.confusion && confusion(), results.patients.length && patients()];
+  byId("worst").hidden = !tables.some(Boolean);
+  ["confusion", "patients"].forEach((id, at) => byId(id).replaceChildren(...[tables[at]].filter(Boolean)));
+  const orders = Object.keys(results.orders);
+  if (asked && !orders.includes(byId("order").value)) byId("order").value = orders[0] ?? "";
+  asked = false;
+  sort();
+}
+
+function offer() {
+  const chosen = byId("order").value;
+  const known = ORDERS.filter(([name]) => name !== "disagreement" || state.session.runs.length > 1);
+  byId("order").replaceChildren(
+    element("option", { value: "", textContent: "As they were opened" }),
+    ...known.map(([value, title]) => element("option", { value, textContent: title, disabled: !results?.orders[value] })),
+  );
+  byId("order").value = chosen;
+}
+
+// The list in the chosen order; no cell narrows it any more.
+function sort() {
+  const by = byId("order").value;
+  const [, , say] = ORDERS.find(([name]) => name === by) ?? [];
+  narrow(say ? results.orders[by].map((at) => results.ranked[at]).map((one) => ({ index: one.image, box: one.box, told: say(one) })) : null);
+}
+
+function narrow(order, why = "", button = null) {
+  for (const other of document.querySelectorAll("#confusion button")) other.setAttribute("aria-pressed", String(other === button));
+  state.order = order;
+  state.found = 0;
+  told("narrowed", why);
+  byId("widen").hidden = !why;
+  list();
+}
+
+async function cell(truth, mask, button) {
+  const { names } = results;
+  const found = await get(`/api/ranking/${truth}/${mask}`);
+  const order = found.map((one) => ({ index: one.image, box: one.box, told: `${one.pixels.toLocaleString("en")} px` }));
+  narrow(order, `Images in which ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}, most pixels first.`, button);
+}
+
+function confusion() {
+  const { names, confusion: counts } = results;
+  const rows = counts.map((row, truth) => {
+    const whole = row.reduce((a, b) => a + b, 0);
+    const cells = row.map((count, mask) => {
+      if (!count) return element("td", { textContent: "0" });
+      const share = (100 * count) / whole;
+      const text = digits(share);
+      const title = `${text} % of ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}: ${count.toLocaleString("en")} pixels`;
+      const button = element("button", { type: "button", textContent: text, title, "aria-label": title, "aria-pressed": "false" });
+      const colour = truth === mask ? "var(--strong)" : "var(--alarm)";
+      button.style.setProperty("--shade", `color-mix(in srgb, ${colour} ${Math.round(share * 0.35)}%, var(--ground))`);
+      button.onclick = () => {
+        if (button.getAttribute("aria-pressed") === "true") sort();
+        else cell(truth, mask, button).catch(problem);
+      };
+      return element("td", {}, button);
+    });
+    return element("tr", {}, element("th", { scope: "row", textContent: names[truth] }), ...cells);
+  });
+  const head = element("tr", {}, element("th", { scope: "col", textContent: "Truth, mask" }), ...names.map((name) => element("th", { scope: "col", textContent: name })));
+  const caption = element("caption", { textContent: "What the masks make of each class, in per cent of its pixels; a cell lists the images in which that happens." });
+  return element("table", {}, caption, element("thead", {}, head), element("tbody", {}, ...rows));
+}
+
+function patients() {
+  const figure = (value) => element("td", { textContent: value === null ? "" : digits(value) });
+  const rows = results.patients.map((one) => {
+    const button = element("button", { type: "button", textContent: one.patient, title: `Find the images of ${one.patient}` });
+    button.onclick = () => {
+      byId("filter").value = one.patient;
+      byId("filter").dispatchEvent(new Event("input"));
+    };
+    const figures = [one.miou, one.error, one.unsure].map(figure);
+    return element("tr", {}, element("th", { scope: "row" }, button), element("td", { textContent: one.patches }), ...figures);
+  });
+  const head = ["Patient", "Patches", "mIoU", "Wrong", "Unsure"].map((name) => element("th", { scope: "col", textContent: name }));
+  const caption = element("caption", { textContent: "Patients, the lowest mIoU first, in per cent." });
+  return element("table", {}, caption, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+}
+
+export async function ranking() {
+  offer();
+  byId("order").onchange = sort;
+  byId("widen").onclick = () => { sort(); byId("order").focus(); };
+  byId("rank").onclick = () => { asked = true; ask("rank").then(() => byId("rank-stop").focus()).catch(problem); };
+  byId("rank-stop").onclick = () => { ask("stop").catch(problem); };
+  document.addEventListener("edited", () => { if (!running) ask("look", false).catch(problem); });
+  await ask("look").catch(problem);
+}

@@ -278,3 +278,37 @@ def test_images_are_ranked_and_opened_from_the_worst_on(page: "Page", address: t
     expect(page).to_have_title(re.compile("^" + re.escape(names[0])))
     page.get_by_label("Order").select_option("")
     expect(page.locator("#images button")).to_have_count(4)
+
+
+def test_names_in_the_tables_of_a_ranking_are_text_and_can_be_read(page: "Page") -> None:
+    figures = {"error": 25.0, "unsure": 5.0, "disagreement": None}
+    found = {
+        "ranked": [{"image": 0, "box": None, **figures, "confused": f"{HOSTILE} as blue"}],
+        "orders": {"error": [0]},
+        "names": [HOSTILE, "blue"],
+        "confusion": [[3, 1], [0, 4]],
+        "patients": [{"patient": HOSTILE, "patches": 1, "miou": 70.0, **figures}],
+    }
+
+    def answered(route: Any) -> None:
+        if route.request.method == "GET":
+            route.fulfill(json=found)
+        else:
+            route.fallback()
+
+    page.route("**/api/ranking", answered)
+    page.get_by_role("button", name="Rank the images").click()
+    expect(page.locator("#images small")).to_have_text(f"25.0 % wrong, {HOSTILE} as blue")
+    assert page.locator("#confusion th").all_inner_texts() == ["Truth, mask", HOSTILE, "blue", HOSTILE, "blue"]
+    assert page.locator("#patients tbody th").inner_text() == HOSTILE
+    told = page.get_by_role("button", name=f"25.0 % of {HOSTILE} is taken for blue: 1 px", exact=True)
+    for dark in ("light", "dark"):
+        page.emulate_media(color_scheme=dark)
+        assert page.evaluate(CHECK) == [], dark
+    told.click()  # these patches have no truth, so no image has a pixel there
+    expect(page.locator("#narrowed")).to_have_text(
+        f"Images in which {HOSTILE} is taken for blue, most pixels first."
+    )
+    expect(page.locator("#images button")).to_have_count(0)
+    page.get_by_role("button", name="Show all again").click()
+    expect(page.locator("#images button")).to_have_count(1)

@@ -47,7 +47,7 @@ def with_file(prototype_run: Path, small_data: Path, tmp_path: Path, asking: Cal
 
 def test_areas_strokes_and_labels_are_saved_and_shown_again(with_file: Any, tmp_path: Path) -> None:
     client, path = with_file(), tmp_path / "corrections.geojson"
-    assert client.get("/api/session").json()["corrections"] == {"features": [], "file": str(path)}
+    assert client.get("/api/session").json()["corrections"] == {"features": [], "version": 0, "file": str(path)}
     answer = client.post("/api/corrections", json={"features": [AREA, STROKE, LABELS]})
     assert answer.status_code == 200, answer.text
     found = read_corrections(path, NAMES)

@@ -33,8 +33,6 @@ STROKE = 8.0
 WIDEST = 1000.0
 """Width in pixels that a line may have."""
 
-_FARTHEST = 1e7
-"""Pixels from the corner: no slide is as wide."""
 _MOST_BYTES = 1 << 26
 _MOST_FEATURES = 100_000
 _LONGEST = 4096
@@ -171,7 +169,6 @@ def _collect(features: Iterable[tuple[str, dict[str, Any], str]], source: str, n
 
 def _shapes(told: Any, properties: Mapping[str, Any], where: str) -> tuple[list[tuple[Any, float | None]], str]:
     """Area and lines of a geometry, each with its width, and what was passed over where it has neither."""
-    import numpy as np
     import shapely
 
     area, reason = area_of(told, where)
@@ -179,8 +176,6 @@ def _shapes(told: Any, properties: Mapping[str, Any], where: str) -> tuple[list[
     found: list[tuple[Any, float | None]] = [] if area is None else [(shapely.normalize(area), None)]
     if lines is not None:
         found.append((lines, _width(properties.get("width", STROKE), where)))
-    if any(np.abs(shapely.get_coordinates(shape)).max(initial=0) > _FARTHEST for shape, _ in found):
-        raise DataError(f"{where} lies over {_FARTHEST:,.0f} pixels from the corner of its image; draw it again")
     return found, "" if found else reason
 
 

@@ -17,6 +17,8 @@ DEGENERATE = "outlines that enclose no area"
 _LINES = ("Point", "MultiPoint", "LineString", "MultiLineString")
 _DEEPEST = 20
 """Levels of collections in collections."""
+_FARTHEST = 1e7
+"""Pixels from the corner: no slide is as wide."""
 
 _OTHER_OBJECTS = {
     *("PathTileObject", "tile", "PathCellObject", "cell", "PathDetectionObject", "detection"),
@@ -201,6 +203,8 @@ def _points(told: Any) -> Float[np.ndarray, "n 2"]:
         raise ValueError("a point has one number")
     if not np.isfinite(points).all():
         raise ValueError("a number is not finite")
+    if np.abs(points).max(initial=0) > _FARTHEST:
+        raise ValueError(f"a point lies over {_FARTHEST:,.0f} pixels from the corner of its image")
     return points
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Collection
 from importlib.resources import files
 from threading import Lock
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lpdseg.errors import LpdsegError
+from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.plain import plain_values
 from lpdseg.view import describing
 from lpdseg.view.areas import region_areas
@@ -34,6 +34,8 @@ _AT_ONCE = 36
 """Fields that are computed because somebody looks at them; of a wider view, none."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Pixels = Annotated[float, Field(ge=-1e8, le=1e8, allow_inf_nan=False)]
+"""A place or length on an image; none is as large."""
 
 
 class _Drawn(BaseModel):
@@ -45,15 +47,15 @@ class _Drawn(BaseModel):
 
 
 class _Place(BaseModel):
-    x: FiniteFloat
-    y: FiniteFloat
+    x: Pixels
+    y: Pixels
 
 
 class _Wanted(BaseModel):
     """Which fields are to be computed: those of a box, all, or no more; `look` only asks how far it is."""
 
     image: int
-    box: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] = (0, 0, 0, 0)
+    box: tuple[Pixels, Pixels, Pixels, Pixels] = (0, 0, 0, 0)
     what: Literal["box", "all", "stop", "look"] = "box"
 
 
@@ -67,7 +69,7 @@ class _Region(BaseModel):
     """The whole of an image, or a polygon of it in pixels of the full image."""
 
     image: int
-    polygon: list[tuple[FiniteFloat, FiniteFloat]] | None = Field(None, min_length=3, max_length=10_000)
+    polygon: list[tuple[Pixels, Pixels]] | None = Field(None, min_length=3, max_length=10_000)
 
 
 class _Edit(BaseModel, extra="forbid"):
@@ -78,16 +80,21 @@ class _Edit(BaseModel, extra="forbid"):
 
 
 class _Edits(BaseModel):
-    """Edits that act from now on, None for those that do, and whether they are saved."""
+    """Edits that act from now on, None for those that do, and whether they are saved.
+
+    `since` is the version that the page has seen, so that one of two windows does not undo what the other says.
+    """
 
     entries: dict[str, _Edit] | None = Field(None, max_length=10_000)
     save: bool = False
+    since: int | None = None
 
 
 class _Corrections(BaseModel):
-    """All corrections, as features of GeoJSON; they are looked at where they are read."""
+    """All corrections, as features of GeoJSON; they are looked at where they are read. `since`: as of `_Edits`."""
 
     features: list[Any] = Field(max_length=100_000)
+    since: int | None = None
 
 
 def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
@@ -168,6 +175,7 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
 
     def edit(request: Request, said: _Edits) -> Response:
         with changing:
+            _check_seen(said.since, visit.runs[0].version)
             if said.entries is not None:
                 visit.edit({key: one.model_dump(exclude_none=True) for key, one in said.entries.items()})
             if said.save:
@@ -176,6 +184,7 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
 
     def correct(request: Request, said: _Corrections) -> Response:
         with changing:
+            _check_seen(said.since, visit.drawings.version)
             visit.drawings.save(said.features)
         return _json(describing.corrections(visit))
 
@@ -199,6 +208,11 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
         Route("/api/areas", _answered(areas, _Region), methods=["POST"]),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts, token=token)])
+
+
+def _check_seen(since: int | None, version: int) -> None:
+    if since is not None and since != version:
+        raise OutputError("another window of this viewer has changed this meanwhile; open the page here again")
 
 
 def _answered(answer: Callable[..., Response], sent: type[BaseModel] | None = None) -> Endpoint:

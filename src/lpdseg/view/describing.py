@@ -43,7 +43,8 @@ def edits(visit: Visit) -> dict[str, Any]:
 
 def corrections(visit: Visit) -> dict[str, Any]:
     """What was drawn and saved, and where."""
-    return {"features": visit.drawings.features, "file": str(visit.drawings.file.path)}
+    drawings = visit.drawings
+    return {"features": drawings.features, "version": drawings.version, "file": str(drawings.file.path)}
 
 
 def run_facts(run: ShownRun) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Drawings:
         self.file, self._names = KeptFile(path), tuple(names)
         self.notes: tuple[str, ...] = ()
         self.features: list[Any] = []
+        self.version = 0
+        """Grows with what is saved."""
         if self.file.is_there:
             found = read_corrections(path, names)
             self.notes, self.features = found.notes, json.loads(found.text())["features"]
@@ -47,4 +49,4 @@ class Drawings:
         found = parse_corrections(value, self._names, str(self.file.path))
         text = found.text()
         self.file.write(text if found.drawn or found.labels else None)
-        self.features = json.loads(text)["features"]
+        self.features, self.version = json.loads(text)["features"], self.version + 1

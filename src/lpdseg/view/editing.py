@@ -1,7 +1,6 @@
 """What an expert says of prototypes in the page: it acts at once, and is saved when she says so."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from lpdseg.plain_yaml import write_yaml
 from lpdseg.segmenting.edits import Edits, parse_edits
@@ -19,12 +18,12 @@ class Editing:
 
     **Arguments:**
 
-    - `path`: the file; its edits act already where it is there.
+    - `file`: looked at before its edits were read; they act already where it is there.
     - `edits`: as it was read.
     """
 
-    def __init__(self, run: ShownRun, path: Path, edits: Edits | None) -> None:
-        self._run, self.file = run, KeptFile(path)
+    def __init__(self, run: ShownRun, file: KeptFile, edits: Edits | None) -> None:
+        self._run, self.file = run, file
         self.entries = {} if edits is None else {key: one.as_dict() for key, one in edits.entries.items()}
         self.changed = False
 

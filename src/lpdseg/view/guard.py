@@ -6,10 +6,10 @@ nor, through a name of their own, the host.
 
 import secrets
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +23,8 @@ _HEADERS = {
 }
 _LARGEST = 16 << 20
 """Bytes of what a page may send."""
+_LONGEST = 2048
+"""Letters of an address; one that is longer holds numbers that cannot even be read."""
 
 
 class Guard:
@@ -81,23 +83,23 @@ class Guard:
             return "requests from other sites are not answered"
         if changes and headers.get("content-type", "").partition(";")[0] != "application/json":
             return "what is sent must be JSON"
-        if changes and not headers.get("content-length", "").isdecimal():
+        length = headers.get("content-length", "")
+        if changes and ("transfer-encoding" in headers or not length.isdecimal()):
             return "what is sent must tell its length"
-        if changes and int(headers["content-length"]) > _LARGEST:
+        if changes and (len(length) > len(str(_LARGEST)) or int(length) > _LARGEST):
             return "what is sent is too large"
+        if len(scope["path"]) > _LONGEST:
+            return "this address is too long"
         given = query.get("token") if scope["path"] == "/" else None
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie(scope))
-        except CookieError:
-            morsel = None
-        known = [value for value in (given, None if morsel is None else morsel.value) if value is not None]
-        if any(secrets.compare_digest(value.encode(), self._token.encode()) for value in known):
+        cookie = cookie_parser(headers.get("cookie", "")).get(self._cookie(scope))  # beside any of other programs
+        known = [value.encode() for value in (given, cookie) if value is not None]
+        if any(secrets.compare_digest(value, self._token.encode()) for value in known):
             return None
         return "the address lacks its token; open the one that `lpdseg view` printed"
 
     def _cookie(self, scope: Scope) -> str:
         """Cookies know no ports: several viewers of one machine must not take each other's."""
-        return "lpdseg-" + Headers(scope=scope).get("host", "").rpartition(":")[2]
+        return f"lpdseg-{urlsplit('//' + Headers(scope=scope)['host']).port or 80}"
 
     def _is_visit(self, scope: Scope, headers: Headers) -> bool:
         """Whether a person follows a link to the page, such as from a mail, which shows the page and no more."""

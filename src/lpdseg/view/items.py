@@ -7,7 +7,7 @@ from pathlib import Path
 from lpdseg.data.opening import same_classes
 from lpdseg.data.patches import IMAGE_SUFFIXES, read_header
 from lpdseg.data.records import Manifest, PatchRecord, path_below
-from lpdseg.errors import DataError
+from lpdseg.errors import DataError, LpdsegError
 from lpdseg.folders import RECORD
 from lpdseg.insight.run_record import data_of
 from lpdseg.plain import plain_text
@@ -23,6 +23,11 @@ LARGEST_PATCH = 2048
 
 class AbsentError(DataError):
     """An image, tile or layer that is asked for and not there."""
+
+
+def fault_of(error: Exception) -> str:
+    """What a person is told of an error, which may be any, such as that no memory is left."""
+    return str(error) if isinstance(error, LpdsegError) else f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """A file that a person changes in the page, and maybe elsewhere at the same time: nothing of it is lost."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from lpdseg.errors import OutputError
-from lpdseg.files import write_text
+from lpdseg.files import replacing
+from lpdseg.plain import ESCAPED
 
 
 class KeptFile:
@@ -12,7 +14,9 @@ class KeptFile:
 
     **Arguments:**
 
-    - `path`: which may not be there yet.
+    - `path`: which may not be there yet; a link stays one, and the file that it leads to is written.
+
+    **Raises:** `OutputError` where it is there and cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,17 +38,25 @@ class KeptFile:
                 f"{self.path} was changed by somebody else since it was opened here; keep a copy of it, and open "
                 "the viewer again"
             )
-        if text is not None:
-            write_text(self.path, text)
-        else:
+        place = Path(os.path.realpath(self.path))
+        if text is None:
             try:
-                self.path.unlink(missing_ok=True)
+                place.unlink(missing_ok=True)
             except OSError as error:
                 raise OutputError(f"cannot remove {self.path}: {error.strerror}; change its rights") from error
-        self._known = self._digest()
+            self._known = None
+            return
+        content = text.encode("utf-8", ESCAPED)
+        with replacing(place) as temporary:
+            temporary.write_bytes(content)
+        self._known = hashlib.sha256(content).hexdigest()  # not what is there by now, which may be somebody else's
 
     def _digest(self) -> str | None:
         try:
             return hashlib.sha256(self.path.read_bytes()).hexdigest()
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise OutputError(
+                f"cannot read {self.path}: {error.strerror}; change its rights, or name another file"
+            ) from error

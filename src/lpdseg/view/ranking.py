@@ -29,7 +29,7 @@ from lpdseg.evaluation.worst import (
 from lpdseg.maps.uncertainty import gap_of_two_best, is_unsure
 from lpdseg.tissue import TissueClasses
 from lpdseg.view.fields import Field
-from lpdseg.view.items import AbsentError, Item
+from lpdseg.view.items import AbsentError, Item, fault_of
 from lpdseg.view.run import ShownRun
 
 AT_ONCE = 8
@@ -166,9 +166,9 @@ class Ranking:
                 one = self._of_field(places[0].index, places[0].number)
                 return ({} if one is None else {one: places[0]}), []
             return dict(zip(self._of_patches(places), places, strict=True)), []
-        except LpdsegError as error:
+        except Exception as error:  # which must not end the thread that computes everything
             if len(places) == 1:
-                return {}, [f"{self._items[places[0].index].name}: {error}"]
+                return {}, [f"{self._items[places[0].index].name}: {fault_of(error)}"]
         found, faults = dict[PatchFigures, _Place](), list[str]()  # one bad file costs no other its figures
         for place in places:
             known, fault = self._of([place])

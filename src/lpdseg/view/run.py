@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from lpdseg.errors import LpdsegError
 from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.segmenting.bundle import about, load_segmenter, trained_on
 from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.edits import Edits, as_read
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.view.fields import Computer, Field, Frame, frame_of, windows_of
-from lpdseg.view.items import AbsentError, Item
+from lpdseg.view.items import AbsentError, Item, fault_of
 from lpdseg.view.pixels import Pictures
 from lpdseg.view.readings import Readings
 from lpdseg.workflows.slides.options import SlideOptions
@@ -138,9 +137,9 @@ class ShownRun:
                 return
             try:
                 found = seen.computer.field(self.segmenter, number)
-            except LpdsegError as error:
+            except Exception as error:  # such as no memory: it must not end the thread that computes all others
                 with self._state:
-                    seen.faults[number], seen.stamp = str(error), seen.stamp + 1
+                    seen.faults[number], seen.stamp = fault_of(error), seen.stamp + 1
                 return
             self._note(seen, number, found)
             self._keep((index, number, "field"), found, found.size)

@@ -15,6 +15,7 @@ from lpdseg.view.drawn import Drawings
 from lpdseg.view.editing import FILE as EDITS
 from lpdseg.view.editing import Editing, Entries
 from lpdseg.view.items import AbsentError, Item, Opened
+from lpdseg.view.kept_file import KeptFile
 from lpdseg.view.pixels import Pictures
 from lpdseg.view.ranking import Ranking
 from lpdseg.view.run import ShownRun
@@ -45,7 +46,8 @@ class Visit:
     ) -> None:
         own = folders[0] / EDITS
         path = options.edits if isinstance(options.edits, str | Path) else own
-        said = as_read(options.edits if options.edits is not None else own if own.is_file() else None)
+        file = KeptFile(Path(path))
+        said = as_read(options.edits if options.edits is not None else own if file.is_there else None)
         options = replace(options, edits=said)
         self.opened, self.items = opened, opened.items
         self.pictures = Pictures(opened.items)
@@ -61,7 +63,7 @@ class Visit:
                     f"{run.folder} has the classes {', '.join(run.segmenter.classes.names)}, and {folders[0]} has "
                     f"{', '.join(first)}; compare runs of the same classes"
                 )
-        self.editing = Editing(self.runs[0], Path(path), said)
+        self.editing = Editing(self.runs[0], file, said)
         self.atlas = Atlas(self.runs[0])
         self.drawings = Drawings(folders[0] / CORRECTIONS if corrections is None else corrections, first)
         self.ranking = Ranking(self.runs, self.items, opened.classes)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from lpdseg.errors import DataError
+from lpdseg.errors import DataError, LpdsegError
 from lpdseg.extras import needed
 from lpdseg.tissue import IGNORE, TissueClasses
 from lpdseg.workflows.slides.layout import output_path
@@ -39,14 +40,23 @@ class WrittenMask:
         self._table = written.classes.to_internal()
         self._path, self._size = written.mask, size
         self._levels: list[Any] = []
-        try:
+        with self._told():
             if written.mask.suffix == ".png":
                 with Image.open(written.mask) as picture:
                     self._levels = [np.asarray(picture)]
             else:
                 self._levels = self._pyramid()
-        except (OSError, ValueError) as error:
-            raise DataError(f"{written.mask} cannot be read ({error}); segment its slide again") from error
+            if any(level.ndim != 2 for level in self._levels):
+                raise ValueError("it is no mask")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except LpdsegError:
+            raise
+        except Exception as error:  # damaged bytes make decoders raise almost anything
+            raise DataError(f"{self._path} cannot be read ({error}); segment its slide again") from error
 
     def _pyramid(self) -> list[Any]:
         needed("slides", "tifffile", "imagecodecs", "zarr")
@@ -68,8 +78,9 @@ class WrittenMask:
         level = fine[-1] if fine else self._levels[0]
         across = (xs * level.shape[1] / width).astype(np.intp).clip(0, level.shape[1] - 1)
         down = (ys * level.shape[0] / height).astype(np.intp).clip(0, level.shape[0] - 1)
-        part = np.asarray(level[down[0] : down[-1] + 1, across[0] : across[-1] + 1])
-        found: UInt8[np.ndarray, "h w"] = self._table[part[np.ix_(down - down[0], across - across[0])]]
+        with self._told():
+            part = np.asarray(level[down[0] : down[-1] + 1, across[0] : across[-1] + 1])
+            found: UInt8[np.ndarray, "h w"] = self._table[part[np.ix_(down - down[0], across - across[0])]]
         return np.where(found > IGNORE - 1, IGNORE, found).astype(np.uint8)
 
 

@@ -15,6 +15,12 @@ export async function post(address, value) {
   return answered(await fetch(address, { method: "POST", credentials: "same-origin", headers, body: JSON.stringify(value) }));
 }
 
+// Runs actions one after the other, so that each starts from what the one before has left.
+export function inTurn() {
+  let last = Promise.resolve();
+  return (action) => { last = last.then(action, action); return last; };
+}
+
 // Elements are made of text alone: names of files, classes and prototypes never become HTML.
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);

@@ -1,10 +1,11 @@
 // The prototypes of the first run: what they look like, and what an expert says of them.
 
-import { byId, element, get, post, swatch, told } from "./api.js";
+import { byId, element, get, inTurn, post, swatch, told } from "./api.js";
 import { areas, ask, choose, problem, run, share, state } from "./main.js";
 
 let entries = {};
 let cards = [];
+const turn = inTurn();
 
 function kinds(k) {
   const { prototypes, channels, classes } = run();
@@ -25,9 +26,10 @@ function said(k) {
   return entry.merge ? `merge:${entry.merge}` : entry.move ? `move:${entry.move}` : "";
 }
 
-async function change(next, save = false) {
+// `next` tells the edits that are to act from those that do by then.
+const change = (next, save = false) => turn(async () => {
   try {
-    take(await post("/api/edits", { entries: next, save }));
+    take(await post("/api/edits", { entries: next(), save, since: run().version }));
     problem(null);
     document.dispatchEvent(new Event("edited"));
   } catch (error) {
@@ -36,7 +38,7 @@ async function change(next, save = false) {
     return;
   }
   ask();
-}
+});
 
 function take(found) {
   entries = found.entries;
@@ -49,15 +51,17 @@ function take(found) {
 }
 
 function changed(k, action, name) {
-  const next = structuredClone(entries);
   const [verb, ...rest] = action.split(":");
   const entry = {};
   if (name && verb !== "merge") entry.name = name;
   if (verb === "hide") entry.hide = true;
   else if (verb) entry[verb] = rest.join(":");
-  if (Object.keys(entry).length) next[run().prototypes[k].key] = entry;
-  else delete next[run().prototypes[k].key];
-  change(next);
+  change(() => {
+    const next = structuredClone(entries);
+    if (Object.keys(entry).length) next[run().prototypes[k].key] = entry;
+    else delete next[run().prototypes[k].key];
+    return next;
+  });
 }
 
 function card(about, k) {
@@ -124,8 +128,8 @@ export async function atlas() {
     if (retired) list.append(element("p", { textContent: `${retired} are retired: training found no use for them.` }));
     byId("prototypes").append(list);
   });
-  byId("save-edits").onclick = () => change(null, true);
-  byId("reset-edits").onclick = () => change({});
+  byId("save-edits").onclick = () => change(() => null, true);
+  byId("reset-edits").onclick = () => change(() => ({}));
   take(state.session.edits);
   document.addEventListener("measured", show);
   document.addEventListener("escaped", () => setTimeout(show));

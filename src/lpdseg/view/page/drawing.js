@@ -1,6 +1,6 @@
 // Drawing areas and strokes on an image, ticking its labels, and measuring a region.
 
-import { byId, element, post, swatch, told } from "./api.js";
+import { byId, element, inTurn, post, swatch, told } from "./api.js";
 import { addKey, areas, problem, run, state } from "./main.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -11,6 +11,8 @@ let features = [];
 let tool = "move";
 let line = null;
 let unsaved = false;
+let changes = 0;
+const turn = inTurn();
 
 const imageName = () => state.image.name;
 const mine = () => features.filter((one) => one.properties.image === imageName());
@@ -86,6 +88,7 @@ function saved(yes) {
 }
 
 function changed() {
+  changes += 1;
   saved(false);
   list();
 }
@@ -138,17 +141,21 @@ function middle() {
   add({ type: "Polygon", coordinates: [[...points, points[0]]] });
 }
 
-async function save() {
+// What is drawn while the answer is on its way stays, not saved yet.
+const save = () => turn(async () => {
+  const before = changes;
   try {
-    state.session.corrections = await post("/api/corrections", { features });
-    features = state.session.corrections.features;
-    saved(true);
-    list();
+    state.session.corrections = await post("/api/corrections", { features, since: state.session.corrections.version });
+    if (changes === before) {
+      features = state.session.corrections.features;
+      saved(true);
+      list();
+    }
     problem(null);
   } catch (error) {
     problem(error);
   }
-}
+});
 
 function listen(picture) {
   const point = (event) => {

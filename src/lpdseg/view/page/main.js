@@ -9,6 +9,7 @@ export const state = {
   hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [], order: null, box: null,
 };
 const later = {};
+let opening = 0;
 
 function soon(name, wait, action) {
   clearTimeout(later[name]);
@@ -73,8 +74,10 @@ function step(by) {
 
 export async function open(index, place = null) {
   problem(null);
+  const turn = ++opening; // of images that are asked for in a row, the last one counts, whichever answers last
   try {
     const image = await get(`/api/images/${index}`);
+    if (turn !== opening) return;
     state.index = index;
     state.image = image;
     state.region = null;
@@ -87,12 +90,13 @@ export async function open(index, place = null) {
     layers();
     document.dispatchEvent(new Event("opened"));
     await Promise.all(state.pictures.map((picture) => picture.open(index, image)));
+    if (turn !== opening) return;
     if (place) state.pictures.forEach((picture) => picture.goTo(place));
     state.stamps = [];
     ask();
     areas();
   } catch (error) {
-    problem(error);
+    if (turn === opening) problem(error);
   }
 }
 

@@ -8,9 +8,11 @@ const ORDERS = [
   ["uncertainty", "Uncertainty, largest first", (one) => `${percent(one.unsure)} unsure`],
   ["disagreement", "Disagreement of the two runs", (one) => `${percent(one.disagreement)} differ`],
 ];
+const ofFirst = () => (state.session.runs.length > 1 ? " of the first run" : "");
 let results = null, asked = false, running = false;
 
 const digits = (value) => value.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const at = (box) => (box ? `at ${Math.round(box[0])}, ${Math.round(box[1])}: ` : "");
 const percent = (value) => `${digits(value)} %`;
 
 async function ask(what, shown = true) {
@@ -40,7 +42,7 @@ async function show() {
   offer();
   const tables = [results.confusion && confusion(), results.patients.length && patients()];
   byId("worst").hidden = !tables.some(Boolean);
-  ["confusion", "patients"].forEach((id, at) => byId(id).replaceChildren(...[tables[at]].filter(Boolean)));
+  ["confusion", "patients"].forEach((id, place) => byId(id).replaceChildren(...[tables[place]].filter(Boolean)));
   const orders = Object.keys(results.orders);
   if (asked && !orders.includes(byId("order").value)) byId("order").value = orders[0] ?? "";
   asked = false;
@@ -61,7 +63,7 @@ function offer() {
 function sort() {
   const by = byId("order").value;
   const [, , say] = ORDERS.find(([name]) => name === by) ?? [];
-  narrow(say ? results.orders[by].map((at) => results.ranked[at]).map((one) => ({ index: one.image, box: one.box, told: say(one) })) : null);
+  narrow(say ? results.orders[by].map((position) => results.ranked[position]).map((one) => ({ index: one.image, box: one.box, told: at(one.box) + say(one) })) : null);
 }
 
 function narrow(order, why = "", button = null) {
@@ -88,7 +90,7 @@ function confusion() {
       if (!count) return element("td", { textContent: "0" });
       const share = (100 * count) / whole;
       const text = digits(share);
-      const title = `${text} % of ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}: ${count.toLocaleString("en")} pixels`;
+      const title = `${text} % of ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}: ${count.toLocaleString("en")} px`;
       const button = element("button", { type: "button", textContent: text, title, "aria-label": title, "aria-pressed": "false" });
       const colour = truth === mask ? "var(--strong)" : "var(--alarm)";
       button.style.setProperty("--shade", `color-mix(in srgb, ${colour} ${Math.round(share * 0.35)}%, var(--ground))`);
@@ -101,7 +103,7 @@ function confusion() {
     return element("tr", {}, element("th", { scope: "row", textContent: names[truth] }), ...cells);
   });
   const head = element("tr", {}, element("th", { scope: "col", textContent: "Truth, mask" }), ...names.map((name) => element("th", { scope: "col", textContent: name })));
-  const caption = element("caption", { textContent: "What the masks make of each class, in per cent of its pixels; a cell lists the images in which that happens." });
+  const caption = element("caption", { textContent: `What the masks${ofFirst()} make of each class, in per cent of its pixels; a cell lists the images in which that happens.` });
   return element("table", {}, caption, element("thead", {}, head), element("tbody", {}, ...rows));
 }
 
@@ -117,7 +119,7 @@ function patients() {
     return element("tr", {}, element("th", { scope: "row" }, button), element("td", { textContent: one.patches }), ...figures);
   });
   const head = ["Patient", "Patches", "mIoU", "Wrong", "Unsure"].map((name) => element("th", { scope: "col", textContent: name }));
-  const caption = element("caption", { textContent: "Patients, the lowest mIoU first, in per cent." });
+  const caption = element("caption", { textContent: `Patients, the lowest mIoU${ofFirst()} first, in per cent.` });
   return element("table", {}, caption, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
 }
 

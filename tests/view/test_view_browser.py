@@ -245,6 +245,41 @@ def test_a_patch_is_labelled_and_the_address_reopens_the_view(page: "Page", addr
     assert page.locator("#label-1").is_checked()
 
 
+def test_what_is_done_while_an_answer_is_on_its_way_is_kept(page: "Page", address: tuple[str, Any]) -> None:
+    held: list[Any] = []
+    for kind in ("edits", "corrections"):
+        page.route(f"**/api/{kind}", lambda route: held.append(route))
+
+    def let_through() -> None:
+        page.wait_for_timeout(300)  # the page's requests are noted meanwhile
+        assert len(held) == 1
+        held.pop().continue_()
+
+    editing, keys = address[1].editing, address[1].runs[0].plain.prototype_names
+    count = len({*editing.entries, *keys[:2]})
+    page.locator("#prototypes details").first.evaluate("one => { one.open = true; }")
+    for k in (0, 1):  # the second name is given before the first one is answered
+        page.locator(f"#name-{k}").fill(f"name {k}")
+        page.locator(f"#name-{k}").blur()
+    let_through()
+    let_through()
+    expect(page.locator("#edits-told")).to_have_text(re.compile(f"^Not saved yet: {count}"))
+    assert [editing.entries[key].get("name") for key in keys[:2]] == ["name 0", "name 1"]
+    before = page.locator("#drawn li").count()
+    page.locator("#middle").click()
+    page.locator("#save-drawn").click()
+    page.locator("#middle").click()  # another is drawn while the first is being saved
+    page.locator("#save-drawn").click()
+    let_through()
+    let_through()
+    expect(page.locator("#save-drawn")).to_be_disabled()
+    assert page.locator("#drawn li").count() == before + 2
+    assert page.locator("#problem").inner_text() == ""
+    page.locator("#reset-edits").click()
+    let_through()
+    expect(page.locator("#edits-told")).to_have_text(re.compile("^(No edits|Not saved yet: 0)"))
+
+
 def test_everything_has_a_name_can_be_reached_by_keys_and_read(page: "Page") -> None:
     """What WCAG 2.2 asks at level AA, as far as a program can tell."""
     for one in page.locator("details").all():

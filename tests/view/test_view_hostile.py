@@ -198,3 +198,16 @@ def test_a_written_mask_that_is_damaged_or_no_mask_is_told(ending: str, tmp_path
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
     with pytest.raises(DataError, match="cannot be read"):
         WrittenMask(Written(path, classes), (8, 8))
+
+
+def test_nor_does_a_fault_of_the_ranking(client: TestClient, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lpdseg.view import ranking
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no memory is left")
+
+    monkeypatch.setattr(ranking, "labelled_batches", fails)
+    client.post("/api/ranking", json={"what": "rank"})
+    assert visit.wait(60)
+    assert "no memory is left" in client.post("/api/ranking", json={"what": "look"}).json()["faults"][0]
+    assert any(thread.name == "lpdseg-view" and thread.is_alive() for thread in threading.enumerate())

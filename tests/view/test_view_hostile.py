@@ -98,6 +98,19 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert not file.exists()
 
 
+def test_remarks_and_what_other_programs_know_are_kept_in_a_copy(
+    visit_to: Callable[..., Visit], prototype_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "edits.yaml"
+    path.write_text(text := "# agreed on with the others\npink 1: {name: rose}\n")
+    for _ in range(2):  # a second visit finds a file of its own
+        visit = visit_to(prototype_run, small_data, edits=path)
+        visit.editing.save()
+        visit.editing.save()
+    assert [one.read_text() for one in tmp_path.glob("*.before")] == [text]
+    assert path.read_text() != text and "rose" in path.read_text()
+
+
 def test_a_file_that_cannot_be_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file.yaml"
     path.write_text("theirs")

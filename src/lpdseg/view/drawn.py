@@ -32,6 +32,7 @@ class Drawings:
         """Grows with what is saved."""
         if self.file.is_there:
             found = read_corrections(path, names)
+            self.file.understood_as(found.text())
             self.notes, self.features = found.notes, json.loads(found.text())["features"]
 
     def save(self, features: list[Any]) -> None:

@@ -25,6 +25,8 @@ class Editing:
     def __init__(self, run: ShownRun, file: KeptFile, edits: Edits | None) -> None:
         self._run, self.file = run, file
         self.entries = {} if edits is None else {key: one.as_dict() for key, one in edits.entries.items()}
+        if self.entries:
+            file.understood_as(write_yaml(self.entries))
         self.changed = False
 
     def change(self, entries: Entries) -> None:

@@ -22,6 +22,11 @@ class KeptFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._known = self._digest()
+        self._has_more = False
+
+    def understood_as(self, text: str) -> None:
+        """Tells what `write` would make of the file: one that holds more, such as remarks, is copied first."""
+        self._has_more = hashlib.sha256(text.encode("utf-8", ESCAPED)).hexdigest() != self._known
 
     @property
     def is_there(self) -> bool:
@@ -39,6 +44,10 @@ class KeptFile:
                 "the viewer again"
             )
         place = Path(os.path.realpath(self.path))
+        if self._has_more and self._known is not None:
+            with replacing(place.with_name(f"{place.name}.{self._known[:8]}.before")) as temporary:
+                temporary.write_bytes(place.read_bytes())
+            self._has_more = False
         if text is None:
             try:
                 place.unlink(missing_ok=True)

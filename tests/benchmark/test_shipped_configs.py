@@ -5,7 +5,13 @@ import pytest
 from lpdseg.benchmark.config import read_config
 from lpdseg.benchmark.plan import all_settings
 
-OTHER_BUDGET = {"CAM, as long as LPD", "encoder frozen", "twice the steps", "twice the steps, linear head"}
+OTHER_BUDGET = {
+    "CAM, as long as LPD",
+    "a fifth of the steps",
+    "encoder frozen",
+    "twice the steps",
+    "twice the steps, linear head",
+}
 """Variants that say in their name that they take other steps or rates."""
 ENCODERS = {"demo", "encoders", "glas"}
 """Benchmarks that compare encoders, each at the learning rate that suits it."""

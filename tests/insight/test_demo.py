@@ -36,7 +36,7 @@ def test_leaves_figures_report_and_picture(made: tuple[Path, str]) -> None:
     with Image.open(out / "example.png") as picture:
         assert picture.width > picture.height
     assert f"open {out / 'report.html'}" in told
-    assert f"lpdseg view {out / 'run'} {out / 'data'}" in told
+    assert f"view {out / 'run'}" in told
     assert "collagenous" in (out / "report.html").read_text() or "solid" in (out / "report.html").read_text()
 
 
@@ -99,6 +99,11 @@ def test_with_them_the_run_records_what_they_are(made: tuple[Path, str]) -> None
 
 def test_what_opens_the_viewer_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lpdseg.insight.demo.absent", lambda *modules: [])
-    assert demo.viewer_command(Path("my runs")) == "lpdseg view 'my runs/run' 'my runs/data'"
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert demo.viewer_command(Path("my runs")) == "lpdseg view 'my runs/run'"
     monkeypatch.setattr("lpdseg.insight.demo.absent", lambda *modules: ["starlette"])
-    assert demo.viewer_command(Path("a")) == "pip install 'lpdseg[view]' && lpdseg view a/run a/data"
+    assert demo.viewer_command(Path("a")) == "pip install 'lpdseg[view]' && lpdseg view a/run"
+    monkeypatch.setattr("lpdseg.insight.demo.absent", lambda *modules: [])
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.argv", [".venv/bin/lpdseg", "demo"])
+    assert demo.viewer_command(Path("a")) == ".venv/bin/lpdseg view a/run"

@@ -161,6 +161,7 @@ def test_what_corrections_have_changed_is_told(build: Callable[[TissueClasses], 
     write_report(run, segmenter, data, records, tmp_path / "r.html", images=1)
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     words = " ".join(" ".join(Page(text).words).split())
+    assert "and what an expert has corrected, on top of an earlier run" in words and "no pixel masks" not in words
     assert "went on from first with" in words and "V0 is left out." in words and str(tmp_path) not in text
     assert "mIoU 61.20 63.10 +1.90 -0.4 to +3.2 IoU <i>TUM – 63.10 +1.90" in words
     assert "<b>p train 3 12.3" in words and "<b>p" not in text and "<i>TUM" not in text

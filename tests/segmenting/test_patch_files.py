@@ -142,7 +142,7 @@ def test_a_batch_that_does_not_fit_is_halved_for_good(
     tried: list[int] = []
     whole = Segmenter.segment_batch
 
-    def narrow(model: Segmenter, images: np.ndarray, prototypes: bool) -> list[Segmentation]:
+    def narrow(model: Segmenter, images: np.ndarray, **wanted: bool) -> list[Segmentation]:
         tried.append(len(images))
         if len(images) > 2:
             raise error
@@ -157,7 +157,7 @@ def test_a_batch_that_does_not_fit_is_halved_for_good(
 def test_an_image_that_does_not_fit_alone_is_named(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(model: Segmenter, images: np.ndarray, prototypes: bool) -> list[Segmentation]:
+    def full(model: Segmenter, images: np.ndarray, **wanted: bool) -> list[Segmentation]:
         raise MemoryError
 
     monkeypatch.setattr(Segmenter, "segment_batch", full)
@@ -168,7 +168,7 @@ def test_an_image_that_does_not_fit_alone_is_named(
 def test_other_faults_of_the_network_are_not_taken_for_memory(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(model: Segmenter, images: np.ndarray, prototypes: bool) -> list[Segmentation]:
+    def broken(model: Segmenter, images: np.ndarray, **wanted: bool) -> list[Segmentation]:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(Segmenter, "segment_batch", broken)

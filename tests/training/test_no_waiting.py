@@ -66,10 +66,10 @@ def test_a_step_waits_for_the_number_of_pairs_alone(
 ) -> None:
     """From when a batch is here until the next is asked for; beside it lie looks, reports and saves."""
     as_on_a_gpu(monkeypatch)
-    whole, made_ahead, waits, shown = loop._Trainer._one_step, loop.ahead, [], []
+    whole, made_ahead, waits, shown = loop._Trainer._one_step, loop.made_ahead, [], []
 
-    def watched(batches: Iterator[dict[str, Tensor]], most: int) -> Iterator[dict[str, Tensor]]:
-        for batch in made_ahead(batches, most):
+    def watched(batches: Iterator[dict[str, Tensor]], device: torch.device) -> Iterator[dict[str, Tensor]]:
+        for batch in made_ahead(batches, device):
             with never_waiting(beside=("find_morphologies", "_report", "_save"), _listed=1) as seen:
                 yield batch
             waits.append(seen["_listed"])
@@ -78,7 +78,7 @@ def test_a_step_waits_for_the_number_of_pairs_alone(
         shown.append(whole(*rest))
         return shown[-1]
 
-    monkeypatch.setattr(loop, "ahead", watched)
+    monkeypatch.setattr(loop, "made_ahead", watched)
     monkeypatch.setattr(loop._Trainer, "_one_step", step)
     changes = [
         *small_settings, "train.epochs=1.34", "train.validations=0", "train.log_every=3", "loss.warmup=0.2",

@@ -104,9 +104,14 @@ class Watched:
 
     def __init__(self, page: "Page") -> None:
         self.said: list[str] = []
-        page.on("console", lambda told: self.said.append(told.text) if told.type in ("error", "warning") else None)
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.route("**/*", self._judge)
+
+    def _hear(self, told: Any) -> None:
+        # OpenSeadragon tells of a tile that comes when its layer has just been drawn anew, as it should be.
+        if told.type in ("error", "warning") and not told.text.startswith("Ignoring tile"):
+            self.said.append(told.text)
 
     def _judge(self, route: Any) -> None:
         if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):

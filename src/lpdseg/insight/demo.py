@@ -1,6 +1,8 @@
 """The demo: generated data, a short training, figures and a report; nothing to download, all in one folder."""
 
 import shlex
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -120,9 +122,12 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
 
 
 def viewer_command(out: Path) -> str:
-    """What opens the demo's run in a browser, and what it needs first where that is not installed."""
+    """What opens the training patches under the demo's run in a browser, and what it needs first where that is not
+    installed; with the path of a program that the shell does not find by name."""
     first = "pip install 'lpdseg[view]' && " if absent("starlette", "uvicorn") else ""
-    return f"{first}lpdseg view {shlex.quote(str(out / 'run'))} {shlex.quote(str(out / 'data'))}"
+    program = Path(sys.argv[0])
+    known = shutil.which("lpdseg") is not None or program.name != "lpdseg"
+    return f"{first}{'lpdseg' if known else shlex.quote(str(program))} view {shlex.quote(str(out / 'run'))}"
 
 
 def demo_settings(quick: bool = False) -> Settings:

@@ -447,8 +447,12 @@ def test_ctrl_c_ends_all_slides_that_are_done_at_once_and_the_next_run_makes_the
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.2)  # so that it goes on only once the others are told
 
-    with pytest.raises(KeyboardInterrupt):
-        segment(**asked, progress=told)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what is behind without one
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            segment(**asked, progress=told)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lpdseg-slide")]
     out = tmp_path / "out"
     assert not half_written(out) and not (out / "areas" / "a.csv").exists()

@@ -17,15 +17,7 @@ from lpdseg.errors import CheckpointError, DataError, SettingsError
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import load_settings
 from lpdseg.tissue import TissueClasses, tissue_classes
-from lpdseg.training.progress import Silent
-
-
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
+from noting import Notes
 
 
 def test_options_stand_above_overrides_and_overrides_above_the_preset(
@@ -40,7 +32,7 @@ def test_options_stand_above_overrides_and_overrides_above_the_preset(
     assert (result.steps, result.total, result.interrupted) == (1, 1, False)
     written = load_settings(tmp_path / "run" / "settings.yaml")
     assert (written.train.seed, written.train.lr, written.train.epochs) == (3, 0.5, 1 / 3)
-    assert any("class_0, class_1" in line for line in notes.lines)  # what the data set could not tell
+    assert any("class_0, class_1" in line for line in notes.notes)  # what the data set could not tell
 
 
 def test_resuming_needs_no_settings_again(
@@ -104,7 +96,7 @@ def test_a_preset_s_classes_give_way_to_those_of_the_data(
     preset = load_settings(None, [*small_settings, "data.classes=bcss", "train.epochs=1"])
     notes = Notes()
     api.train(tmp_path / "data", tmp_path / "run", preset=preset, device="cpu", reporter=notes)
-    assert "classes of its own, pink, blue; those of the preset, TUM, STR, LYM, NEC, are not used" in notes.lines[0]
+    assert "classes of its own, pink, blue; those of the preset, TUM, STR, LYM, NEC, are not used" in notes.notes[0]
     assert load_settings(tmp_path / "run" / "settings.yaml", []).data.classes is None
     assert api.load(tmp_path / "run", device="cpu").classes.names == ("pink", "blue")
     assert api.train(tmp_path / "data", tmp_path / "run", resume=True, device="cpu").steps > 0

@@ -11,17 +11,9 @@ from lpdseg.data.records import PatchRecord
 from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.fallback import settle, settle_weights
-from lpdseg.training.progress import Silent
+from noting import Notes
 
 CLASSES = TissueClasses(("red", "green", "blue"))
-
-
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def records(*labels: tuple[int, ...]) -> tuple[PatchRecord, ...]:
@@ -75,7 +67,7 @@ def test_a_run_says_and_keeps_what_it_was_trained_with(
     notes = Notes()
     run = tmp_path / "run"
     api.train(replace(whole, records=mixed), run, overrides=asked, device="cpu", reporter=notes)
-    assert any("learns from pseudo masks" in line for line in notes.lines)
+    assert any("learns from pseudo masks" in line for line in notes.notes)
     assert weights(load_settings(run / "settings.yaml")) == (0.0, 0.5)
     assert json.loads((run / "run.json").read_text())["settings"]["loss"]["pseudo"]["weight"] == 0.5
     for more in ({}, {"overrides": asked}):  # the same command with --resume, or --resume alone

@@ -31,7 +31,7 @@ from lpdseg.training.feature_store import FeatureStore
 from lpdseg.training.kept_batches import KeptBatches
 from lpdseg.training.loop import train
 from lpdseg.training.metrics import read_metrics
-from lpdseg.training.progress import Silent
+from noting import Notes
 from small_families import save_small
 
 
@@ -64,13 +64,7 @@ def settings(small_settings: tuple[str, ...], weights: Path) -> "Any":
     return build
 
 
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
+class FrozenNotes(Notes):
     @property
     def told(self) -> str:
         return next(note for note in self.notes if note.startswith("frozen encoder: what it gives"))
@@ -126,7 +120,7 @@ def test_the_backbone_works_before_the_first_step_and_never_in_one(
     in_steps: list[int] = []
     for name in ("first", "second"):
         with backbone_calls(monkeypatch) as calls:
-            reporter = Notes()
+            reporter = FrozenNotes()
             reporter.start = lambda done, total, calls=calls: calls.clear()  # type: ignore[method-assign,misc]
             # What comes after the last step looks at training regions with the finished model.
             reporter.stop = lambda calls=calls: in_steps.extend(calls)  # type: ignore[method-assign,misc]
@@ -227,7 +221,7 @@ def test_an_adapter_gets_the_images_that_its_features_belong_to(data: Manifest, 
 
 def test_runs_that_differ_in_the_seed_alone_share_it(data: Manifest, settings: Any, tmp_path: Path) -> None:
     train(settings("train.epochs=1"), data, tmp_path / "a")
-    reporter = Notes()
+    reporter = FrozenNotes()
     train(settings("train.epochs=1", "train.seed=1", "train.lr=5e-4"), data, tmp_path / "b", reporter=reporter)
     assert record(tmp_path / "b")["features"]["computed"] == 0 and "all found there" in reporter.told
     assert not same(tmp_path / "a", tmp_path / "b")
@@ -283,7 +277,7 @@ def test_a_run_may_go_on_with_less_room_but_not_without_any(data: Manifest, sett
 def test_less_room_changes_rounding_alone_and_is_told(data: Manifest, settings: Any, tmp_path: Path) -> None:
     train(settings(), data, tmp_path / "whole")
     shutil.rmtree(tmp_path / "cache")
-    reporter = Notes()
+    reporter = FrozenNotes()
     half = record(tmp_path / "whole")["features"]["bytes"] / 2e9
     train(settings(f"model.feature_cache={half}"), data, tmp_path / "half", reporter=reporter)
     found = record(tmp_path / "half")["features"]
@@ -331,7 +325,7 @@ def test_damage_and_what_another_encoder_gave_are_computed_again(
     content = bytearray((folder / "composites-2-glass.bin").read_bytes())
     content[7] ^= 255
     (folder / "composites-2-glass.bin").write_bytes(content)
-    reporter = Notes()
+    reporter = FrozenNotes()
     train(chosen, data, tmp_path / "damaged", reporter=reporter)
     assert any("is damaged, 1 blocks of it" in note for note in reporter.notes)
     assert record(tmp_path / "damaged")["features"]["computed"] == COUNT // 2
@@ -340,7 +334,7 @@ def test_damage_and_what_another_encoder_gave_are_computed_again(
     store = FeatureStore(folder, *_as_it_is(folder))
     for block in store.blocks():
         store.write(block, np.zeros((len(block.items), store.parts[block.part].nbytes), np.uint8))
-    reporter = Notes()
+    reporter = FrozenNotes()
     train(chosen, data, tmp_path / "stale", reporter=reporter)
     assert any("another version of the encoder" in note for note in reporter.notes)
     assert same(tmp_path / "whole", tmp_path / "stale")

@@ -18,16 +18,9 @@ from lpdseg.tissue import TissueClasses
 from lpdseg.training import setup
 from lpdseg.training.progress import Silent
 from lpdseg.training.setup import Pace, look_once, size_note, training_patches
+from noting import Notes
 
 AB = TissueClasses(("A", "B"))
-
-
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def data_set(folder: Path, sizes: list[tuple[int, int]]) -> Manifest:
@@ -76,8 +69,8 @@ def test_long_reading_is_told_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) 
     for second in range(40):
         clock[0] = second
         pace.tell(second * 100, 50_000)
-    assert notes.lines[0] == "reading the data: 500 of 50,000 files (1%)"
-    assert len(notes.lines) == 3
+    assert notes.notes[0] == "reading the data: 500 of 50,000 files (1%)"
+    assert len(notes.notes) == 3
 
 
 def test_one_odd_patch_leaves_the_others_as_they_are(tmp_path: Path) -> None:

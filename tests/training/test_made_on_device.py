@@ -18,7 +18,7 @@ from lpdseg.settings import Settings, load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training import device_room
 from lpdseg.training.loop import train
-from lpdseg.training.progress import Silent
+from noting import Notes
 
 SMALL = (
     "model.encoder=resnet18", "model.stages=3", "model.prototypes=2", "model.prototype_dim=16",
@@ -28,16 +28,6 @@ SMALL = (
     "loss.composite.weight=0.5", "loss.morphology.encoder=stain",
 )  # fmt: skip
 _BYTES = 12 * 32 * 32 * 3
-
-
-class Notes(Silent):
-    """Keeps what is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def settings(*overrides: str) -> Settings:

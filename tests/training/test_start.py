@@ -19,6 +19,7 @@ from lpdseg.tissue import tissue_classes
 from lpdseg.training import start
 from lpdseg.training.progress import Silent
 from lpdseg.training.relabel import Change
+from noting import Notes
 
 LABELS = {"train/t1_1[10].png": (0, 1), "train/t0_3[01].png": None}
 
@@ -37,16 +38,6 @@ def tensors(run: Path, name: str = "last") -> dict[str, Tensor]:
     return read_tensors(run, read_state(run, name), "weights")
 
 
-class Notes(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.told.append(text)
-
-
 def test_a_run_goes_on_with_other_labels(
     prototype_run: Path, small_data: Path, edits: Path, tmp_path: Path
 ) -> None:
@@ -58,8 +49,8 @@ def test_a_run_goes_on_with_other_labels(
     assert told["from"]["edits"]["said"]["pink 1"] == {"name": "odd", "move": "blue"}
     assert (told["from"]["edits"]["other_label"], told["from"]["edits"]["left_out"]) == (1, 1)
     assert told["data"]["patches"]["train"] == 11
-    assert any("of 12 training patches 1 get another label, and 1 are left out" in note for note in notes.told)
-    assert any(f"from the weights of {prototype_run}" in note for note in notes.told)
+    assert any("of 12 training patches 1 get another label, and 1 are left out" in note for note in notes.notes)
+    assert any(f"from the weights of {prototype_run}" in note for note in notes.notes)
     assert start.read_labels(out) == LABELS
     before, after = tensors(prototype_run, "best"), tensors(out)
     for name, value in before.items():
@@ -113,7 +104,7 @@ def test_a_moved_prototype_gets_a_number_of_its_new_class(
     still = ["train.lr=1e-9", "train.epochs=1", "train.weight_decay=0"]
     api.train(small_data, tmp_path / "next", start=run, edits=edits, overrides=still, device="cpu", reporter=notes)
     assert json.loads((tmp_path / "next" / "run.json").read_text())["from"]["became"] == {"pink 1": "blue 2"}
-    assert "pink 1 is blue 2 from now on" in notes.told
+    assert "pink 1 is blue 2 from now on" in notes.notes
     after = tensors(tmp_path / "next")
     assert after["model.head.live"].tolist() == [False, True, True, True]
     torch.testing.assert_close(after["model.bank.weight"][3], weights["model.bank.weight"][0], rtol=1e-4, atol=1e-5)
@@ -161,10 +152,10 @@ def test_morphologies_keep_their_numbers_where_the_patches_are_known(
     for name in ("shares", "means", "weights", "axes"):
         torch.testing.assert_close(after[f"morphologies.{name}"], before[f"morphologies.{name}"])
     assert json.loads((tmp_path / "again" / "run.json").read_text())["from"]["prototypes"] == "taken over"
-    assert not any("found anew" in note for note in notes.told)
+    assert not any("found anew" in note for note in notes.notes)
     api.train(other_data, tmp_path / "other", start=taught_run, device="cpu", reporter=notes)
     assert tensors(tmp_path / "other")["morphologies.shares"].shape[0] == 11  # found anew
-    [told] = [note for note in notes.told if "found anew" in note]
+    [told] = [note for note in notes.notes if "found anew" in note]
     assert told.endswith(f"since {taught_run} has learnt from other patches, so prototypes get other numbers")
 
 
@@ -180,14 +171,14 @@ def test_with_other_patches_it_is_told_what_edits_did_not_do(
     record = json.loads((out / "run.json").read_text())["from"]
     assert record["prototypes"] == "found anew" and record["became"] == {}
     assert record["edits"]["left_out"] == 1 and start.read_labels(out) == LABELS  # labels heed them
-    [sentence] = [note for note in notes.told if "found anew" in note]
+    [sentence] = [note for note in notes.notes if "found anew" in note]
     assert "edits.yaml changed labels alone, by what that run predicts for these patches" in sentence
     assert sentence.endswith("no prototype is moved, merged or hidden in the network")
-    notes.told.clear()
+    notes.notes.clear()
     api.train(small_data, tmp_path / "same", **told)
     assert json.loads((tmp_path / "same" / "run.json").read_text())["from"]["prototypes"] == "taken over"
     assert api.load(tmp_path / "same", device="cpu").model.retired >= {0}
-    assert not any("found anew" in note for note in notes.told)
+    assert not any("found anew" in note for note in notes.notes)
 
 
 def test_what_an_unfinished_version_knew_of_morphologies_is_found_anew(

@@ -17,9 +17,9 @@ from lpdseg.errors import CheckpointError, DataError, SettingsError
 from lpdseg.settings import load_settings
 from lpdseg.training.metrics import read_metrics
 from lpdseg.training.options import FEW, GENTLY, in_few_steps
-from lpdseg.training.progress import Silent
 from lpdseg.training.start import read_labels
 from lpdseg.training.taught import COPY
+from noting import Notes
 
 PINK = "t1_1[10]"
 
@@ -42,16 +42,6 @@ def write(folder: Path, *features: Any) -> Path:
 
 def tensors(run: Path, name: str = "last") -> dict[str, Tensor]:
     return read_tensors(run, read_state(run, name), "weights")
-
-
-class Notes(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.told.append(text)
 
 
 @pytest.mark.parametrize("head", ["prototypes", "linear"])
@@ -81,7 +71,7 @@ def test_strokes_are_learnt(
     assert told["from"]["corrections"] | {"file": "", "sha256": ""} == {
         "file": "", "sha256": "", "drawn": 3, "patches": 3, "other_label": 3, "left_out": {},
     }  # fmt: skip
-    assert any("3 strokes and areas are learnt, on patches: 3" in note for note in notes.told)
+    assert any("3 strokes and areas are learnt, on patches: 3" in note for note in notes.notes)
     assert read_labels(out)["train/t0_0[01].png"] == (1, 1)
     assert read_metrics(first)[0].keys() == read_metrics(out)[0].keys() - {"correction"}
     assert json.loads((out / "changes.json").read_text())["from"] == str(first)
@@ -115,7 +105,7 @@ def test_whoever_was_corrected_is_in_no_figure(prototype_run: Path, small_data: 
     note = (
         "the run has learnt from corrected valid patches of v0, so the 2 valid patches of this patient are left out"
     )
-    assert any(note in told for told in notes.told)
+    assert any(note in told for told in notes.notes)
     told = json.loads((out / "run.json").read_text())
     assert told["from"]["corrections"]["left_out"] == {"valid": ["v0"]}
     [record] = api.evaluate(out, small_data, device="cpu")

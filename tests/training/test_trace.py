@@ -8,16 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from lpdseg import api
-from lpdseg.training.progress import Silent
 from lpdseg.training.trace import traced
-
-
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+from noting import Notes
 
 
 @pytest.mark.parametrize(

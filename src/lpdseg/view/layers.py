@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from lpdseg.data.patches import read_mask
@@ -19,7 +19,7 @@ from lpdseg.errors import DataError
 from lpdseg.insight.pictures import heat_palette
 from lpdseg.maps.uncertainty import gap_of_two_best, normalised_entropy
 from lpdseg.maps.winners import NO_PROTOTYPE
-from lpdseg.pictures.masks import class_palette
+from lpdseg.pictures.masks import class_palette, outlines
 from lpdseg.pictures.shades import shades
 from lpdseg.tissue import IGNORE, TissueClasses
 from lpdseg.view.items import AbsentError
@@ -139,7 +139,7 @@ def _of_regions(
         count = len(of)
     shown = np.isin(regions, [*range(count)]) & ~np.isin(regions, list(hidden))
     if look.outline:
-        shown &= _edges(regions)
+        shown &= outlines(regions)
     drawn = np.where(shown, regions, _NOTHING)[1:-1, 1:-1].astype(np.uint8)
     alpha = np.full(256, 255, np.uint8)
     alpha[_NOTHING] = 0
@@ -268,17 +268,6 @@ def _truth(
 @lru_cache(maxsize=8)
 def _true_mask(path: Path, classes: TissueClasses) -> UInt8[np.ndarray, "h w"]:
     return read_mask(path, classes)
-
-
-def _edges(regions: np.ndarray) -> Bool[np.ndarray, "h w"]:
-    """Pixels that touch another region on any of their four sides."""
-    edge = np.zeros(regions.shape, bool)
-    below, beside = regions[1:] != regions[:-1], regions[:, 1:] != regions[:, :-1]
-    edge[1:] |= below
-    edge[:-1] |= below
-    edge[:, 1:] |= beside
-    edge[:, :-1] |= beside
-    return edge
 
 
 def _png(values: UInt8[np.ndarray, "h w"], palette: np.ndarray, alpha: np.ndarray) -> bytes:

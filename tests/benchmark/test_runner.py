@@ -22,6 +22,7 @@ from lpdseg.benchmark.speed import prediction_ms
 from lpdseg.data.importers import load_data
 from lpdseg.errors import DataError, SettingsError, TrainingError
 from lpdseg.tissue import tissue_classes
+from processes import program
 
 PATIENCE = 300
 """Seconds until a process that answers nothing counts as stuck; machines that run tests are busy."""
@@ -210,17 +211,16 @@ def test_ctrl_c_asks_the_processes_to_save(
         "--jobs",
         "2",
     ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
-    )
-    until = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < until:
-        logs = [log.read_text() for log in (tmp_path / "out" / "runs").glob("*/log.txt")]
-        if sum("step 2/" in log for log in logs) == 2:
-            break
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=PATIENCE)
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with program(command, preexec_fn=heed_ctrl_c, **pipes) as process:
+        until = time.monotonic() + PATIENCE
+        while process.poll() is None and time.monotonic() < until:
+            logs = [log.read_text() for log in (tmp_path / "out" / "runs").glob("*/log.txt")]
+            if sum("step 2/" in log for log in logs) == 2:
+                break
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, told
     assert "the same command goes on from there" in told and told.count("\n") == 1
     described = [json.loads(one.read_text()) for one in (tmp_path / "out" / "runs").glob("*/run/run.json")]
@@ -234,14 +234,15 @@ def test_a_process_ends_with_the_one_that_started_it(made: Path, tmp_path: Path)
     folder = tmp_path / "orphan"
     folder.mkdir()
     long.write(folder)
-    process = subprocess.Popen([sys.executable, "-m", "lpdseg.benchmark.job", str(folder)], stdin=subprocess.PIPE)
+    words = [sys.executable, "-m", "lpdseg.benchmark.job", str(folder)]
     until = time.monotonic() + PATIENCE
-    assert process.stdin is not None
-    with process.stdin:
-        while not ((folder / "log.txt").exists() and "step 1/" in (folder / "log.txt").read_text()):
-            assert time.monotonic() < until and process.poll() is None
-            time.sleep(0.05)
-    assert process.wait(timeout=PATIENCE) == 130
+    with program(words, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        with process.stdin:
+            while not ((folder / "log.txt").exists() and "step 1/" in (folder / "log.txt").read_text()):
+                assert time.monotonic() < until and process.poll() is None
+                time.sleep(0.05)
+        assert process.wait(timeout=PATIENCE) == 130
     assert json.loads((folder / "run" / "run.json").read_text())["status"] == "interrupted"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lpdseg.cli.main import main
+from processes import program
 
 
 def heed_ctrl_c() -> None:
@@ -49,20 +50,20 @@ def test_ctrl_c_saves_says_how_to_go_on_and_goes_on(
 ) -> None:
     out = tmp_path / "run"
     arguments = words(small_data, out, small_settings, "--epochs", "40", "--set", "train.validations=0", "--quiet")
-    process = subprocess.Popen(
+    until, metrics = time.monotonic() + 120, out / "metrics.jsonl"
+    with program(
         [sys.executable, "-m", "lpdseg", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         preexec_fn=heed_ctrl_c,
-    )
-    until = time.monotonic() + 120
-    metrics = out / "metrics.jsonl"
-    while not (metrics.exists() and metrics.read_text()) and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    shown, told = process.communicate(timeout=60)
+    ) as process:
+        while not (metrics.exists() and metrics.read_text()):
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        shown, told = process.communicate(timeout=120)
     assert process.returncode == 130, told
     found = re.fullmatch(r"lpdseg: stopped; step (\d+) of 120 is saved; go on with: lpdseg (.*)\n", told)
     assert found and shown == ""

@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lpdseg.losses.diversity import diversity_loss, jeffrey_similarity
 from lpdseg.maps.merge import class_slots
+from processes import program
 
 COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
 
@@ -223,6 +225,7 @@ for cosine, mask, labels, split in torch.load(f"{folder}/cases.pt", weights_only
     loss.backward()
     found.append([loss.detach(), cosine.grad])
 torch.save(found, f"{folder}/{rank}.pt")
+distributed.destroy_process_group()  # whose threads would abort a process that ends without
 """
 
 
@@ -241,13 +244,16 @@ def test_two_processes_give_the_loss_and_gradients_of_one_over_the_batch(tmp_pat
     cases.append((torch.rand(2, 6, 3, 4), torch.stack([apart[1], glass[1]]), torch.eye(3)[[1, 1]], 1))
     cases.append((torch.rand(2, 6, 3, 4), glass, torch.zeros(2, 3), 1))
     torch.save(cases, tmp_path / "cases.pt")
-    processes = [
-        subprocess.Popen([sys.executable, "-c", _PROCESS, str(rank), str(tmp_path)], stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, error = process.communicate(timeout=120)
-        assert process.returncode == 0, error.decode()
+    with ExitStack() as both_end:
+        processes = [
+            both_end.enter_context(
+                program([sys.executable, "-c", _PROCESS, str(rank), str(tmp_path)], stderr=subprocess.PIPE)
+            )
+            for rank in range(2)
+        ]
+        for process in processes:
+            _, error = process.communicate(timeout=120)
+            assert process.returncode == 0, error.decode()
     both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for (cosine, mask, labels, _), first, second in zip(cases, *both, strict=True):
         cosine.requires_grad_()

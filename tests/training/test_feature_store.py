@@ -14,6 +14,7 @@ import pytest
 from lpdseg.errors import OutputError
 from lpdseg.training.feature_room import open_store, store_folder
 from lpdseg.training.feature_store import BLOCK, Block, FeatureStore, Part
+from processes import program
 
 KEY, OTHER, THIRD = "0" * 32, "1" * 32, "2" * 32
 PARTS = (Part("patches-0", 2 * BLOCK + 5, 10), Part("composites", 7, 3))
@@ -160,23 +161,21 @@ with open_store(Path(sys.argv[1]), "0" * 32, [Part("patches-0", 5, 4)], 100) as 
 
 
 def test_another_process_waits_and_takes_what_the_first_has_filled(tmp_path: Path) -> None:
-    first = subprocess.Popen(
-        [sys.executable, "-c", _FILL, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert first.stdout is not None and first.stdin is not None and first.stdout.readline() == "filling\n"
-
-    def go_on() -> None:
-        assert first.stdin is not None
-        first.stdin.write("\n")
-        first.stdin.close()
-        told.append("waits")
-
+    words = [sys.executable, "-c", _FILL, str(tmp_path)]
     told: list[str] = []
-    with open_store(tmp_path, KEY, [Part("patches-0", 5, 4)], 100) as store, store.filling(go_on):
-        assert told == ["waits"] and store.todo() == []
-        assert (store.rows("patches-0") == 1).all()
-    first.stdout.close()
-    assert first.wait() == 0
+    with program(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdin is not None and first.stdout.readline() == "filling\n"
+
+        def go_on() -> None:
+            assert first.stdin is not None
+            first.stdin.write("\n")
+            first.stdin.close()
+            told.append("waits")
+
+        with open_store(tmp_path, KEY, [Part("patches-0", 5, 4)], 100) as store, store.filling(go_on):
+            assert told == ["waits"] and store.todo() == []
+            assert (store.rows("patches-0") == 1).all()
+        assert first.wait(60) == 0
 
 
 def test_a_full_disk_tells_before_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from lpdseg.training.loading import on_one_thread
 from lpdseg.training.loop import train
 from lpdseg.training.metrics import read_metrics
 from lpdseg.training.validation import Validated, Validation
+from processes import program
 
 CLASSES = TissueClasses(("pink", "blue"))
 SMALL = (
@@ -245,15 +246,10 @@ def test_killed_run_resumes_to_the_same_parameters(data: Manifest, tmp_path: Pat
     (tmp_path / "settings.yaml").write_text(as_yaml(settings))
     write_manifest(data, tmp_path / "manifest.csv")
     arguments = [sys.executable, "-c", _KILLED, "settings.yaml", "manifest.csv", "killed"]
-    child = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    stop_after = int(np.random.default_rng(time.time_ns()).integers(2, 34))
-    for line in child.stdout:
-        if int(line) >= stop_after:
-            child.kill()
-            break
-    child.wait()
-    child.stdout.close()
+    stop_after = int(np.random.default_rng(time.time_ns()).integers(2, 22))  # of 36 steps
+    with program(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        next(line for line in child.stdout if int(line) >= stop_after)
     assert child.returncode == -signal.SIGKILL
 
     from lpdseg.data.manifest import read_manifest
@@ -398,18 +394,13 @@ def test_loader_processes_leave_a_signal_to_the_parent(data: Manifest, tmp_path:
     write_manifest(data, tmp_path / "manifest.csv")
     script = _KILLED.replace("train(load", "if __name__ == '__main__': train(load")
     (tmp_path / "run.py").write_text(script)
-    child = subprocess.Popen(
-        [sys.executable, "run.py", "settings.yaml", "manifest.csv", "run"],
-        cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert child.stdout is not None
-    for line in child.stdout:
-        if int(line) >= 2:
-            os.killpg(child.pid, signal.SIGTERM)
-            break
-    child.stdout.read()
-    child.stdout.close()
-    assert child.wait() == 0
+    words = [sys.executable, "run.py", "settings.yaml", "manifest.csv", "run"]
+    with program(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+        assert child.stdout is not None
+        next(line for line in child.stdout if int(line) >= 2)
+        os.killpg(child.pid, signal.SIGTERM)
+        child.stdout.read()
+        assert child.wait(60) == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
 
 

@@ -1,6 +1,8 @@
 """Patches: tiles are the pixels, layers are what `segment` makes, and memory stays as it is."""
 
 import io
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from lpdseg import api
+from lpdseg.data.manifest import write_manifest
+from lpdseg.data.opening import open_data
 from lpdseg.data.patches import read_image
 from lpdseg.pictures.masks import class_palette
 from lpdseg.view.visit import Visit
@@ -31,6 +35,17 @@ def computed(client: TestClient, visit: Visit, index: int) -> list[dict[str, Any
 
 def valid_image(visit: Visit) -> int:
     return next(index for index, item in enumerate(visit.items) if item.truth is not None)
+
+
+def test_patches_that_may_be_corrected_come_first(
+    visit_to: Callable[..., Visit], prototype_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    data = open_data(small_data, chosen="pink,blue", presumed=None, mask_values=())
+    turned = replace(data, records=tuple(sorted(data.records, key=lambda record: record.split == "train")))
+    write_manifest(turned, tmp_path / "manifest.csv")
+    splits = [item.group for item in visit_to(prototype_run, tmp_path / "manifest.csv").items]
+    count = splits.count("train")
+    assert 0 < count < len(splits) and splits[:count] == ["train"] * count
 
 
 def test_tiles_are_the_pixels_of_the_image(client: TestClient, visit: Visit) -> None:

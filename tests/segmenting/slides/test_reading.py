@@ -19,6 +19,7 @@ from lpdseg.segmenting.slides.plan import Segment, plan_segments
 from lpdseg.segmenting.slides.reading import OpenView, Readers
 from lpdseg.slides.grid import Grid
 from lpdseg.slides.slide import SlideError
+from processes import program
 
 WINDOW = 16
 
@@ -160,14 +161,10 @@ if __name__ == "__main__":
 def test_readers_end_with_whoever_started_them(tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(_PROGRAM)
-    program = subprocess.Popen(
-        [sys.executable, str(script), str(Path(__file__).parents[2])], stdout=subprocess.PIPE, text=True
-    )
-    assert program.stdout is not None
-    reader = int(program.stdout.readline())
-    program.kill()
-    program.wait()
-    program.stdout.close()
+    words = [sys.executable, str(script), str(Path(__file__).parents[2])]
+    with program(words, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        reader = int(killed.stdout.readline())
     deadline = time.monotonic() + 10
     while alive(reader) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -6,6 +6,7 @@ import pytest
 
 from lpdseg.errors import OutputError
 from lpdseg.workflows.slides.lock import only_one
+from processes import program
 
 _HOLD = """
 import sys, time
@@ -19,16 +20,14 @@ with only_one(Path(sys.argv[1])):
 
 def test_one_process_at_a_time_and_none_after_it_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "work" / "a.lock"
-    holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with (
-        pytest.raises(OutputError, match=r"another process is segmenting this slide .*a\.lock is locked"),
-        only_one(path),
-    ):
-        pass
-    holder.kill()
-    holder.wait()
-    holder.stdout.close()
+    words = [sys.executable, "-c", _HOLD, str(path)]
+    with program(words, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(OutputError, match=r"another process is segmenting this slide .*a\.lock is locked"),
+            only_one(path),
+        ):
+            pass
     with only_one(path):
         assert path.exists()
     assert not path.exists()

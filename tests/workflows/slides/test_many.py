@@ -27,6 +27,7 @@ from lpdseg.segmenting.prototype_classes import prototype_classes
 from lpdseg.segmenting.slides.labels import LabelFile
 from lpdseg.slides.slide import Slide, SlideError
 from lpdseg.workflows.slides import kinds, many, one
+from processes import program
 
 ALL = "geojson,geojson.gz,ome-tiff,label-tiff,zarr,png,csv"
 DrawSlide = Callable[..., Path]
@@ -663,9 +664,8 @@ def test_a_process_that_is_killed_leaves_nothing_half_written(
     script.write_text(_PROGRAM)
     for stage in ("segmenting", "writing"):
         words = [sys.executable, str(script), str(prototype_run), str(tmp_path / "slides"), str(out), stage]
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
-            assert program.stdout is not None and program.stdout.readline() == "there\n"
-            program.send_signal(signal.SIGKILL)
+        with program(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+            assert killed.stdout is not None and killed.stdout.readline() == "there\n"
         assert (out / ".work" / "b").is_dir()
         assert json.loads((out / "states" / "b.json").read_text())["status"] == "running"
         whole = {name: held for name, held in files(out).items() if name not in half_written(out)}

@@ -10,6 +10,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -43,8 +44,8 @@ print(json.dumps(slides.measure(Path(folder), Path(slide), float(overlap), int(w
 """Not this file itself, which its readers would import, and PyTorch with it; those of the command line do not."""
 
 TITLES = (
-    "side, px", "windows", "windows/s", "model alone", "lost", "waiting", "tissue + files, s", "peak, MiB",
-    "of a reader, MiB", "outputs, MiB",
+    "side, px", "windows", "windows/s", "model alone", "lost", "CPU beside it", "waiting", "tissue + files, s",
+    "peak, MiB", "of a reader, MiB", "outputs, MiB",
 )  # fmt: skip
 
 
@@ -84,8 +85,8 @@ def in_a_process(slide: Path, options: argparse.Namespace) -> dict[str, float]:
 
 def measure(folder: Path, slide: Path, overlap: float, workers: int) -> dict[str, Any]:
     """Segments a slide, and gives the model alone some of its windows before and after."""
-    before = bare_rate(folder / "tiny", slide, overlap)
-    out, readers, began = folder / "out", [0.0], time.perf_counter()
+    before, cost = bare_rate(folder / "tiny", slide, overlap)
+    out, readers, began, used = folder / "out", [0.0], time.perf_counter(), cpu_seconds()
 
     def look(*_: object) -> None:
         readers.extend(measuring.peak(child.pid) for child in multiprocessing.active_children() if child.pid)
@@ -94,13 +95,15 @@ def measure(folder: Path, slide: Path, overlap: float, workers: int) -> dict[str
         folder / "tiny", [slide], out, to=KINDS, overlap=overlap, workers=workers, batch=BATCH, device="cpu",
         gate="none", redo=True, progress=look,
     )  # fmt: skip
-    seconds, peak = time.perf_counter() - began, measuring.peak()
+    seconds, used, peak = time.perf_counter() - began, cpu_seconds() - used, measuring.peak()
     state = read_state(out, slide.stem)
     assert state is not None
+    after, cost_after = bare_rate(folder / "tiny", slide, overlap)
     return {
         "windows": result.windows,
         "rate": result.rate,
-        "bare": (before + bare_rate(folder / "tiny", slide, overlap)) / 2,
+        "bare": (before + after) / 2,
+        "beside": 1 - result.windows * (cost + cost_after) / 2 / used,
         "waiting": result.waiting,
         "rest": seconds - result.windows / result.rate,
         "peak": peak,
@@ -109,8 +112,14 @@ def measure(folder: Path, slide: Path, overlap: float, workers: int) -> dict[str
     }
 
 
-def bare_rate(run: Path, slide: Path, overlap: float) -> float:
-    """Windows per second of the model on windows that are in memory."""
+def cpu_seconds() -> float:
+    """Of this process and of those that it started and that have ended: readers, and what starts them."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
+
+
+def bare_rate(run: Path, slide: Path, overlap: float) -> tuple[float, float]:
+    """Windows per second of the model on windows that are in memory, and CPU seconds per window."""
     model = WindowModel(api.load(run, device="cpu", gate="none"))
     with SlideSource(slide, Mpp(MPP, MPP, "drawn"), MPP).open() as view:
         grid = Grid(view.size, SIDE, round(SIDE * overlap))
@@ -124,13 +133,16 @@ def bare_rate(run: Path, slide: Path, overlap: float) -> float:
             model.compute(windows)
 
     compute()
-    return sum(map(len, pixels)) / measuring.seconds(compute)
+    count, used = sum(map(len, pixels)), cpu_seconds()
+    rate = count / measuring.seconds(compute)
+    return rate, (cpu_seconds() - used) / count
 
 
 def cells(side: int, found: dict[str, float]) -> list[str]:
     return [
         f"{side:,}", f"{found['windows']:,.0f}", f"{found['rate']:.1f}", f"{found['bare']:.1f}",
-        f"{1 - found['rate'] / found['bare']:.0%}", f"{found['waiting']:.0%}", f"{found['rest']:.0f}",
+        f"{1 - found['rate'] / found['bare']:.0%}", f"{found['beside']:.1%}", f"{found['waiting']:.0%}",
+        f"{found['rest']:.0f}",
         f"{found['peak']:.0f}", f"{found['reader']:.0f}", f"{found['outputs']:.1f}",
     ]  # fmt: skip
 

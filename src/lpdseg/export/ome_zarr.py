@@ -170,4 +170,5 @@ def _array(group: Any, name: str, shape: tuple[int, int, int]) -> Any:
         compressors={"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 1},
         fill_value=0,
         chunk_key_encoding={"name": "v2", "separator": "/"},
+        config={"write_empty_chunks": True},  # `_write` has looked already, and much faster
     )

@@ -141,8 +141,9 @@ def band_probabilities(band: Band, background: bool) -> UInt8[np.ndarray, "n h W
     for block in column_blocks(band.columns, height * channels):
         weights = band.weights[:, block]
         found = weights > 0
-        mean = np.divide(band.sums[:, :, block], weights, where=found, out=np.zeros_like(band.sums[:, :, block]))
-        np.copyto(rows[:, :, block], np.rint(mean * 255).astype(np.uint8), where=found)
+        mean = band.sums[:, :, block] / np.where(found, weights, 1)
+        mean *= 255
+        np.copyto(rows[:, :, block], np.rint(mean, out=mean), casting="unsafe", where=found)
     return rows
 
 

@@ -86,9 +86,9 @@ app.command()(quietly(licenses.licenses))
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from lpdseg.version import __version__
+        from lpdseg.version import told_version
 
-        typer.echo(f"lpdseg {__version__}")
+        typer.echo(f"lpdseg {told_version()}")
         raise typer.Exit
 
 

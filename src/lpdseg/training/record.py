@@ -1,6 +1,5 @@
 """What describes a run: `run.json`, beside its results."""
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -20,24 +19,25 @@ from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.files import write_json
 from lpdseg.settings import Settings
-from lpdseg.version import __version__
+from lpdseg.version import told_version, version_of
 
-_PACKAGES = (
-    "torch",
-    "transformers",
-    "lightning-fabric",
-    "numpy",
-    "pillow",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-)
+_PACKAGES = {
+    "torch": "torch",
+    "transformers": "transformers",
+    "lightning-fabric": "lightning_fabric",
+    "numpy": "numpy",
+    "pillow": "PIL",
+    "safetensors": "safetensors",
+    "scikit-learn": "sklearn",
+    "scipy": "scipy",
+}
+"""What they are imported as, by name."""
 
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that can change a result."""
-    return {"python": platform.python_version(), "lpdseg": __version__} | {
-        name: importlib.metadata.version(name) for name in _PACKAGES
+    return {"python": platform.python_version(), "lpdseg": told_version()} | {
+        name: version_of(name, module) for name, module in _PACKAGES.items()
     }
 
 

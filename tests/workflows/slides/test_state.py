@@ -82,8 +82,45 @@ def test_a_digest_is_kept_while_nothing_tells_of_a_change(tmp_path: Path, monkey
     monkeypatch.setattr("hashlib.file_digest", None)
     assert identity(slide, first) == first
     os.utime(slide, ns=(0, 1))
+    assert identity(slide, first) == first  # times tell nothing
+    slide.write_bytes(b"Pixels")
     with pytest.raises(TypeError):
         identity(slide, first)  # it is read as a whole
+
+
+@pytest.mark.parametrize("sixteenth", [*range(16)])
+def test_a_change_of_a_sixteenth_of_the_middle_is_seen_though_size_times_and_ends_are_the_same(
+    tmp_path: Path, sixteenth: int
+) -> None:
+    slide, length = tmp_path / "a.svs", 20_000_001
+    with slide.open("wb") as file:
+        file.truncate(length)
+    first, times = identity(slide), slide.stat()
+    long = (length - (2 << 20)) // 16
+    with slide.open("r+b") as file:
+        file.seek((1 << 20) + sixteenth * long)
+        file.write(b"x" * long)
+    os.utime(slide, ns=(times.st_atime_ns, times.st_mtime_ns))
+    found = identity(slide, first)
+    assert found["sha256_of_ends"] == first["sha256_of_ends"] and found["sha256"] != first["sha256"]
+
+
+def test_states_that_noted_times_of_change_are_recognised_by_the_whole_slide(made: tuple[Path, Path]) -> None:
+    out, slide = made
+    state = read_state(out, "a")
+    assert state is not None
+    now = identity(slide)
+    then = {name: value for name, value in now.items() if name != "sha256_of_middle"}
+    then["modified_ns"] = [slide.stat().st_mtime_ns]
+    write_state(out, "a", state | {"slide": then})
+    noted = read_state(out, "a")
+    assert noted is not None and identity(slide, noted["slide"]) == now
+    assert is_finished(noted, out, "a", identity(slide, noted["slide"]), SETTINGS, OPTIONS)
+    content, times = bytearray(slide.read_bytes()), slide.stat()
+    content[1_500_000] = 1  # by the earlier rule nothing told of it
+    slide.write_bytes(content)
+    os.utime(slide, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not is_finished(noted, out, "a", identity(slide, noted["slide"]), SETTINGS, OPTIONS)
 
 
 def test_other_settings_options_or_kinds_are_not(made: tuple[Path, Path]) -> None:
@@ -179,8 +216,8 @@ def test_a_mirax_slide_is_its_folder_as_well(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "Data0000.dat").write_bytes(b"tiles")
     before = identity(slide)
-    (folder / "Data0000.dat").write_bytes(b"other tiles")
-    assert identity(slide) != before
+    (folder / "Data0000.dat").write_bytes(b"TILES")
+    assert identity(slide, before)["sha256"] != before["sha256"]
 
 
 def test_a_slide_that_is_gone(tmp_path: Path) -> None:

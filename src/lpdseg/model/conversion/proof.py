@@ -1,6 +1,5 @@
 """Proof that converted weights are what they were: loaded again, and compared with timm where it is installed."""
 
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from lpdseg.errors import WeightsError
 from lpdseg.model.conversion.parts import Converted
 from lpdseg.model.pretrained import quiet_loading
 from lpdseg.quiet import library
+from lpdseg.version import version_of
 
 _CLOSE = 1e-4
 """Largest difference of features, as a share of the largest one: what float32 leaves after forty blocks."""
@@ -42,7 +42,8 @@ def prove(
         else:
             difference = _compare(found, theirs, source)
             proof["how"] = (
-                f"features differ from those of timm {version('timm')} by at most {difference:.2g} of the largest"
+                f"features differ from those of timm {version_of('timm')} by at most {difference:.2g} "
+                "of the largest"
             )
     about = f"one image of noise (normal, seed 0, {converted.side} px)"
     parameters = sum(values.numel() for values in network.parameters())
@@ -70,8 +71,8 @@ def _load_again(folder: Path, converted: Converted) -> nn.Module:
     )
     if wrong:
         raise WeightsError(
-            f"transformers {version('transformers')} does not take the converted tensors as {converted.model_type} "
-            f"(the first is {wrong[0]}); install another version of it"
+            f"transformers {version_of('transformers')} does not take the converted tensors as "
+            f"{converted.model_type} (the first is {wrong[0]}); install another version of it"
         )
     loaded: nn.Module = network.eval()
     return loaded

@@ -1,0 +1,78 @@
+"""The package without metadata, as it is where only its sources are on the path."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lpdseg
+from lpdseg import version
+from processes import program
+
+SOURCES = Path(lpdseg.__file__).parents[1]
+
+HIDING = """
+import importlib.metadata as metadata
+
+def found(cls, name, *, known=metadata.Distribution.from_name.__func__):
+    if name == "lpdseg":
+        raise metadata.PackageNotFoundError(name)
+    return known(cls, name)
+
+metadata.Distribution.from_name = classmethod(found)
+"""
+
+COMMANDS = """
+import sys
+from lpdseg.cli.main import main
+from lpdseg.view import serving
+
+def serve(visit, **options):
+    print(len(visit.items), "images")
+    visit.close()
+
+serving.serve = serve
+data, run, out, *settings = sys.argv[1:]
+train = ["--data", data, "--classes", "pink,blue", "--epochs", "1", *[w for s in settings for w in ("--set", s)]]
+for words in (
+    ["doctor"],
+    ["train", "--out", run, *train],
+    ["segment", run, data, "--out", out],
+    ["view", run, data, "--no-browser"],
+):
+    assert main([*words, *(["--device", "cpu"] if words[0] != "doctor" else [])]) == 0, words
+"""
+
+
+def hidden(folder: Path, words: list[str]) -> str:
+    """What Python prints where the package seems not to be installed."""
+    (folder / "sitecustomize.py").write_text(HIDING)
+    path = os.pathsep.join([str(folder), str(SOURCES)])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with program([sys.executable, *words], env=environment, **pipes) as running:
+        shown, told = running.communicate()
+    assert running.returncode == 0, told
+    return str(shown)
+
+
+def test_the_version_says_so(tmp_path: Path) -> None:
+    shown = hidden(tmp_path, ["-m", "lpdseg", "--version"])
+    assert shown == f"lpdseg {lpdseg.__version__} (source tree)\n"
+
+
+def test_commands_work(small_data: Path, small_settings: tuple[str, ...], tmp_path: Path) -> None:
+    place = [str(small_data), str(tmp_path / "run"), str(tmp_path / "masks")]
+    shown = hidden(tmp_path, ["-c", COMMANDS, *place, *small_settings])
+    assert "(source tree)" in shown and "typer" in shown and "extra slides" in shown  # of the project's file
+    record = (tmp_path / "run" / "run.json").read_text()
+    assert f'"lpdseg": "{lpdseg.__version__} (source tree)"' in record
+    assert "16 images" in shown
+
+
+def test_what_says_nothing_of_its_version_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert version.version_of("no-such-package-at-all") == "unknown"
+    monkeypatch.setattr(sys, "__version__", "7", raising=False)
+    assert version.version_of("no-such-package-at-all", "sys") == "7"

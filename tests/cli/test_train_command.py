@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,3 +90,23 @@ def test_corrections_are_of_a_run_and_of_its_data(
     told = capsys.readouterr().err
     assert "corrections.geojson corrects the image '<i>x.png', which" in " ".join(told.split())
     assert "Traceback" not in told and not (tmp_path / "run").exists()
+
+
+def test_after_corrections_the_split_that_nothing_was_chosen_on_is_advised(
+    prototype_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out, file = shutil.copytree(small_data, tmp_path / "data"), tmp_path / "run", tmp_path / "c.geojson"
+    line = {"type": "LineString", "coordinates": [[2, 2], [9, 9]]}
+    properties = {"image": "t0_0[01]", "classification": {"name": "blue"}}
+    file.write_text(json.dumps([{"type": "Feature", "geometry": line, "properties": properties}]))
+    start = (
+        f"train --data {data} --from {prototype_run} --corrections {file} --epochs 1 --device cpu --quiet".split()
+    )
+    for name in ("valid", "test"):
+        if name == "test":
+            shutil.copytree(data / "valid", data / "test")
+        run = out.with_name(name)
+        assert main([*start, "--out", str(run)]) == 0
+        shown = capsys.readouterr().out
+        assert f"lpdseg evaluate {run} --data {data} --split {name}" in shown
+        assert f"lpdseg report {run} --data {data} --out {run}.html" in shown

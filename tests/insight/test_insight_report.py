@@ -165,6 +165,18 @@ def test_what_corrections_have_changed_is_told(build: Callable[[TissueClasses], 
     assert "went on from first with" in words and "V0 is left out." in words and str(tmp_path) not in text
     assert "mIoU 61.20 63.10 +1.90 -0.4 to +3.2 IoU <i>TUM – 63.10 +1.90" in words
     assert "<b>p train 3 12.3" in words and "<b>p" not in text and "<i>TUM" not in text
+    now = {"pixels": 1200, "before": 4, "after": None}
+    changes["taught"] = {"strokes": 7, "areas": 2, "patches": 5, "labelled": 3, "other_label": 4}
+    changes["corrected"] = {**now, "classes": {"<i>TUM": now}}
+    changes["changed"][0]["held"] = 5.67
+    (run / "changes.json").write_text(json.dumps(changes))
+    write_report(run, segmenter, data, records, tmp_path / "r.html", images=1)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    words = " ".join(" ".join(Page(text).words).split())
+    assert "corrected: strokes, 7; areas, 2; on patches, 5; images whose labels were said, 3;" in words
+    assert (
+        "<i>TUM 1,200 4.0 – all 1,200 4.0 –" in words and "<b>p train 3 12.3 5.7" in words and "<i>TUM" not in text
+    )
     (run / "changes.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"changes\.json cannot be read"):
         write_report(run, segmenter, data, records, tmp_path / "r.html", images=1)

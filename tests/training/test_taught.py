@@ -69,12 +69,15 @@ def test_strokes_are_learnt(
     told = json.loads((out / "run.json").read_text())
     assert told["losses"]["correction"] == "corrected pixels, cross-entropy"
     assert told["from"]["corrections"] | {"file": "", "sha256": ""} == {
-        "file": "", "sha256": "", "drawn": 3, "patches": 3, "other_label": 3, "left_out": {},
+        "file": "", "sha256": "", "strokes": 3, "areas": 0, "patches": 3, "labelled": 0, "other_label": 3,
+        "left_out": {},
     }  # fmt: skip
-    assert any("3 strokes and areas are learnt, on patches: 3" in note for note in notes.notes)
+    assert any("teaches strokes: 3, areas: 0, on patches: 3; images" in note for note in notes.notes)
     assert read_labels(out)["train/t0_0[01].png"] == (1, 1)
     assert read_metrics(first)[0].keys() == read_metrics(out)[0].keys() - {"correction"}
-    assert json.loads((out / "changes.json").read_text())["from"] == str(first)
+    changes = json.loads((out / "changes.json").read_text())
+    assert changes["from"] == str(first) and changes["taught"] == told["from"]["corrections"]
+    assert list(changes["corrected"]["classes"]) == ["pink"] and changes["corrected"]["pixels"] > 400
 
 
 def test_an_interrupted_run_goes_on_to_the_bit(prototype_run: Path, small_data: Path, tmp_path: Path) -> None:
@@ -140,6 +143,12 @@ def test_what_cannot_be_learnt_is_told(
         api.train(small_data, tmp_path / "x", start=small_run, corrections=file, device="cpu")
     with pytest.raises(DataError, match=r"corrections\.geojson corrects the image 'other\.png'"):
         file = write(tmp_path, stroke("other.png", "pink"))
+        api.train(small_data, tmp_path / "x", start=prototype_run, corrections=file, device="cpu")
+    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [2, 2]}, "properties": {"image": PINK}}
+    with pytest.raises(
+        DataError, match=r"geojson corrects nothing; passed over features without a class \(1\); draw"
+    ):
+        file = write(tmp_path, point)
         api.train(small_data, tmp_path / "x", start=prototype_run, corrections=file, device="cpu")
 
 

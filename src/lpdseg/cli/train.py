@@ -133,11 +133,18 @@ def _is_first_process() -> bool:
 
 
 def _summarise(result: "TrainResult", data: Path) -> None:
+    from lpdseg.training.changes import read_changes
+
     score = "no validation masks" if result.miou is None else f"best validation mIoU {result.miou:.2f} %"
     typer.echo(f"Trained {result.total} steps in {duration(result.seconds)}; {score}.")
     typer.echo(f"The run is in {result.run}. Next:")
-    if result.miou is not None:
-        typer.echo(f"  {_command('evaluate', result.run, '--data', data, '--split', 'valid')}")
+    changes = read_changes(result.run)
+    if result.miou is not None or (changes or {}).get("test"):
+        split = "test" if (changes or {}).get("test") else "valid"
+        typer.echo(f"  {_command('evaluate', result.run, '--data', data, '--split', split)}")
+    if changes is not None:
+        page = result.run.with_name(f"{result.run.name}.html")
+        typer.echo(f"  {_command('report', result.run, '--data', data, '--out', page)}")
     typer.echo(f"  {_command('segment', result.run, 'NEW_PATCHES', '--out', 'RESULTS', '--overlay')}")
 
 

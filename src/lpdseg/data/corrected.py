@@ -166,7 +166,7 @@ def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
         said.setdefault(known.path(image), {}).update(labels)
     patches: list[CorrectedPatch] = []
     changed: dict[str, tuple[int, ...]] = {}
-    notes, unheeded = list(corrections.notes), 0
+    notes, unheeded, known_so = list(corrections.notes), 0, 0
     for path in sorted({*drawn, *said}):
         record = known.records[path]
         own = tuple(drawn.get(path, ()))
@@ -179,12 +179,17 @@ def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
             unheeded += path in said
             continue
         now = _labels(record, {one.name for one in own}, said.get(path, {}), data, corrections.source)
+        known_so += path in said and now == record.labels
         if now != record.labels:
             changed[path] = now
     if unheeded:
         notes.append(
             f"{corrections.source}: labels of {unheeded} patches of valid and test are not learnt, so nothing "
             "becomes of them"
+        )
+    if known_so:
+        notes.append(
+            f"{corrections.source}: the labels that it says of {known_so} training patches are those that they have"
         )
     return Fitted(tuple(patches), changed, tuple(notes))
 

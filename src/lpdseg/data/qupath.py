@@ -68,8 +68,8 @@ def taken_class(parts: Sequence[str], names: Sequence[str] | None, where: str) -
         if (name := ": ".join(parts[:length])) in names:
             return name
     raise DataError(
-        f"{where} has the class {shown!r}, but the classes are {', '.join(names)}; rename it in QuPath, or give "
-        "the right classes with --classes"
+        f"{where} has the class {shown!r}, but the classes are {', '.join(names)}; call it one of these, where it "
+        "was drawn or in the file, or give the right classes with --classes"
     )
 
 

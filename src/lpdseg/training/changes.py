@@ -1,11 +1,12 @@
-"""What corrections have changed: figures before and after on the same patients, and whose masks differ most.
+"""What corrections have changed: figures before and after on the same patients, whether corrected pixels are
+right now, and whose masks differ most.
 
-n channels, P patients.
+C classes, n channels, P patients; B patches, H x W pixels.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
+from lpdseg.data.corrected import CorrectedPatch
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.evaluation.bootstrap import Estimate, paired_classes, paired_difference
@@ -49,31 +51,44 @@ def look_back(run: Path, data: Manifest, device: str, taught: Taught) -> Iterato
     except LpdsegError as error:
         yield f"what has changed cannot be told: {error}"
         return
-    changes = measure_changes(old, new, data, {one.record.patient for one in taught.patches})
-    write_json(run / CHANGES, {"from": str(before), **changes})
+    changes = measure_changes(old, new, data, taught.patches)
+    write_json(run / CHANGES, {"from": str(before), "taught": taught.told, **changes})
     yield from sentences(changes)
 
 
-def measure_changes(old: Segmenter, new: Segmenter, data: Manifest, corrected: Iterable[str]) -> dict[str, Any]:
+def measure_changes(
+    old: Segmenter, new: Segmenter, data: Manifest, corrected: Sequence[CorrectedPatch]
+) -> dict[str, Any]:
     """Both on the same patches, each as it is used, with its own thresholds and offsets.
 
     Figures are of the valid split, where it has masks, without whom `new` has learnt from. Masks are compared on
-    its patients and on training patches of the patients `corrected`.
+    its patients and on training patches of the patients of those `corrected`.
 
     **Returns:** plain values; figures are per cent, None where there are none:
 
     - `split`, `patients`, `notes`: of the figures.
     - `miou` and `classes`, by name: `before`, `after`, `difference`, and its 95 % `interval` over patients.
+    - `corrected`: `pixels`, and how many of them have the class that was drawn, `before` and `after`; the same by
+      class in its `classes`, of those that were drawn.
     - `changed`: patients by the share of pixels whose class has changed, the largest first: `patient`, `split`,
-      `patches`, `share`.
+      `patches`, `share`, and `held`: what that share is with the thresholds and offsets of before.
+    - `test`: whether the data has masks that nothing was chosen on.
     """
-    pixels, other, count = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    held = new.calibrated(old.calibration)
+    pixels, count = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    other, weights = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+
+    def look(images: UInt8[torch.Tensor, "B 3 H W"]) -> list[np.ndarray]:
+        evidence = new.observe(images)
+        decided = [old.decide(old.observe(images), images), *(one.decide(evidence, images) for one in (new, held))]
+        return [one.mask.cpu().numpy() for one in decided]
 
     def compare(split: str, patients: Sequence[str], masks: Sequence[np.ndarray]) -> None:
-        for patient, before, after in zip(patients, *masks, strict=True):
+        for patient, before, after, alike in zip(patients, *masks, strict=True):
             key = (patient, split)
             pixels[key] += before.size
             other[key] += int((before != after).sum())
+            weights[key] += int((before != alike).sum())
             count[key] += 1
 
     found: dict[str, Any] = {"split": None, "patients": 0, "notes": [], "miou": None, "classes": {}}
@@ -81,8 +96,8 @@ def measure_changes(old: Segmenter, new: Segmenter, data: Manifest, corrected: I
         kept, note = new.learnt.leave_out(data, "valid")
         both, owners = [list[np.ndarray](), list[np.ndarray]()], list[str]()
         for batch in read_labelled(kept.split("valid"), data.classes, new.settings.batch, "valid"):
-            masks = [_masks(one, batch.images) for one in (old, new)]
-            for matrices, own in zip(both, masks, strict=True):
+            masks = look(batch.images)
+            for matrices, own in zip(both, masks[:2], strict=True):
                 pairs = zip(batch.masks, own, strict=True)
                 matrices += [confusion_matrix(truth, mask, data.classes.channels) for truth, mask in pairs]
             owners += batch.patients
@@ -90,16 +105,32 @@ def measure_changes(old: Segmenter, new: Segmenter, data: Manifest, corrected: I
         (names, before), (_, after) = (sum_by_patient(np.stack(one), owners) for one in both)
         found |= {"split": "valid", "patients": len(names), "notes": [note] if note else []}
         found |= _figures(before, after, data.classes.names)
-    asked = set(corrected)
-    records = [record for record in data.records if record.split == "train" and record.patient in asked]
+    drawn = {one.record.path: one for one in corrected}
+    asked = {one.record.patient for one in corrected}
+    right = np.zeros((3, len(data.classes)), np.int64)  # drawn, right before, right after
+    records = [one for one in data.records if one.path in drawn or (one.split == "train" and one.patient in asked)]
     for chunk, images in image_batches(records, new.settings.batch):
-        pictures = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-        compare("train", [record.patient for record in chunk], [_masks(one, pictures) for one in (old, new)])
+        masks = look(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+        for record, *each in zip(chunk, *masks, strict=True):
+            if record.split == "train":
+                compare("train", [record.patient], [one[None] for one in each])
+            if record.path in drawn:
+                right += _right(drawn[record.path], *each[:2])
     most = sorted(pixels, key=lambda key: (-other[key] / pixels[key], key))[:_SHOWN]
+    found["corrected"] = _shares(right.sum(1)) | {
+        "classes": {name: _shares(right[:, c]) for c, name in enumerate(data.classes.names) if right[0, c]}
+    }
     found["changed"] = [
-        {"patient": key[0], "split": key[1], "patches": count[key], "share": _percent(other[key] / pixels[key])}
+        {
+            "patient": key[0],
+            "split": key[1],
+            "patches": count[key],
+            "share": _percent(other[key] / pixels[key]),
+            "held": _percent(weights[key] / pixels[key]),
+        }
         for key in most
     ]
+    found["test"] = bool(data.with_masks("test"))
     return found
 
 
@@ -125,14 +156,37 @@ def sentences(changes: dict[str, Any]) -> Iterator[str]:
     else:
         classes = ", ".join(f"{name} {_told(one)}" for name, one in changes["classes"].items())
         yield f"before and after, on {changes['patients']} valid patients: mIoU {_told(changes['miou'])}; {classes}"
+    if changes["corrected"]["pixels"]:
+        yield (
+            "of the {pixels:,} corrected pixels {before:.1f} % had the class that was drawn there, and "
+            "{after:.1f} % have it now".format(**changes["corrected"])
+        )
     if changes["changed"]:
-        most = ", ".join(f"{one['patient']} ({one['share']:.1f} %)" for one in changes["changed"][:3])
-        yield f"masks have changed most for {most}; all figures are in {CHANGES}"
+        most = ", ".join(f"{one['patient']} ({_share(one)})" for one in changes["changed"][:3])
+        anew = any(one["held"] != one["share"] for one in changes["changed"])
+        why = "; a part of it is that thresholds and offsets were chosen anew" if anew else ""
+        yield f"masks have changed most for {most}{why}; all figures are in {CHANGES}"
 
 
-def _masks(segmenter: Segmenter, images: UInt8[torch.Tensor, "B 3 H W"]) -> UInt8[np.ndarray, "B H W"]:
-    masks: np.ndarray = segmenter.decide(segmenter.observe(images), images).mask.cpu().numpy()
-    return masks
+def _share(one: dict[str, Any]) -> str:
+    held = "" if one["held"] == one["share"] else f", {one['held']:.1f} % with those of before"
+    return f"{one['share']:.1f} %{held}"
+
+
+def _right(
+    patch: CorrectedPatch, before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"]
+) -> Int[np.ndarray, "3 C"]:
+    """By class the pixels that were drawn, and those of them that two masks show so."""
+    wanted = patch.mask(before.shape)
+    shown = (wanted, wanted[before == wanted], wanted[after == wanted])
+    classes = len(patch.names)
+    return np.stack([np.bincount(one.ravel(), minlength=classes)[:classes] for one in shown])
+
+
+def _shares(right: Int[np.ndarray, "3"]) -> dict[str, Any]:
+    pixels, before, after = right.tolist()
+    shares = [_percent(one / pixels) if pixels else None for one in (before, after)]
+    return {"pixels": pixels, "before": shares[0], "after": shares[1]}
 
 
 def _figures(

@@ -220,8 +220,9 @@ def _said(taught: Taught) -> str:
     assert taught.told is not None
     told = taught.told
     return (
-        f"{told['file']}: {told['drawn']} strokes and areas are learnt, on patches: {told['patches']}; training "
-        f"patches that get another label: {told['other_label']}"
+        f"{told['file']} teaches strokes: {told['strokes']}, areas: {told['areas']}, on patches: "
+        f"{told['patches']}; images whose labels it says: {told['labelled']}; training patches that get other "
+        f"labels, also by what was drawn: {told['other_label']}"
     )
 
 

@@ -10,6 +10,7 @@ from lpdseg.data.corrected_patches import CorrectedPatches
 from lpdseg.data.corrections import Corrections, read_corrections
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.records import Manifest
+from lpdseg.errors import DataError
 from lpdseg.files import write_text
 from lpdseg.settings import Settings
 
@@ -51,13 +52,20 @@ NOTHING = Taught()
 def teach(corrections: Corrections, data: Manifest, before: LearntFrom) -> tuple[Taught, Fitted]:
     """What a new run learns from `corrections` of `data`; `before` are corrections of earlier runs.
 
-    **Raises:** `DataError` as `fit_corrections`.
+    **Raises:** `DataError` as `fit_corrections`, and where nothing is corrected.
     """
+    if not corrections.drawn and not corrections.labels:
+        passed = "".join(f"; {note.removeprefix(f'{corrections.source}: ')}" for note in corrections.notes)
+        raise DataError(
+            f"{corrections.source} corrects nothing{passed}; draw, or change a label, or train without it"
+        )
     fitted = fit_corrections(corrections, data)
+    strokes = sum(one.width is not None for one in corrections.drawn)
     learnt = LearntFrom.of(fitted.patches) | before
     told = {
-        "file": corrections.source, "sha256": corrections.sha256, "drawn": len(corrections.drawn),
-        "patches": len(fitted.patches), "other_label": len(fitted.labels),
+        "file": corrections.source, "sha256": corrections.sha256,
+        "strokes": strokes, "areas": len(corrections.drawn) - strokes, "patches": len(fitted.patches),
+        "labelled": len(corrections.labels), "other_label": len(fitted.labels),
         "left_out": (learnt.as_dict() or {}).get("patients", {}),
     }  # fmt: skip
     return Taught(fitted.patches, learnt, told, corrections.text()), fitted

@@ -11,6 +11,7 @@ from colorspacious import cspace_convert
 from lpdseg.errors import SettingsError
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import COLOUR_BLIND, PRESETS, Colour, TissueClasses
+from lpdseg.view.layers import STRIPES
 
 VISION = ("usual", "deuteranomaly", "protanomaly", "tritanomaly")
 
@@ -33,6 +34,16 @@ def test_the_palette_is_told_apart_by_everybody(vision: str, count: int, least: 
         "colour-blind"
     )
     assert least_distance((*classes.colours, classes.background_colour), vision) > least
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_errors_are_told_from_tissue_and_classes_by_everybody(vision: str) -> None:
+    """One of the two stripes at least is unlike whatever lies there."""
+    stained = ((180, 120, 170), (230, 170, 200), (240, 238, 242), (120, 70, 140), (70, 45, 100), (215, 120, 160))
+    known = {*stained, *COLOUR_BLIND, *(colour for one in PRESETS.values() for colour in one.colours)}
+    assert least_distance(STRIPES, vision) > 60
+    for colour in known:
+        assert max(least_distance((stripe, colour), vision) for stripe in STRIPES) > 30, colour
 
 
 def test_the_published_colours_are_not() -> None:

@@ -6,9 +6,6 @@ Nothing but this machine can be reached, and what is asked for elsewhere is note
 import io
 import json
 import re
-import shutil
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +15,7 @@ import pytest
 from PIL import Image
 
 import pink_and_blue
+from browsing import browsing, served
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytest.importorskip("starlette", reason="the extra view is not installed")
@@ -32,7 +30,6 @@ pytestmark = pytest.mark.e2e
 
 HOSTILE = '<img src=x onerror="document.title=`owned`">&amp;'
 CHECK = (Path(__file__).parent / "readable.js").read_text(encoding="utf-8")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +68,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, small_settings: tuple[str,
 @pytest.fixture
 def address(hostile: tuple[Path, Path]) -> Iterator[tuple[str, Any]]:
     """A server in a thread of its own: where it is, and the visit that it shows."""
-    import uvicorn
-
     from lpdseg.checkpoint import read_state
     from lpdseg.tissue import TissueClasses
-    from lpdseg.view.app import make_app
     from lpdseg.view.items import open_items
     from lpdseg.view.visit import Visit
     from lpdseg.workflows.slides.options import SlideOptions
@@ -85,59 +79,17 @@ def address(hostile: tuple[Path, Path]) -> Iterator[tuple[str, Any]]:
     opened = open_items(run, [patches], classes)
     options = SlideOptions(device="cpu", mpp=0.5, model_mpp=0.5, window=32)
     visit = Visit([run], opened, options, patches.parent / "corrections.geojson")
-    listening = socket.create_server(("127.0.0.1", 0))
-    host = f"127.0.0.1:{listening.getsockname()[1]}"
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(visit, [host], "t"), log_level="error", ws="none", lifespan="off")
-    )
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    yield f"http://{host}/?token=t", visit
-    server.should_exit = True
-    thread.join(20)
-    listening.close()
+    with served(visit) as found:
+        yield found, visit
     visit.close()
-
-
-class Watched:
-    """What a page complains of, and what it asks for elsewhere."""
-
-    def __init__(self, page: "Page") -> None:
-        self.said: list[str] = []
-        page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.route("**/*", self._judge)
-
-    def _hear(self, told: Any) -> None:
-        # OpenSeadragon tells of a tile that comes when its layer has just been drawn anew, as it should be.
-        if told.type in ("error", "warning") and not told.text.startswith("Ignoring tile"):
-            self.said.append(told.text)
-
-    def _judge(self, route: Any) -> None:
-        if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
-            route.continue_()
-        else:
-            self.said.append(f"asked for {route.request.url}")
-            route.abort()
 
 
 @pytest.fixture
 def page(address: tuple[str, Any]) -> Iterator["Page"]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here: install Debian's package chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1300, "height": 900})
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        watched = Watched(page)
-        page.goto(address[0])
-        page.wait_for_selector("body[data-ready]")
+    with browsing(address[0]) as page:
         yield page
-        assert watched.said == []
         assert page.title() != "owned" and page.locator("img[src=x]").count() == 0
         assert page.locator("[onclick], [onerror], [onload], script:not([src])").count() == 0
-        browser.close()
 
 
 def seen(page: "Page", x: int = 640, y: int = 450, side: int = 300) -> np.ndarray:

@@ -40,8 +40,7 @@ def test_the_token_moves_from_the_address_into_a_cookie(stranger: TestClient) ->
     first = stranger.get(f"/?token={TOKEN}")
     assert first.status_code == 303 and first.headers["location"] == "/"
     assert (
-        "httponly" in first.headers["set-cookie"].lower()
-        and "samesite=strict" in first.headers["set-cookie"].lower()
+        "httponly" in first.headers["set-cookie"].lower() and "samesite=lax" in first.headers["set-cookie"].lower()
     )
     assert stranger.get("/").status_code == 200
     assert TOKEN not in stranger.get("/").text

@@ -15,7 +15,8 @@ from lpdseg import api
 from lpdseg.data.manifest import write_manifest
 from lpdseg.data.opening import open_data
 from lpdseg.data.patches import read_image
-from lpdseg.pictures.masks import class_palette
+from lpdseg.pictures.masks import class_palette, outlines
+from lpdseg.view.layers import STRIPES
 from lpdseg.view.visit import Visit
 
 
@@ -112,7 +113,19 @@ def test_errors_are_where_mask_and_truth_differ(client: TestClient, visit: Visit
     assert item.truth is not None
     truth = np.asarray(Image.open(item.truth))
     wrong = api.segment(prototype_run, item.path).mask != truth
-    assert ((picture(client, f"/layers/0/{index}/errors/5/0/0")[..., 3] == 255) == (wrong & (truth != 255))).all()
+    wrong &= truth != 255
+    shown = picture(client, f"/layers/0/{index}/errors/5/0/0?hidden=0,1")
+    assert ((shown[..., 3] == 255) == wrong).all()
+    stripe = np.add.outer(np.arange(32), np.arange(32)) // 2 % 2
+    assert (shown[wrong][:, :3] == np.array(STRIPES)[stripe[wrong]]).all() and len(set(stripe[wrong])) == 2
+    edges = picture(client, f"/layers/0/{index}/errors/5/0/0?style=outline")[..., 3] == 255
+    assert (edges == (wrong & outlines(wrong.astype(np.uint8)))).all()
+
+
+def test_what_training_has_retired_is_no_layer(client: TestClient, visit: Visit) -> None:
+    visit.runs[0].loaded.model.head.live[2] = False
+    names = {layer["name"] for layer in client.get("/api/images/0").json()["runs"][0]["layers"]}
+    assert {"prototype-1", "prototype-3"} <= names and "prototype-2" not in names
 
 
 def test_prototypes_are_lit_one_by_one(client: TestClient, visit: Visit, prototype_run: Path) -> None:

@@ -22,8 +22,8 @@ from lpdseg.view.visit import Visit
 tifffile = pytest.importorskip("tifffile", reason="the extra slides is not installed")
 
 
-def ranked(client: TestClient, visit: Visit) -> dict[str, Any]:
-    answer = client.post("/api/ranking", json={"what": "rank"})
+def ranked(client: TestClient, visit: Visit, images: list[int] | None = None) -> dict[str, Any]:
+    answer = client.post("/api/ranking", json={"what": "rank", "images": images})
     assert answer.status_code == 200, answer.text
     assert visit.wait(120)
     told = client.post("/api/ranking", json={"what": "look"}).json()
@@ -58,6 +58,16 @@ def test_orders_are_those_of_evaluate(
     assert len(found["orders"]["error"]) == 4 and len(found["orders"]["uncertainty"]) == 16
     assert np.array_equal(found["confusion"], sum(one.confusion for one in expected))
     assert found["patients"] == patient_rows(expected, visit.runs[0].segmenter.classes)
+
+
+def test_some_images_can_be_ranked_alone(client: TestClient, visit: Visit) -> None:
+    found = ranked(client, visit, [3, 1, 15, 3])
+    assert sorted(one["image"] for one in found["ranked"]) == [1, 3, 15]
+    assert sum(row["patches"] for row in found["patients"]) == 3
+    assert ranked(client, visit, [])["ranked"] == []
+    for bad in ([16], [-1]):
+        assert client.post("/api/ranking", json={"what": "rank", "images": bad}).status_code == 404
+    assert client.post("/api/ranking", json={"what": "rank", "images": "all"}).status_code == 400
 
 
 def test_a_cell_gives_the_patches_that_hold_its_pair(client: TestClient, visit: Visit, prototype_run: Path) -> None:

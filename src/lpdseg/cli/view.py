@@ -71,4 +71,6 @@ def view(
 
 
 def _opened(visit: Any, address: str) -> str:
-    return f"{len(visit.items):,} images. Look at them: {address}\nStop with Ctrl-C."
+    count = len(visit.items)
+    told = "image. Look at it" if count == 1 else "images. Look at them"
+    return f"{count:,} {told}: {address}\nStop with Ctrl-C."

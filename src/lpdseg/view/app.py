@@ -60,9 +60,10 @@ class _Wanted(BaseModel):
 
 
 class _Rank(BaseModel):
-    """Images are to be ranked anew, or no more; `look` only asks how far it is."""
+    """Images are to be ranked anew, all or those of these numbers, or no more; `look` only asks how far it is."""
 
     what: Literal["rank", "stop", "look"]
+    images: list[int] | None = Field(None, max_length=1_000_000)
 
 
 class _Region(BaseModel):
@@ -147,7 +148,7 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
 
     def rank(request: Request, wanted: _Rank) -> Response:
         if wanted.what == "rank":
-            visit.rank()
+            visit.rank(wanted.images)
         elif wanted.what == "stop":
             visit.ranking.stop()
         return _json(visit.ranking.described())

@@ -30,8 +30,9 @@ _LONGEST = 2048
 class Guard:
     """Lets a request through that names this host, does not come from another site, and has the token.
 
-    The token comes once in the address, from where it moves into a cookie that no script can read and no other site
-    can send. Requests that change something must say that they come from this site.
+    The token comes once in the address, from where it moves into a cookie that no script can read. Browsers send it
+    with a link of another site too, such as one in a mail on the web: that shows the page. What else another site
+    asks for is refused here, and requests that change something must say that they come from this one.
 
     **Arguments:**
 
@@ -63,7 +64,7 @@ class Guard:
             await PlainTextResponse(refused + "\n", 403)(scope, receive, with_headers)
         elif scope["path"] == "/" and "token" in dict(parse_qsl(scope["query_string"].decode("latin-1"))):
             answer = RedirectResponse("/", 303)
-            answer.set_cookie(self._cookie(scope), self._token, httponly=True, samesite="strict")
+            answer.set_cookie(self._cookie(scope), self._token, httponly=True, samesite="lax")
             await answer(scope, receive, with_headers)
         else:
             await self._app(scope, receive, with_headers)

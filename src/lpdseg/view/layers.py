@@ -28,7 +28,10 @@ from lpdseg.view.run import Seen, ShownRun
 from lpdseg.view.written import Written, WrittenMask
 
 _NOTHING = 255
-_WRONG = (220, 0, 90)
+STRIPES = ((0, 0, 0), (255, 232, 0))
+"""Errors: no stain and no class looks like black and yellow side by side, to whatever eyes."""
+_STRIPE = 2
+"""Pixels of a tile across one stripe."""
 _GOING_BACK = 16
 """Fields under a tile of which what gave way to others is computed again; of more, what is in memory is shown."""
 
@@ -68,8 +71,8 @@ def kinds_of(run: ShownRun, index: int) -> list[Kind]:
         found += [Kind("truth", "Truth"), Kind("errors", "Errors")]
     found += [Kind(f"class-{c}", f"Probability of {name}") for c, name in enumerate(names)]
     if segmenter.winning is not None:
-        keys = run.plain.prototype_names
-        found += [Kind(f"prototype-{k}", f"Probability of {key}") for k, key in enumerate(keys)]
+        keys, retired = run.plain.prototype_names, segmenter.model.retired
+        found += [Kind(f"prototype-{k}", f"Probability of {key}") for k, key in enumerate(keys) if k not in retired]
     if not segmenter.by_head:
         classes = segmenter.classes.names
         for level in sorted(segmenter.fusion):
@@ -101,7 +104,7 @@ def layer_tile(
     xs, ys = (xs * down).clip(0, size[0] - 0.5), (ys * down).clip(0, size[1] - 0.5)
     name, _, channel = kind.partition("-")
     if name in ("mask", "prototypes", "written", "truth", "errors"):
-        return _of_regions(run, index, name, xs, ys, look, classes)
+        return _of_regions(run, index, name, (x, y), xs, ys, look, classes)
     values = _values(run, index, name, int(channel or 0), xs[1:-1], ys[1:-1])
     known = ~np.isnan(values)
     drawn = np.where(known, (np.nan_to_num(values).clip(0, 1) * 254).round(), _NOTHING).astype(np.uint8)
@@ -115,9 +118,10 @@ def _full_size(run: ShownRun, index: int) -> tuple[int, int]:
 
 
 def _of_regions(
-    run: ShownRun, index: int, name: str, xs: np.ndarray, ys: np.ndarray, look: Look, classes: TissueClasses
-) -> bytes:
-    """A tile of a layer of regions; `xs` and `ys` have one more at each end."""
+    run: ShownRun, index: int, name: str, at: tuple[int, int], xs: np.ndarray, ys: np.ndarray, look: Look,
+    classes: TissueClasses,
+) -> bytes:  # fmt: skip
+    """A tile of a layer of regions, `at` a pixel of its level; `xs` and `ys` have one more at each end."""
     own = run.segmenter.classes
     count, palette = len(own), class_palette(own)
     if name == "written":
@@ -127,9 +131,12 @@ def _of_regions(
     elif name == "errors":
         found, truth = _sampled(run, index, "mask", xs, ys), _truth(run, index, xs, ys, classes)
         wrong = (found != truth) & (found != _NOTHING) & (truth != IGNORE)
-        regions = np.where(wrong, np.uint8(0), np.uint8(_NOTHING))
-        palette[0] = _WRONG
-        look = Look(outline=look.outline)
+        if look.outline:
+            wrong &= outlines(wrong.astype(np.uint8))
+        down, across = (np.arange(len(places)) + first - 1 for places, first in ((ys, at[1]), (xs, at[0])))
+        stripes = np.add.outer(down, across) // _STRIPE % 2
+        regions = np.where(wrong, stripes, _NOTHING).astype(np.uint8)
+        count, palette[:2], look = 2, STRIPES, Look()
     else:
         regions = _sampled(run, index, name, xs, ys)
     hidden: Collection[int] = look.hidden

@@ -4,7 +4,7 @@ Figures are computed when somebody asks for them, a batch at a time, while nobod
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
@@ -69,14 +69,15 @@ class Ranking:
         """Whether `step` has anything to do."""
         return bool(self._jobs)
 
-    def begin(self) -> None:
-        """Ranks everything anew: patches with a truth, other patches, and what is known of slides."""
-        patches = sorted((item.truth is None, index) for index, item in enumerate(self._items) if not item.slide)
+    def begin(self, images: Iterable[int]) -> None:
+        """Ranks these images anew: patches with a truth, other patches, and what is known of slides."""
+        chosen = {index: self._items[index] for index in images}
+        patches = sorted((item.truth is None, index) for index, item in chosen.items() if not item.slide)
         places, most = tuple(_Place(index) for _, index in patches), self._runs[0].segmenter.settings.batch
         most = min(most, AT_ONCE)
         jobs = [places[first : first + most] for first in range(0, len(places), most)]
         seen = self._runs[0].computed().items()
-        fields = [_Place(index, number) for index, known in seen if self._items[index].slide for number in known]
+        fields = [_Place(i, number) for i, known in seen if i in chosen and chosen[i].slide for number in known]
         with self._lock:
             self._jobs = deque([*jobs, *((field,) for field in fields)])
             self._figures, self._faults, self._whole = {}, {}, len(patches) + len(fields)

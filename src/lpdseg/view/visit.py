@@ -1,7 +1,7 @@
 """What is open in a viewer: items, runs, and the fields that wait to be computed."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Condition, Thread
@@ -127,10 +127,16 @@ class Visit:
             self._later = deque([*again, *self._later])
             self._changed.notify_all()
 
-    def rank(self) -> None:
-        """Ranks all images anew, see `Ranking`, after what is asked for otherwise."""
+    def rank(self, images: Collection[int] | None = None) -> None:
+        """Ranks all images anew, or these alone, see `Ranking`, after what is asked for otherwise.
+
+        **Raises:** `AbsentError` for a number of none.
+        """
+        chosen = range(len(self.items)) if images is None else sorted(set(images))
+        for index in chosen:
+            self.item(index)
         with self._changed:
-            self.ranking.begin()
+            self.ranking.begin(chosen)
             self._changed.notify_all()
 
     def stop(self) -> None:

@@ -38,6 +38,10 @@ export function swatch(colour) {
   return made;
 }
 
+// One way of writing numbers, and of counting things.
+export const figure = (value, digits = {}) => value.toLocaleString("en", digits);
+export const counted = (value, one, several = `${one}s`) => `${figure(value)} ${value === 1 ? one : several}`;
+
 export const byId = (id) => document.getElementById(id);
 
 export function told(id, text) {

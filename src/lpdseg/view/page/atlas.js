@@ -1,6 +1,6 @@
 // The prototypes of the first run: what they look like, and what an expert says of them.
 
-import { byId, element, get, inTurn, post, swatch, told } from "./api.js";
+import { byId, counted, element, get, inTurn, post, swatch, told } from "./api.js";
 import { areas, ask, choose, problem, run, share, state } from "./main.js";
 
 let entries = {};
@@ -44,7 +44,7 @@ function take(found) {
   entries = found.entries;
   if (found.run) state.session.runs[0] = found.run;
   const count = Object.keys(entries).length;
-  told("edits-told", found.changed ? `Not saved yet: ${count} edits act here alone.` : count ? `${count} edits, saved in ${found.file}.` : "No edits.");
+  told("edits-told", found.changed ? `Not saved yet: ${counted(count, "edit acts", "edits act")} here alone.` : count ? `${counted(count, "edit")}, saved in ${found.file}.` : "No edits.");
   byId("save-edits").disabled = !found.changed;
   byId("reset-edits").disabled = !count;
   show();
@@ -124,8 +124,8 @@ export async function atlas() {
   channels.slice(0, run().classes).forEach((channel, c) => {
     const own = cards.filter((one, k) => one && prototypes[k].class === c);
     const retired = prototypes.filter((one) => one.class === c && one.retired).length;
-    const list = element("details", {}, element("summary", {}, swatch(channel.colour), ` ${channel.title}: ${own.length} prototypes`), ...own.map((one) => one.body));
-    if (retired) list.append(element("p", { textContent: `${retired} are retired: training found no use for them.` }));
+    const list = element("details", {}, element("summary", {}, swatch(channel.colour), ` ${channel.title}: ${counted(own.length, "prototype")}`), ...own.map((one) => one.body));
+    if (retired) list.append(element("p", { textContent: `${counted(retired, "prototype is", "prototypes are")} retired: training found no use for ${retired === 1 ? "it" : "them"}.` }));
     byId("prototypes").append(list);
   });
   byId("save-edits").onclick = () => change(() => null, true);

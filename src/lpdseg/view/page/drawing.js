@@ -1,6 +1,6 @@
 // Drawing areas and strokes on an image, ticking its labels, and measuring a region.
 
-import { byId, element, inTurn, post, swatch, told } from "./api.js";
+import { byId, counted, element, figure, inTurn, post, swatch, told } from "./api.js";
 import { addKey, areas, problem, run, state } from "./main.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -57,7 +57,7 @@ function show() {
   for (const picture of state.pictures) {
     const parts = mine().filter((one) => one.geometry).flatMap(drawn);
     if (state.region) parts.push(shape("path", { d: path(state.region, true), fill: "none", stroke: "#1b1820", "stroke-width": 3, "stroke-dasharray": "6 4" }), shape("path", { d: path(state.region, true), fill: "none", stroke: "#ffffff", "stroke-width": 1.5, "stroke-dasharray": "6 4" }));
-    if (line) parts.push(shape("path", { d: path(line, tool !== "stroke"), fill: "none", stroke: "#000000", "stroke-width": 3 }), shape("path", { d: path(line, tool !== "stroke"), fill: "none", stroke: "#ffffff", "stroke-width": 1.5 }));
+    if (line) parts.push(shape("path", { d: path(line, tool !== "stroke"), fill: "none", stroke: "#ffffff", "stroke-width": 5 }), shape("path", { d: path(line, tool !== "stroke"), fill: "none", stroke: tool === "measure" ? "#000000" : colourOf(byId("drawn-class").value), "stroke-width": 2.5 }));
     picture.shapes.replaceChildren(...parts);
     picture.svg.classList.toggle("drawing", tool !== "move");
   }
@@ -78,13 +78,32 @@ function list() {
     tick.checked = Boolean(known ? known[name] : told_?.[c]);
   });
   byId("labels").hidden = state.session.images[state.index].slide;
+  cost();
   show();
+}
+
+// Of a patch that figures are measured on: what training does with what is drawn or ticked here.
+function cost() {
+  const { group, patient } = state.session.images[state.index];
+  const [drawn, ticked] = [mine().some((one) => one.geometry), mine().some((one) => one.properties.labels)];
+  const parts = [];
+  if (["valid", "test"].includes(group) && (drawn || ["area", "stroke"].includes(tool))) {
+    const all = state.session.images.filter((one) => one.group === group);
+    const names = new Set(features.filter((one) => one.geometry).map((one) => one.properties.image));
+    const gone = new Set([patient, ...all.filter((one) => names.has(one.name)).map((one) => one.patient)]);
+    const lost = all.filter((one) => gone.has(one.patient)).length;
+    const who = gone.size === 1 ? `patient ${patient}` : `${counted(gone.size, "patient")} that you drew on, ${patient} among them,`;
+    parts.push(`This is a patch of ${group}, which figures are measured on. Training ${drawn ? "learns what you drew here, and takes" : "would learn what is drawn here, and take"} ${who} out of the figures of ${group}: ${figure(lost)} of its ${counted(all.length, "patch", "patches")}.`);
+    if (lost === all.length) parts.push("That leaves nobody to measure on, so training will refuse; draw on patches of train.");
+  }
+  if (["valid", "test"].includes(group) && ticked) parts.push(`Labels of patches of ${group} are not learnt: what is ticked here changes nothing.`);
+  told("cost", parts.join(" "));
 }
 
 function saved(yes) {
   unsaved = !yes;
   byId("save-drawn").disabled = yes;
-  told("drawn-told", yes ? `${features.length} corrections in ${state.session.corrections.file}` : "Not saved yet.");
+  told("drawn-told", yes ? `${counted(features.length, "correction")} in ${state.session.corrections.file}` : "Not saved yet.");
 }
 
 function changed() {
@@ -126,7 +145,22 @@ function choose(next) {
   tool = next;
   line = null;
   for (const [name] of TOOLS) byId(`tool-${name}`).checked = name === next;
+  if (state.image) cost();
   show();
+}
+
+// Chooses the class to draw with.
+function drawWith(c) {
+  const { channels, classes } = run();
+  if (c >= classes) return;
+  byId("drawn-class").value = channels[c].name;
+  told("drawn-as", `Drawn as ${channels[c].title}`);
+  show();
+}
+
+function another(by) {
+  const count = run().classes;
+  drawWith((byId("drawn-class").selectedIndex + by + count) % count);
 }
 
 // For those who do not draw with a pointer: an area where they look.
@@ -201,6 +235,9 @@ export function drawing() {
     const tick = element("input", { type: "checkbox", id: `label-${c}`, onchange: ticked });
     byId("labels").append(element("label", { className: "tick" }, tick, swatch(colour), title));
   });
+  addKey("c", "next class to draw with", () => another(1));
+  addKey("C", "class before to draw with", () => another(-1));
+  document.addEventListener("draw-with", (event) => drawWith(event.detail));
   addKey("u", "take the last drawing back", () => {
     const last = mine().findLast((one) => one.geometry);
     if (!last) return;

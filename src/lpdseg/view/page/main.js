@@ -1,6 +1,6 @@
 // The page: which image is open, where, under which layer; and what is known there.
 
-import { byId, element, get, post, swatch, told } from "./api.js";
+import { byId, counted, element, figure, get, post, swatch, told } from "./api.js";
 import { Picture } from "./picture.js";
 
 const SHOWN = 200;
@@ -8,6 +8,7 @@ export const state = {
   session: null, index: -1, image: null, pictures: [], layer: "mask", outline: false, opacity: 50,
   hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [], order: null, box: null,
 };
+const ORDINALS = ["First run", "Second run"];
 const later = {};
 let opening = 0;
 
@@ -20,20 +21,23 @@ export function problem(error) {
   told("problem", error ? error.message || String(error) : "");
 }
 
-const number = (value, digits = 3) => Number(value.toPrecision(digits)).toLocaleString("en");
-export const share = (value) => `${(100 * value).toFixed(1)} %`;
+export const share = (value) => `${figure(100 * value, { minimumFractionDigits: 1, maximumFractionDigits: 1 })} %`;
 export const run = () => state.session.runs[0];
 
 // ---- images
 
-function listed() {
+const everything = () => state.session.images.map((image, index) => ({ index }));
+
+// Those of `all` that have the words which somebody looks for.
+export function matching(all = everything()) {
   const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const all = state.order ?? state.session.images.map((image, index) => ({ index }));
   return all.map((one) => ({ ...one, image: state.session.images[one.index] })).filter(({ image }) => {
     const text = `${image.name} ${image.group} ${image.patient}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
 }
+
+const listed = () => matching(state.order ?? everything());
 
 const isOpen = ({ index, box }) => index === state.index && (!box || box === state.box);
 
@@ -53,6 +57,7 @@ function go({ index, box = null }) {
 export function list() {
   const found = listed();
   const shown = found.slice(0, state.found || SHOWN);
+  const held = byId("images").contains(document.activeElement);
   byId("images").replaceChildren(...shown.map((one) => {
     const button = element("button", { type: "button", textContent: one.image.name, onclick: () => go(one) });
     if (isOpen(one)) button.setAttribute("aria-current", "true");
@@ -61,8 +66,21 @@ export function list() {
     return element("li", {}, button);
   }));
   byId("more").hidden = shown.length === found.length;
+  if (held) current()?.focus();
   const places = found.some(({ box }) => box);
-  told("count", places ? `${found.length} places` : `${found.length} of ${state.session.images.length} images`);
+  told("count", places ? counted(found.length, "place") : `${figure(found.length)} of ${counted(state.session.images.length, "image")}`);
+}
+
+const current = () => document.querySelector("#images [aria-current]");
+
+// The list with the open image in sight.
+function reveal() {
+  state.found = Math.max(state.found || SHOWN, listed().findIndex(isOpen) + 1);
+  list();
+  if (!current()) return;
+  const nav = byId("images").closest("nav");
+  const [own, all] = [current(), nav].map((one) => one.getBoundingClientRect());
+  if (own.top < all.top || own.bottom > all.bottom) nav.scrollTop += own.top - all.top - (all.height - own.height) / 2;
 }
 
 function step(by) {
@@ -86,7 +104,7 @@ export async function open(index, place = null) {
     told("notes", [...image.notes, ...image.runs.map((one) => one.reason).filter(Boolean)].join(" "));
     const names = image.runs.flatMap((one) => one.layers.map((layer) => layer.name));
     if (names.length && !names.includes(state.layer)) state.layer = names[0];
-    list();
+    reveal();
     layers();
     document.dispatchEvent(new Event("opened"));
     await Promise.all(state.pictures.map((picture) => picture.open(index, image)));
@@ -114,6 +132,7 @@ function layers() {
   byId("outline").checked = state.outline;
   byId("all").hidden = byId("stop").hidden = !state.session.images[state.index].slide;
   const lit = state.lit === null ? null : run().prototypes[state.lit];
+  byId("striped").hidden = state.layer !== "errors";
   told("lit", lit ? `Only ${lit.called} is shown; press Escape to show all.` : "");
 }
 
@@ -155,11 +174,11 @@ export async function ask(what = "box") {
 function progress() {
   const { slide } = state.session.images[state.index];
   const parts = state.fields.filter((one) => !one.reason).map((one) => {
-    const now = one.waiting ? `; ${one.waiting} fields are being computed` : "";
+    const now = one.waiting ? `; ${counted(one.waiting, "field is", "fields are")} being computed` : "";
     const faults = one.faults.length ? ` Not computed: ${one.faults.join(" ")}` : "";
     if (!slide) return (one.known ? "" : "Being computed …") + faults;
     const rest = one.known + one.waiting < one.fields ? " Zoom in to see more, or segment all." : "";
-    return `${one.known} of ${one.fields} fields of this slide are known${now}.${rest}${faults}`;
+    return `${figure(one.known)} of ${counted(one.fields, "field")} of this slide ${one.known === 1 ? "is" : "are"} known${now}.${rest}${faults}`;
   });
   told("progress", [...new Set(parts)].join(" "));
   const stamps = state.fields.map((one) => one.stamp ?? "none");
@@ -190,11 +209,13 @@ export function rows() {
   }));
 }
 
-function shownArea(found, c) {
-  if (found.mm2 === null) return `${number(found.pixels[c])} px`;
-  const area = found.pixels[c] * found.mm2;
-  return area >= 0.01 || area === 0 ? `${number(area)} mm²` : `${number(area * 1e6)} µm²`;
+// Areas in one unit, that of the largest: its name, and how many of it a pixel has.
+function unitOf({ pixels, mm2 }) {
+  if (mm2 === null) return ["px", 1];
+  return Math.max(...pixels) * mm2 >= 0.01 ? ["mm²", mm2] : ["µm²", mm2 * 1e6];
 }
+
+const inUnit = (pixels, [name, each]) => `${figure(pixels * each, { maximumSignificantDigits: 3 })} ${name}`;
 
 export async function areas() {
   const index = state.index;
@@ -203,11 +224,12 @@ export async function areas() {
     const region = state.region ? (await post("/api/areas", { image: index, polygon: state.region }))[0] : null;
     if (index !== state.index) return;
     state.measured = whole;
+    const unit = whole.pixels && unitOf(whole);
     [...byId("areas").tBodies[0].rows].forEach((row, c) => {
       const tissue = whole.pixels ? whole.pixels.slice(0, run().classes).reduce((a, b) => a + b, 0) : 0;
-      row.cells[1].textContent = whole.pixels ? shownArea(whole, c) : "";
+      row.cells[1].textContent = unit ? inUnit(whole.pixels[c], unit) : "";
       row.cells[2].textContent = tissue && c < run().classes ? share(whole.pixels[c] / tissue) : "";
-      row.cells[3].textContent = region && region.pixels ? shownArea(region, c) : "";
+      row.cells[3].textContent = unit && region?.pixels ? inUnit(region.pixels[c], unit) : "";
     });
     const parts = [];
     if (whole.reason) parts.push(whole.reason);
@@ -223,19 +245,23 @@ export async function areas() {
 
 async function look(point) {
   const index = state.index;
-  const found = (await get(`/api/images/${index}/place?x=${point.x}&y=${point.y}`))[0];
+  const [found, ...others] = await get(`/api/images/${index}/place?x=${point.x}&y=${point.y}`);
   if (index !== state.index) return;
-  const { channels, prototypes } = run();
   [...byId("areas").tBodies[0].rows].forEach((row, c) => {
     row.cells[4].textContent = found.probabilities && c < found.probabilities.length ? share(found.probabilities[c]) : "";
   });
-  if (!found.probabilities) {
-    told("cursor", found.reason ?? "");
-    return;
-  }
+  const parts = [found, ...others].map((one, number) => said(one, state.session.runs[number]));
+  if (others.length) parts.forEach((part, number) => { parts[number] = part && `${ORDINALS[number]}: ${part}`; });
+  const place = found.probabilities || others.some((one) => one.probabilities) ? `x ${figure(Math.floor(point.x))}, y ${figure(Math.floor(point.y))}. ` : "";
+  told("cursor", place + parts.filter(Boolean).join(". "));
+}
+
+// What a run says of a place.
+function said(found, { channels, prototypes }) {
+  if (!found.probabilities) return found.reason ?? "";
   const kind = channels[found.channel]?.title ?? "no tissue";
   const winner = found.prototype === null ? "" : `, ${prototypes[found.prototype].called}`;
-  told("cursor", `x ${Math.floor(point.x)}, y ${Math.floor(point.y)}: ${kind}${winner}; gap ${found.gap.toFixed(2)}, entropy ${found.entropy.toFixed(2)}`);
+  return `${kind}${winner}; gap ${found.gap.toFixed(2)}, entropy ${found.entropy.toFixed(2)}`;
 }
 
 // ---- the address
@@ -278,6 +304,7 @@ const KEYS = [
   ["]", "more opaque", () => choose({ opacity: Math.min(state.opacity + 10, 100) })],
   ["[", "less opaque", () => choose({ opacity: Math.max(state.opacity - 10, 0) })],
   ["1 … 9", "a class on or off", null],
+  ["Shift 1 … 9", "the class to draw with", null],
   ["/", "find an image", () => byId("filter").focus()],
   ["Escape", "show all prototypes again, end drawing", () => { document.dispatchEvent(new Event("escaped")); if (state.lit !== null) choose({ lit: null }); }],
   ["?", "this list", () => byId("keys").showModal()],
@@ -295,6 +322,11 @@ function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || byId("keys").open) return;
   const field = event.target.closest("input, select, textarea");
   if (field && !["checkbox", "range"].includes(field.type)) return;
+  const digit = event.shiftKey && !/^\d$/.test(event.key) && /^Digit([1-9])$/.exec(event.code);
+  if (digit) {
+    document.dispatchEvent(new CustomEvent("draw-with", { detail: Number(digit[1]) - 1 }));
+    return;
+  }
   if (/^[1-9]$/.test(event.key) && Number(event.key) <= run().classes) {
     byId(`class-${Number(event.key) - 1}`).click();
     return;
@@ -321,7 +353,9 @@ function linked(pictures) {
 
 export async function begin() {
   told("about", run().about);
-  state.pictures = state.session.runs.map((one, number) => new Picture(number, one, state.session.runs.length > 1));
+  const several = state.session.runs.length > 1;
+  state.pictures = state.session.runs.map((one, number) => new Picture(number, several ? `${ORDINALS[number]}: ${one.name}` : ""));
+  if (several) told("whose", `Areas, prototypes and edits are of the first run, ${run().name}.`);
   byId("views").append(...state.pictures.map((picture) => picture.box));
   for (const picture of state.pictures) {
     picture.start();

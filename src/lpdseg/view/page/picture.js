@@ -1,7 +1,7 @@
 // One run's view of an image: its tiles, a layer above them, a scale bar and the shapes that are drawn.
 /* global OpenSeadragon */
 
-import { element } from "./api.js";
+import { element, figure } from "./api.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -24,7 +24,7 @@ function source(image, address) {
 }
 
 export class Picture {
-  constructor(number, run, several) {
+  constructor(number, title) {
     this.number = number;
     this.box = element("div", { className: "view" });
     this.canvas = element("div", { className: "picture" });
@@ -34,7 +34,7 @@ export class Picture {
     this.svg.append(this.shapes);
     this.bar = element("div", { className: "bar", hidden: true }, element("i"), element("span"));
     this.box.append(this.canvas, this.svg, this.bar);
-    if (several) this.box.append(element("p", { className: "title", textContent: run.name }));
+    if (title) this.box.append(element("p", { className: "title", textContent: title }));
     this.layer = null;
     this.waiting = this.next = this.asked = null;
     this.opacity = 0.5;
@@ -180,6 +180,6 @@ export class Picture {
     const power = 10 ** Math.floor(Math.log10(most));
     const length = power * [5, 2, 1].find((digit) => digit * power <= most);
     this.bar.firstChild.style.width = `${length / perPixel}px`;
-    this.bar.lastChild.textContent = length >= 1000 ? `${length / 1000} mm` : `${Number(length.toPrecision(1))} µm`;
+    this.bar.lastChild.textContent = length >= 1000 ? `${figure(length / 1000)} mm` : `${figure(length, { maximumSignificantDigits: 1 })} µm`;
   }
 }

@@ -1,7 +1,7 @@
 // Worst first: the order of the list of images, and tables whose cells narrow it.
 
-import { byId, element, get, post, told } from "./api.js";
-import { list, problem, state } from "./main.js";
+import { byId, counted, element, figure, get, post, told } from "./api.js";
+import { list, matching, problem, state } from "./main.js";
 
 const ORDERS = [
   ["error", "Error, largest first", (one) => `${percent(one.error)} wrong${one.confused ? `, ${one.confused}` : ""}`],
@@ -9,27 +9,28 @@ const ORDERS = [
   ["disagreement", "Disagreement of the two runs", (one) => `${percent(one.disagreement)} differ`],
 ];
 const ofFirst = () => (state.session.runs.length > 1 ? " of the first run" : "");
-let results = null, asked = false, running = false;
+let results = null, asked = false, running = false, words = "";
 
-const digits = (value) => value.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const at = (box) => (box ? `at ${Math.round(box[0])}, ${Math.round(box[1])}: ` : "");
+const digits = (value) => figure(value, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const at = (box) => (box ? `at x ${figure(Math.round(box[0]))}, y ${figure(Math.round(box[1]))}: ` : "");
 const percent = (value) => `${digits(value)} %`;
 
-async function ask(what, shown = true) {
-  const found = await post("/api/ranking", { what });
-  const { done, whole, stale, faults } = found;
-  running = found.running;
+async function ask(what, shown = true, images = null) {
+  const answer = await post("/api/ranking", { what, images });
+  const { done, whole, stale, faults } = answer;
+  running = answer.running;
+  const whose = words ? ` that “${words}” finds` : "";
   const here = document.activeElement === byId("rank-stop");
   byId("rank").hidden = running;
   byId("rank-stop").hidden = !running;
   if (here && !running) byId("rank").focus();
   if (running) {
-    told("rank-told", `${done} of ${whole} are ranked …`);
+    told("rank-told", `${figure(done)} of ${figure(whole)}${whose} are ranked …`);
     setTimeout(() => ask("look").catch(problem), 500);
     return;
   }
   const parts = [];
-  if (whole) parts.push(done < whole ? `${done} of ${whole} are ranked.` : `All ${whole} are ranked.`);
+  if (whole) parts.push(`${done < whole ? `${figure(done)} of` : "All"} ${figure(whole)}${whose} are ranked${words ? "; orders and tables are of these alone" : ""}.`);
   if (stale) parts.push("Edits were made since: rank again to see what they change.");
   if (faults.length) parts.push(`Not ranked: ${faults.join(" ")}`);
   if (what === "rank" && !whole) parts.push("Nothing can be ranked: slides are once parts of them were looked at.");
@@ -78,7 +79,7 @@ function narrow(order, why = "", button = null) {
 async function cell(truth, mask, button) {
   const { names } = results;
   const found = await get(`/api/ranking/${truth}/${mask}`);
-  const order = found.map((one) => ({ index: one.image, box: one.box, told: `${one.pixels.toLocaleString("en")} px` }));
+  const order = found.map((one) => ({ index: one.image, box: one.box, told: `${figure(one.pixels)} px` }));
   narrow(order, `Images in which ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}, most pixels first.`, button);
 }
 
@@ -90,7 +91,7 @@ function confusion() {
       if (!count) return element("td", { textContent: "0" });
       const share = (100 * count) / whole;
       const text = digits(share);
-      const title = `${text} % of ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}: ${count.toLocaleString("en")} px`;
+      const title = `${text} % of ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}: ${figure(count)} px`;
       const button = element("button", { type: "button", textContent: text, title, "aria-label": title, "aria-pressed": "false" });
       const colour = truth === mask ? "var(--strong)" : "var(--alarm)";
       button.style.setProperty("--shade", `color-mix(in srgb, ${colour} ${Math.round(share * 0.35)}%, var(--ground))`);
@@ -108,15 +109,15 @@ function confusion() {
 }
 
 function patients() {
-  const figure = (value) => element("td", { textContent: value === null ? "" : digits(value) });
+  const percents = (value) => element("td", { textContent: value === null ? "" : digits(value) });
   const rows = results.patients.map((one) => {
     const button = element("button", { type: "button", textContent: one.patient, title: `Find the images of ${one.patient}` });
     button.onclick = () => {
       byId("filter").value = one.patient;
       byId("filter").dispatchEvent(new Event("input"));
     };
-    const figures = [one.miou, one.error, one.unsure].map(figure);
-    return element("tr", {}, element("th", { scope: "row" }, button), element("td", { textContent: one.patches }), ...figures);
+    const figures = [one.miou, one.error, one.unsure].map(percents);
+    return element("tr", {}, element("th", { scope: "row" }, button), element("td", { textContent: figure(one.patches) }), ...figures);
   });
   const head = ["Patient", "Patches", "mIoU", "Wrong", "Unsure"].map((name) => element("th", { scope: "col", textContent: name }));
   const caption = element("caption", { textContent: `Patients, the lowest mIoU${ofFirst()} first, in per cent.` });
@@ -127,7 +128,17 @@ export async function ranking() {
   offer();
   byId("order").onchange = sort;
   byId("widen").onclick = () => { sort(); byId("order").focus(); };
-  byId("rank").onclick = () => { asked = true; ask("rank").then(() => byId("rank-stop").focus()).catch(problem); };
+  byId("rank").onclick = () => {
+    const chosen = matching();
+    words = chosen.length < state.session.images.length ? byId("filter").value.trim() : "";
+    asked = true;
+    ask("rank", true, words ? chosen.map(({ index }) => index) : null).then(() => byId("rank-stop").focus()).catch(problem);
+  };
+  byId("filter").addEventListener("input", () => {
+    const count = matching().length;
+    told("rank", count < state.session.images.length ? `Rank ${counted(count, "image")} found` : "Rank the images");
+    byId("rank").disabled = !count;
+  });
   byId("rank-stop").onclick = () => { ask("stop").catch(problem); };
   document.addEventListener("edited", () => { if (!running) ask("look", false).catch(problem); });
   await ask("look").catch(problem);

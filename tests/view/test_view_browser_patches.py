@@ -1,0 +1,158 @@
+"""The page over a data set and many images, in a real browser: what drawing costs, what is ranked and found."""
+
+import re
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browsing import browsing, served
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytest.importorskip("starlette", reason="the extra view is not installed")
+pytest.importorskip("shapely", reason="the extra slides is not installed")
+
+expect = sync_api.expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from lpdseg.view.visit import Visit
+
+pytestmark = pytest.mark.e2e
+
+
+def opened(page: "Page", words: str) -> None:
+    """Opens the first image that is found."""
+    page.get_by_label("Find an image").fill(words)
+    page.locator("#images button").first.click()
+    expect(page).to_have_title(re.compile(f"^{words}"))
+
+
+def test_what_is_drawn_on_patches_of_figures_costs_patients(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        cost = page.locator("#cost")
+        opened(page, "train/t0_0")
+        page.keyboard.press("a")
+        page.locator("#middle").click()
+        page.locator("#label-1").click()
+        expect(page.locator("#drawn li")).to_have_count(1)
+        expect(cost).to_have_text("")
+        page.keyboard.press("v")
+        opened(page, "valid/img/v0_12")
+        expect(cost).to_have_text("")
+        page.locator("#label-1").click()
+        expect(cost).to_have_text("Labels of patches of valid are not learnt: what is ticked here changes nothing.")
+        page.keyboard.press("s")
+        expect(cost).to_contain_text(
+            "Training would learn what is drawn here, and take patient v0 out of the figures of valid: 2 of its 4"
+        )
+        page.locator("#middle").click()
+        expect(cost).to_contain_text("learns what you drew here, and takes patient v0 out of")
+        assert "nobody" not in cost.inner_text()
+        opened(page, "valid/img/v1_13")
+        page.locator("#middle").click()
+        expect(cost).to_contain_text("2 patients that you drew on, v1 among them, out of")
+        expect(cost).to_contain_text("That leaves nobody to measure on, so training will refuse")
+        page.get_by_role("button", name="Remove area 1").click()
+        page.keyboard.press("v")
+        expect(cost).to_have_text("")
+
+
+def test_the_class_to_draw_with_has_keys(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        chosen = page.get_by_label("Class", exact=True)
+        expect(chosen).to_have_value("pink")
+        page.keyboard.press("c")
+        expect(chosen).to_have_value("blue")
+        expect(page.locator("#drawn-as")).to_have_text("Drawn as blue")
+        page.keyboard.press("c")
+        expect(chosen).to_have_value("pink")
+        page.keyboard.press("C")
+        expect(chosen).to_have_value("blue")
+        page.keyboard.press("Shift+Digit1")
+        expect(chosen).to_have_value("pink")
+        page.keyboard.press("Shift+Digit7")  # there is no such class
+        expect(chosen).to_have_value("pink")
+        assert page.locator("#class-0").is_checked() and page.locator("#class-1").is_checked()
+
+
+def test_images_that_are_found_can_be_ranked_alone(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        page.get_by_label("Find an image").fill("nothing")
+        expect(page.locator("#rank")).to_be_disabled()
+        page.get_by_label("Find an image").fill("valid")
+        page.get_by_role("button", name="Rank 4 images found").click()
+        expect(page.locator("#rank-told")).to_have_text(
+            "All 4 that “valid” finds are ranked; orders and tables are of these alone."
+        )
+        expect(page.locator("#images button")).to_have_count(4)
+        expect(page.locator("#patients tbody td").first).to_have_text("2")
+        page.get_by_label("Find an image").fill("")
+        expect(page.locator("#images button")).to_have_count(4)
+        page.get_by_role("button", name="Rank the images").click()
+        expect(page.locator("#rank-told")).to_have_text("All 16 are ranked.")
+
+
+def test_both_runs_tell_what_is_under_the_cursor(
+    visit_to: Callable[..., "Visit"], prototype_run: Path, small_run: Path, small_data: Path
+) -> None:
+    with served(visit_to([prototype_run, small_run], small_data)) as address, browsing(address) as page:
+        expect(page.locator(".view .title")).to_have_text(["First run: prototypes", "Second run: small"])
+        expect(page.locator("#whose")).to_have_text("Areas, prototypes and edits are of the first run, prototypes.")
+        expect(page.locator("#areas tbody td").nth(1)).to_have_text(re.compile("px$"))
+        for _ in range(200):  # until both runs have computed it
+            page.mouse.move(450, 500)
+            page.mouse.move(455, 500)
+            page.wait_for_timeout(300)
+            told = page.locator("#cursor").inner_text()
+            if "First run: " in told and "Second run: " in told:
+                break
+        assert re.fullmatch(
+            r"x \d+, y \d+\. First run: (pink|blue), .*entropy [\d.]+\. Second run: .*entropy [\d.]+", told
+        )
+
+
+def test_a_link_leads_to_an_image_far_down_the_list(
+    visit_to: Callable[..., "Visit"], prototype_run: Path, tmp_path: Path
+) -> None:
+    for number in range(1001):
+        Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(tmp_path / f"{number:04}.png")
+    with served(visit_to(prototype_run, tmp_path)) as address, browsing(f"{address}#image=0900.png") as page:
+        expect(page).to_have_title(re.compile("^0900"))
+        expect(page.locator("#images [aria-current]")).to_be_in_viewport(ratio=1)
+        expect(page.locator("#count")).to_have_text("1,001 of 1,001 images")
+        page.locator("#images [aria-current]").focus()
+        page.keyboard.press("n")
+        expect(page).to_have_title(re.compile("^0901"))
+        expect(page.locator("#images [aria-current]")).to_be_in_viewport(ratio=1)
+        expect(page.locator("#images [aria-current]")).to_be_focused()
+
+
+def test_a_link_from_another_site_opens_the_page(visit: "Visit") -> None:
+    """As from a mail that is read in the browser; what else another site asks for is refused, see the guard."""
+    with served(visit) as address:
+
+        class Mail(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(b'<link rel="icon" href="data:,">' + f'<a href="{address}">look</a>'.encode())
+
+            def log_message(self, *_: Any) -> None: ...
+
+        with HTTPServer(("127.0.0.1", 0), Mail) as mail:
+            threading.Thread(target=mail.serve_forever, daemon=True).start()
+            site = f"http://localhost:{mail.server_port}/"  # another site than 127.0.0.1
+            with browsing(site, (site,), ready=False) as page:
+                page.get_by_role("link").click()
+                page.wait_for_selector("body[data-ready]")
+                page.reload()
+                page.wait_for_selector("body[data-ready]")
+            mail.shutdown()

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors as safetensors, everything else as JSON.
+"""Checkpoints: tensors as safetensors, everything else as JSON, with the SHA-256 of the weights' file.
 
 `last.json` and `best.json` each name the tensor files that belong to them and are replaced only once those are
 written whole, so that a process killed at any moment leaves a checkpoint that can be read.
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError, OutputError
 from lpdseg.files import replacing, write_json
 
@@ -54,7 +55,8 @@ def save_checkpoint(
     for kind, tensors in (("weights", weights), ("optimiser", optimiser)):
         if tensors is not None:
             _save_tensors(folder / files[kind], tensors)
-    write_json(folder / f"{name}.json", {"format": FORMAT, **state, "files": files})
+    digest = content_digest(folder / files["weights"])
+    write_json(folder / f"{name}.json", {"format": FORMAT, **state, "files": files, "weights_sha256": digest})
     pointers = [path for path in (folder / f"{known}.json" for known in NAMES) if path.is_file()]
     named = {file for path in pointers for file in json.loads(path.read_text(encoding="utf-8"))["files"].values()}
     for path in (*folder.glob("*.safetensors"), *folder.glob(".*.tmp*")):  # the latter of a process that was killed

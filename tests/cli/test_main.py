@@ -16,7 +16,7 @@ from lpdseg.errors import DataError, SettingsError
 
 COMMANDS = (
     "demo", "data", "settings", "train", "evaluate", "segment", "view", "report", "prototypes", "export",
-    "benchmark", "doctor", "licenses",
+    "benchmark", "verify", "doctor", "licenses",
 )  # fmt: skip
 TRAIN = ["train", "--data", "d", "--out", "o", "--quiet"]
 

@@ -28,6 +28,7 @@ from lpdseg.cli import (
     segment,
     settings,
     train,
+    verify,
     view,
     weights,
 )
@@ -56,7 +57,7 @@ class _InReadingOrder(TyperGroup):
         """The names of the commands."""
         order = (
             "demo", "data", "weights", "settings", "train", "evaluate", "segment", "view", "report", "prototypes",
-            "figure", "export", "benchmark", "doctor", "licenses",
+            "figure", "export", "benchmark", "verify", "doctor", "licenses",
         )  # fmt: skip
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -80,6 +81,7 @@ app.command()(quietly(report.report))
 app.command()(quietly(prototypes.prototypes))
 app.add_typer(figure.app, name="figure")
 app.command()(quietly(benchmark.benchmark))
+app.command()(quietly(verify.verify))
 app.command()(quietly(doctor.doctor))
 app.command()(quietly(licenses.licenses))
 

@@ -12,7 +12,7 @@ import numpy as np
 from lpdseg.cores import allowed_cores
 from lpdseg.data.geometry import Size
 from lpdseg.data.patches import read_image, read_mask
-from lpdseg.data.records import Manifest, PatchRecord, read_bytes
+from lpdseg.data.records import Manifest, PatchRecord, fingerprint_of, read_bytes
 
 Progress = Callable[[int, int], None]
 
@@ -26,17 +26,19 @@ class Looked:
 
     - `fingerprint`: see `Manifest.fingerprint`; `training`: of the training split alone, without masks.
     - `sizes`: of the training patches, in their order.
+    - `entries`: see `Manifest.entries`.
     - `kept`: pixels by path, of patches and of masks in internal numbering. Whoever takes them takes them out.
     """
 
     fingerprint: str
     training: str
     sizes: tuple[Size, ...]
+    entries: tuple[tuple[str, ...], ...] = ()
     kept: dict[Path, np.ndarray] = field(default_factory=dict)
 
     def without_pixels(self) -> "Looked":
         """The same for other processes."""
-        return replace(self, kept={})
+        return replace(self, entries=(), kept={})
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,8 @@ def look(
                 if progress is not None:
                     progress(len(digests), count)
     training = replace(data, records=tuple(record for record in data.records if record.split == "train"))
-    return Looked(
-        data.fingerprint(training_masks, digests), training.fingerprint(False, digests), tuple(sizes), kept
-    )
+    entries = data.entries(training_masks, digests)
+    return Looked(fingerprint_of(entries), training.fingerprint(False, digests), tuple(sizes), entries, kept)
 
 
 def _counts(record: PatchRecord, training_masks: bool) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +100,17 @@ class Manifest:
 
         **Raises:** `DataError` for a file that cannot be read.
         """
+        return fingerprint_of(self.entries(training_masks, digests))
+
+    def entries(
+        self,
+        training_masks: bool = False,
+        digests: Mapping[Path, str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[tuple[str, ...], ...]:
+        """What a fingerprint is of, a row for each patch, sorted by path: path, labels, split and SHA-256, and path
+        and SHA-256 of a mask that counts. Arguments and errors as `fingerprint`; `progress` is told of files read.
+        """
         if digests is None:
             files = [record.path for record in self.records]
             files += [
@@ -108,16 +119,28 @@ class Manifest:
                 if record.mask is not None and (training_masks or record.split != "train")
             ]
             with ThreadPoolExecutor(allowed_cores()) as pool:
-                digests = dict(zip(files, pool.map(content_digest, files), strict=True))
-        digest = hashlib.sha256()
-        named = ((path_below(record.path, self.root), record) for record in self.records)
-        for name, record in sorted(named, key=lambda pair: pair[0]):
+                known = {}
+                for path, digest in zip(files, pool.map(content_digest, files), strict=True):
+                    known[path] = digest
+                    if progress is not None:
+                        progress(len(known), len(files))
+                digests = known
+        rows = []
+        for record in self.records:
             labels = "?" if record.labels is None else "".join(map(str, record.labels))
-            parts = [name, labels, record.split, digests[record.path]]
+            row = [path_below(record.path, self.root), labels, record.split, digests[record.path]]
             if record.mask is not None and (training_masks or record.split != "train"):
-                parts += [path_below(record.mask, self.root), digests[record.mask]]
-            digest.update(("\0".join(parts) + "\n").encode())
-        return digest.hexdigest()
+                row += [path_below(record.mask, self.root), digests[record.mask]]
+            rows.append(tuple(row))
+        return tuple(sorted(rows, key=lambda row: row[0]))
+
+
+def fingerprint_of(entries: Iterable[Sequence[str]]) -> str:
+    """SHA-256 of what `Manifest.entries` gave, as hex digits."""
+    digest = hashlib.sha256()
+    for row in entries:
+        digest.update(("\0".join(row) + "\n").encode())
+    return digest.hexdigest()
 
 
 def path_below(path: Path, root: Path) -> str:

@@ -16,6 +16,7 @@ from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.dataset import steps_per_epoch
 from lpdseg.data.reading import Looked
 from lpdseg.data.records import Manifest
+from lpdseg.data.seen import keep_seen
 from lpdseg.errors import SettingsError, TrainingError
 from lpdseg.evaluation.protocol import figure_text
 from lpdseg.files import write_text
@@ -259,6 +260,7 @@ class _Trainer:
 
     def _start_record(self) -> None:
         write_text(self.run / "settings.yaml", as_yaml(self.settings, self.dropped))
+        keep_seen(self.run, self.looked.entries)
         if self.start is not None:
             self.start.keep(self.run)
             self.record.values["from"] = self.start.record()

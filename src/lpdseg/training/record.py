@@ -17,7 +17,7 @@ from lpdseg.cores import allowed_cores
 from lpdseg.data.origin import guessed, mpp_counts, origin_notes
 from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError
-from lpdseg.files import write_json
+from lpdseg.files import absolute, write_json
 from lpdseg.settings import Settings
 from lpdseg.version import told_version, version_of
 
@@ -62,7 +62,7 @@ def describe_data(data: Manifest, fingerprint: str) -> dict[str, Any]:
     """Fingerprint (see `Manifest.fingerprint`), classes and counts of a data set."""
     notes = [note for split in data.splits for note in origin_notes(data.records, split)]
     return {
-        "source": str(data.source),
+        "source": absolute(data.source),
         "fingerprint": fingerprint,
         "classes": data.classes.as_dict(),
         "patches": {split: len(data.split(split)) for split in data.splits},

@@ -71,15 +71,15 @@ class Validation:
         if room.there:
             self.batches = [batch.placed(*room.place(batch.images, batch.truth)) for batch in self.batches]
 
-    def run(self, model: Network) -> Validated:
-        """Scores the model and puts it back into the mode it was in."""
+    def run(self, model: Network, known: Calibration | None = None) -> Validated:
+        """Scores the model and puts it back into the mode it was in; what is `known` is not chosen anew."""
         mode = model.training
         model.eval()
         segmenter = make_segmenter(model, self.classes, self.settings, Calibration.plain(len(self.classes)))
         observed = observe_split(segmenter, self.batches)
-        calibration = calibrate(segmenter, observed, self.settings.predict.offsets)
+        calibration = known or calibrate(segmenter, observed, self.settings.predict.offsets)
         record = score_split(
-            segmenter.calibrated(calibration), observed, "valid", about=self.about, find_temperature=True
+            segmenter.calibrated(calibration), observed, "valid", about=self.about, find_temperature=known is None
         )[0]
         model.train(mode)
         return Validated(replace(calibration, temperature=record["reliability"]["temperature"]), record)

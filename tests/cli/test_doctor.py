@@ -5,11 +5,13 @@ import re
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lpdseg.cli import machine, machine_run
 from lpdseg.cli.main import main
+from lpdseg.insight.distributions import licence_of, version_of
 from lpdseg.insight.licences import Licensed, of_encoders, of_run
 from lpdseg.model.catalogue import LISTED
 from lpdseg.model.encoders import ENCODERS
@@ -113,6 +115,51 @@ def test_licences_name_every_encoder(capsys: pytest.CaptureFixture[str]) -> None
     assert "MIT" in shown and "non-commercial" in shown
     assert [entry.what for entry in of_encoders()] == list(LISTED)
     assert {entry.source for entry in of_encoders()} == {"hub", "pip"}
+
+
+def test_licences_as_json_flag_what_is_not_commercial_or_unknown(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*what: str) -> dict[str, dict[str, str]]:
+        assert main(["licenses", *what, "--json"]) == 0
+        return {one["what"]: one for one in json.loads(capsys.readouterr().out)["licences"]}
+
+    every, of_this = asked(), asked(str(small_run))
+    assert every["MahmoodLab/UNI"]["concern"] == "non-commercial"
+    for found in (every, of_this):
+        names = {name.split(" ")[0] for name in found}
+        assert {"lpdseg", "torch", "numpy", "transformers", "markupsafe"} <= names  # the last of what jinja2 needs
+        assert "pytest" not in names and found[f"numpy {np.__version__}"]["licence"].startswith("BSD")
+    assert len(of_this) < len(every) and not any(one["concern"] for one in of_this.values())
+    (tmp_path / "config.json").write_text("{}")
+    assert asked(str(tmp_path))[str(tmp_path)]["concern"] == "unknown"
+    hub_id = "MahmoodLab/UNI"
+    assert asked(hub_id)[hub_id]["concern"] == "non-commercial"
+    assert main(["licenses", hub_id]) == 0
+    assert f"Not for commercial use, nor is what was trained from it: {hub_id}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("declared", "licence", "concern"),
+    [
+        ("License-Expression: MIT\nLicense: other", "MIT", None),
+        ("Classifier: License :: OSI Approved :: MIT License", "MIT License", None),
+        ("Classifier: License :: Other/Proprietary License", "Other/Proprietary License", "unknown"),
+        ("License: CC-BY-NC-4.0", "CC-BY-NC-4.0", "non-commercial"),
+        ("License: Free for academic use only", "Free for academic use only", "non-commercial"),
+        ("License: " + "a whole text " * 9, "not declared", "unknown"),
+        ("Summary: none", "not declared", "unknown"),
+    ],
+)
+def test_what_a_distribution_declares_is_its_licence(
+    declared: str, licence: str, concern: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "some_tool-1.0.dist-info").mkdir()
+    (tmp_path / "some_tool-1.0.dist-info" / "METADATA").write_text(f"Name: some-tool\nVersion: 1.0\n{declared}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert licence_of("some-tool") == licence and version_of("some-tool") == "1.0"
+    assert Licensed("some-tool", licence, "code").concern == concern
+    assert licence_of("no-such-tool") == "not installed" and version_of("no-such-tool") == ""
 
 
 def test_licences_of_a_run_are_those_of_what_it_used(small_run: Path, tmp_path: Path) -> None:

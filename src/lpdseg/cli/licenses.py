@@ -1,34 +1,60 @@
 """`lpdseg licenses`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from lpdseg.insight.licences import Licensed
+
 
 def licenses(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="Only what this run used.")] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN_OR_WEIGHTS", help="Only what this run, or these pretrained weights, used."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """List the licences of the code and of the pretrained weights it can start from."""
+    """List the licences of the code and of the pretrained weights it can start from.
+
+    What is not for commercial use, or of unknown terms, is said at the end.
+    """
+    from dataclasses import asdict
+    from json import dumps
+
+    from lpdseg.insight.licences import of_distributions, of_encoders, of_run, of_weights
+
+    code = of_distributions(extras=what is None)
+    if what is None:
+        used = of_encoders()
+    else:
+        weights = of_weights(what)
+        used = of_run(Path(what)) if weights is None else [weights]
+    if json:
+        told = [asdict(entry) | {"concern": entry.concern} for entry in (*code, *used)]
+        typer.echo(dumps({"licences": told}, indent=2))
+        return
+    _show(code, used)
+    for concern, sentence in (
+        ("non-commercial", "Not for commercial use, nor is what was trained from it"),
+        ("unknown", "Of unknown terms; read them before it is used or given away"),
+    ):
+        if named := [f"{entry.what} ({entry.source})" for entry in (*code, *used) if entry.concern == concern]:
+            typer.echo(f"\n{sentence}: {', '.join(named)}.")
+    typer.echo("\nData sets have licences of their own; a model trained on non-commercial data may inherit that.")
+
+
+def _show(*groups: "list[Licensed]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from lpdseg.insight.licences import Licensed, of_code, of_encoders, of_run
-
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "licence", "from"):
         table.add_column(heading, overflow="fold")
-
-    def show(entries: list[Licensed]) -> None:
+    for entries in groups:
         for entry in entries:
-            table.add_row(Text(entry.what), Text(entry.licence), Text(entry.source))
-
-    show(of_code())
-    table.add_section()
-    used = of_encoders() if run is None else of_run(run)
-    show(used)
+            table.add_row(*map(Text, (entry.what, entry.licence, entry.source)))
+        table.add_section()
     Console().print(table)
-    if run is not None and (closed := [entry.source for entry in used if "non-commercial" in entry.licence]):
-        typer.echo(f"\nNot for commercial use, nor is what was trained from it: {', '.join(closed)}.")
-    typer.echo("\nData sets have licences of their own; a model trained on non-commercial data may inherit that.")

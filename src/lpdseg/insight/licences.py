@@ -1,13 +1,14 @@
 """Licences: of code by its installed metadata, of weights by the catalogue."""
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
 from lpdseg.checkpoint import read_state
+from lpdseg.insight.distributions import NOT_DECLARED, licence_of, needed, version_of
 from lpdseg.model.catalogue import LISTED, known
 from lpdseg.model.encoders import ENCODERS
 from lpdseg.model.pip_weights import PIP
@@ -23,13 +24,33 @@ class Licensed:
     licence: str
     source: str
 
+    @property
+    def concern(self) -> str | None:
+        """`non-commercial` or `unknown` where somebody should look before the thing is used; else None."""
+        if re.search(r"non-?commercial|\bNC\b|research[ -]only|academic use", self.licence, re.IGNORECASE):
+            return "non-commercial"
+        unknown = (_UNKNOWN, NOT_DECLARED, "not installed")
+        return "unknown" if self.licence in unknown or "Proprietary" in self.licence else None
+
 
 def of_code() -> list[Licensed]:
     """The package, the libraries that do its arithmetic, and what the page of `view` comes with."""
     return [
-        *(Licensed(name, _of_package(name), "code") for name in ("lpdseg", *_LIBRARIES)),
+        *(Licensed(name, licence_of(name), "code") for name in ("lpdseg", *_LIBRARIES)),
         Licensed("openseadragon 6.1.1", "BSD-3-Clause", "code, in the package"),
     ]
+
+
+def of_distributions(extras: bool) -> list[Licensed]:
+    """The package and all that is installed of what it needs, and of what that needs; see `needed`."""
+    return [Licensed(f"{name} {version_of(name)}", licence_of(name), "code") for name in needed(extras)]
+
+
+def of_weights(weights: str) -> Licensed | None:
+    """Pretrained weights of a folder or hub id; None for what is neither a folder of weights nor listed."""
+    if (found := known(weights)) is not None:
+        return Licensed(weights, found.entry.licence, f"hub: {found.entry.hub_id}")
+    return Licensed(weights, _UNKNOWN, "-") if (Path(weights) / "config.json").is_file() else None
 
 
 def of_encoders() -> list[Licensed]:
@@ -79,18 +100,3 @@ def _of_image_encoder(contrast: dict[str, Any]) -> Licensed:
     if kind == "self":
         return Licensed(what, "the encoder above", "-")
     return Licensed(what, _UNKNOWN, source)
-
-
-def _of_package(name: str) -> str:
-    """The licence as the package declares it: as an expression, a classifier, or the first line of a text."""
-    try:
-        facts: Any = metadata(name)
-    except PackageNotFoundError:
-        return "not installed"
-    expression = facts.get("License-Expression")
-    if expression:
-        return str(expression)
-    for classifier in facts.get_all("Classifier") or []:
-        if classifier.startswith("License ::"):
-            return str(classifier).rsplit(" :: ", 1)[1]
-    return str(facts.get("License") or "not declared").splitlines()[0]

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoder_kinds import IMAGENET_MEAN, IMAGENET_STD
+from lpdseg.model.hub import cache_alone
 from lpdseg.model.pretrained import first_line, read_normalisation, weights_source
 from lpdseg.model.weights_folder import check_weights_folder, convert_command, gated
 from lpdseg.quiet import library
@@ -154,12 +155,15 @@ def _hugging_face(source: str) -> FrozenTower:
 
     try:
         check_weights_folder(source, "openai/clip-vit-base-patch16")
-        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(
+            source, trust_remote_code=False, local_files_only=cache_alone(source)
+        )
         is_clip = config.model_type in {"clip", "clip_vision_model"}
         loader: Any = transformers.CLIPVisionModelWithProjection if is_clip else transformers.AutoModel
         tower, info = loader.from_pretrained(
             source,
             trust_remote_code=False,
+            local_files_only=cache_alone(source),
             use_safetensors=True,
             output_loading_info=True,
             dtype=torch.float32,

@@ -16,6 +16,7 @@ from lpdseg.errors import LpdsegError, WeightsError
 from lpdseg.model.cards import CARDS
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
+from lpdseg.model.hub import cache_alone
 from lpdseg.model.weights_folder import (
     check_normalisation,
     check_says_its_type,
@@ -57,7 +58,9 @@ def read_configuration(weights: str, label: str, hub_id: str) -> Any:
     try:
         # Not through AutoConfig, which may offer to run code that comes with the weights.
         with quiet_loading():
-            values, _ = transformers.PreTrainedConfig.get_config_dict(weights)
+            values, _ = transformers.PreTrainedConfig.get_config_dict(
+                weights, local_files_only=cache_alone(weights)
+            )
     except (OSError, ValueError, ImportError, TypeError) as error:
         raise WeightsError(_unread(error, weights, label)) from error
     check_says_its_type(values, weights, hub_id)
@@ -138,7 +141,7 @@ def _fetch_processor(weights: str) -> Path | None:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(weights, _PROCESSOR))
+        return Path(hf_hub_download(weights, _PROCESSOR, local_files_only=cache_alone(weights)))
     except EntryNotFoundError as error:
         offline = isinstance(error, LocalEntryNotFoundError)
         # The cache remembers which files the hub did not have when it was last asked.
@@ -161,6 +164,7 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
             backbone, info = backbone_class.from_pretrained(
                 weights,
                 config=config,
+                local_files_only=cache_alone(weights),
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,

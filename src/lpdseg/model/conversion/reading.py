@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lpdseg.errors import WeightsError
+from lpdseg.model.hub import cache_alone
 from lpdseg.model.weights_folder import PICKLES, gated, shards
 
 _NESTED = ("teacher", "state_dict", "model", "model_state_dict", "backbone", "encoder", "student")
@@ -169,7 +170,8 @@ def _fetch(source: str) -> tuple[Path, dict[str, str]]:
     from huggingface_hub.errors import HfHubHTTPError
 
     def fetch(patterns: Iterable[str]) -> Path:
-        return Path(snapshot_download(source, allow_patterns=[*_WANTED, *patterns]))
+        wanted = [*_WANTED, *patterns]
+        return Path(snapshot_download(source, allow_patterns=wanted, local_files_only=cache_alone(source)))
 
     try:
         folder = fetch(["*.safetensors"])

@@ -57,7 +57,7 @@ def test_a_repository_known_to_have_no_such_file_takes_what_is_given(cache: Path
 def test_every_other_failure_of_the_hub_is_told(kind: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    def refuse(*_: object) -> str:
+    def refuse(*_: object, **__: object) -> str:
         raise {"OfflineModeIsEnabled": OfflineModeIsEnabled, "PermissionError": PermissionError}[kind]("no")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)

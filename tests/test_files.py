@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_get_its_name_leaves_the_one_before(
 def test_names_that_are_too_long_are_told_before_the_work(tmp_path: Path) -> None:
     check_name(tmp_path / "not" / "yet" / ("x" * 200 + ".csv"))
     with pytest.raises(
-        OutputError, match=r"its name is 7 bytes too long; shorten the name of what it is made from"
+        OutputError, match=r"its name is 15 bytes too long; shorten the name of what it is made from"
     ):
         check_name(tmp_path / ("\u00e4" * 120 + ".csv"))
     with pytest.raises(OutputError, match=r"shorten the name"):

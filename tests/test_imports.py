@@ -14,6 +14,7 @@ ROOT = Path(lpdseg.__file__).parent
 FLOORS = (
     {
         "ahead",
+        "alone",
         "choices",
         "cores",
         "durations",
@@ -28,6 +29,7 @@ FLOORS = (
         "quiet",
         "sections",
         "settings",
+        "temporary",
         "tissue",
         "version",
     },

@@ -4,10 +4,8 @@ import errno
 import glob
 import json
 import os
-import re
-import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from lpdseg.errors import OutputError
 from lpdseg.plain import ESCAPED, name_key, plain_text, plain_values
+from lpdseg.temporary import leftover_of, make_beside
 
 _ADVICE = {
     errno.ENOSPC: "free space or ",
@@ -40,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path, f".tmp{path.suffix}", lambda made: made.touch(exist_ok=False))
+        temporary = make_beside(path, f".tmp{path.suffix}", lambda made: made.touch(exist_ok=False))
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -65,7 +64,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         recover_folder(path)
-        temporary = _beside(path, ".tmp", Path.mkdir)
+        temporary = make_beside(path, ".tmp", Path.mkdir)
         yield temporary
         # A folder that is not empty cannot be replaced in one step.
         before = temporary.with_suffix(".old")
@@ -95,12 +94,6 @@ def recover_folder(path: Path) -> None:
             return
 
 
-def leftover_of(left: Path, path: Path) -> bool:
-    """Whether a file or folder beside `path` is a temporary one that was to become it, or its copy of before."""
-    rest = left.name.removeprefix(f".{path.name}")
-    return left.name != rest and re.fullmatch(r"\.[^.]+\.(tmp(\.[^.]*)?|old)", rest) is not None
-
-
 def _put_back(before: Path, path: Path) -> None:
     try:
         before.rename(path)
@@ -122,7 +115,7 @@ def check_name(path: Path) -> None:
             with suppress(OSError, ValueError, AttributeError):
                 longest = os.pathconf(folder, "PC_NAME_MAX")
             break
-    over = len(os.fsencode(f".{path.name}.12345678.tmp{path.suffix}")) - longest
+    over = len(os.fsencode(f".{path.name}.{'0' * 16}.tmp{path.suffix}")) - longest
     if over > 0:
         raise OutputError(
             f"cannot write {path}: its name is {over} bytes too long; shorten the name of what it is made from"
@@ -137,22 +130,17 @@ def _refused(path: Path, error: OSError) -> OutputError:
     return OutputError(f"cannot write {path}: {reason}; {advice}choose another folder")
 
 
-def _beside(path: Path, suffix: str, make: Callable[[Path], None]) -> Path:
-    """A new temporary beside `path`, with the rights that new files have.
-
-    What `tempfile` makes only its owner may read, and the mask of rights cannot be asked for without being changed,
-    for all threads.
-    """
-    while True:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
-        with suppress(FileExistsError):
-            make(temporary)
-            return temporary
-
-
 def absolute(path: Path) -> str:
     """Where a file is, from the root, without looking for links: what a table or a record calls it."""
     return plain_text(os.path.normpath(path.absolute()))
+
+
+def result_name(stem: str) -> str:
+    """What results of an input are called after it: never a hidden name, which every search passes over, and never
+    `.` or `..`, which stand for folders.
+    """
+    shown = stem.lstrip(".")
+    return "_" * (len(stem) - len(shown)) + shown
 
 
 def as_on_disk(path: Path) -> Path:

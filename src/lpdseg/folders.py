@@ -125,7 +125,7 @@ def is_result(folder: Path) -> bool:
 
 
 def _is_state(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.glob("*.json"))
+    return folder.is_dir() and any(folder.glob("[!.]*.json"))
 
 
 def _key(folder: Path) -> tuple[int, int]:

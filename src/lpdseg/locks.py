@@ -1,15 +1,19 @@
 """Locks between processes: files that hold them until they are closed, or the process ends."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_NONE = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}
+"""What file systems without locks answer."""
+
 
 def lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
     """An open file with a lock on it that ends when it is closed; None where others have it and `wait` is false.
 
-    Where the system has no such locks (Windows) nothing is locked.
+    Where the system (Windows) or the file system, as some of clusters, has no such locks nothing is locked.
 
     **Raises:** `OSError` where the file cannot be made.
     """
@@ -22,6 +26,8 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
     except ImportError:
         return handle
     except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _NONE:
+            return handle
         os.close(handle)
         if isinstance(error, BlockingIOError):
             return None

@@ -20,7 +20,7 @@ from lpdseg.benchmark.pool import run_in_processes
 from lpdseg.benchmark.runner import Finished, run_benchmark
 from lpdseg.benchmark.speed import prediction_ms
 from lpdseg.data.importers import load_data
-from lpdseg.errors import DataError, SettingsError, TrainingError
+from lpdseg.errors import DataError, OutputError, SettingsError, TrainingError
 from lpdseg.tissue import tissue_classes
 from processes import program
 
@@ -172,7 +172,7 @@ def test_only_one_benchmark_works_in_a_folder(made: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     with (made.parent / "out" / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(SettingsError, match="another benchmark is at work"):
+        with pytest.raises(OutputError, match="another process is running a benchmark in "):
             run(made)
 
 

@@ -152,6 +152,28 @@ def test_cutting_a_slide_again_replaces_its_patches(slides: Path, tile: Run, tmp
     assert splits == [("train", "s1")] * 15 + [("test", "s2")] * 6
 
 
+def test_no_name_of_a_slide_replaces_the_whole_data_set(slides: Path, tile: Run, tmp_path: Path) -> None:
+    tile(slides)
+    before = (tmp_path / "out" / "manifest.csv").read_text()
+    odd = slides / "...png"
+    (slides / "s1.png").rename(odd)
+    regions = tmp_path / "regions" / "s1.geojson"
+    arguments = ["data", "tile", str(odd), "--regions", str(regions), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--size", "32", "--mpp", "0.5"]) == 0
+    assert {path.name for path in (tmp_path / "out" / "patches").iterdir()} == {"__", "s1", "s2"}
+    assert set(before.splitlines()) < set((tmp_path / "out" / "manifest.csv").read_text().splitlines())
+
+
+def test_a_folder_of_something_else_is_not_replaced_by_patches(slides: Path, tile: Run, tmp_path: Path) -> None:
+    own = tmp_path / "out" / "patches" / "s1" / "mine.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"of the user")
+    assert "mine.png is no patch that was cut from s1, and its folder would be replaced" in tile(slides, code=1)
+    assert own.read_bytes() == b"of the user"
+    own.rename(own.with_name("s1_0_0.png"))  # as a run leaves it that was killed before it wrote the manifest
+    tile(slides)
+
+
 def test_no_split_is_emptied_and_a_slide_that_leaves_one_is_told(slides: Path, tile: Run, tmp_path: Path) -> None:
     tile(slides)
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lpdseg.errors import OutputError, SettingsError
 from lpdseg.model.lpd import LPD
-from lpdseg.segmenting.patches import ImageFile
+from lpdseg.segmenting.patches import ImageFile, find_images
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.workflows.patches import export_patches
 
@@ -99,3 +99,11 @@ def test_prototypes_of_masks_that_none_make_are_refused_first(segmenter: Segment
     with pytest.raises(SettingsError, match="leave --prototypes out"):
         export_patches(segmenter, [draw(tmp_path / "in" / "x.png")], tmp_path / "out", prototypes=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["...png", "..png", ".hidden.png"])
+def test_no_name_of_an_image_hides_its_mask(name: str, segmenter: Segmenter, tmp_path: Path) -> None:
+    path = draw(tmp_path / "in" / name).path
+    export_patches(segmenter, find_images([path]), tmp_path / "out")
+    [mask] = (tmp_path / "out" / "masks").iterdir()
+    assert mask.name.startswith("_") and mask.suffix == ".png"

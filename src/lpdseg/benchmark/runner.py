@@ -2,11 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lpdseg.alone import alone_in
 from lpdseg.benchmark.config import Config, read_config
 from lpdseg.benchmark.job import Job
 from lpdseg.benchmark.outcome import Outcome, is_done, read_outcome
@@ -17,8 +17,6 @@ from lpdseg.benchmark.sources import Loaded, available, load, possible
 from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
 from lpdseg.benchmark.write import write_csv, write_page, write_results
 from lpdseg.durations import duration
-from lpdseg.errors import OutputError, SettingsError
-from lpdseg.locks import lock
 from lpdseg.methods.table import METHODS
 
 Say = Callable[[str], None]
@@ -72,7 +70,7 @@ def run_benchmark(
     settings = all_settings(config, data, environment)
     for sentence in skipped:
         say(sentence)
-    with _alone_in(out):
+    with alone_in(out, "running a benchmark"):
         loaded = {}
         for name, source in data.items():
             own = [entry for (data_name, _, _), entry in settings.items() if data_name == name]
@@ -182,22 +180,3 @@ def _training(data: Loaded) -> tuple[int, int]:
 
 def _bar(progress: Told, what: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(what, done, total)
-
-
-@contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Keeps a second benchmark out of the folder for as long as the block runs, or this process lives.
-
-    **Raises:** `SettingsError` where another one is at work; `OutputError` where the folder cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = lock(out / ".lock", wait=False)
-    except OSError as error:
-        raise OutputError(f"cannot write in {out}: {error.strerror}; choose another folder") from error
-    if handle is None:
-        raise SettingsError(f"another benchmark is at work in {out}; wait for it, or choose another --out")
-    try:
-        yield
-    finally:
-        os.close(handle)

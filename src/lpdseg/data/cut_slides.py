@@ -11,6 +11,7 @@ from lpdseg.data.corrections import Drawn
 from lpdseg.data.patches import read_header
 from lpdseg.data.records import Manifest, path_below
 from lpdseg.errors import DataError
+from lpdseg.files import result_name
 from lpdseg.plain import name_key
 
 SOURCES = "slides.json"
@@ -59,7 +60,7 @@ class CutSlides:
         slide, area, found = self._slides[stem], drawn.area, False
         for record in self._data.records:
             corner = _CORNER.search(record.path.stem)
-            if record.path.parent.name != stem or corner is None:
+            if record.path.parent.name != result_name(stem) or corner is None:
                 continue
             (x, y), (sx, sy) = map(int, corner.groups()), slide["scale"]
             left, top = (at - origin for at, origin in zip((x, y), slide["origin"], strict=True))

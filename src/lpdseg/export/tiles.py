@@ -14,9 +14,10 @@ from PIL import Image
 
 from lpdseg.data.records import PatchRecord
 from lpdseg.data.regions import Region
-from lpdseg.errors import DataError, SettingsError
+from lpdseg.errors import DataError, OutputError, SettingsError
 from lpdseg.export.view import View
-from lpdseg.files import replacing_folder
+from lpdseg.files import replacing_folder, result_name
+from lpdseg.folders import is_system
 from lpdseg.slides.tissue_mask import TissueMask
 from lpdseg.tissue import TissueClasses
 
@@ -82,7 +83,7 @@ def write_tiles(
     **Raises:** `DataError` where no region overlaps the slide; `SlideError` where the slide is damaged;
     `OutputError`.
     """
-    folder = out / FOLDER / name
+    folder = out / FOLDER / result_name(name)
     found = [
         (x, y, labels)
         for x, y, labels in _labelled(view, regions, cut, classes, name)
@@ -93,12 +94,29 @@ def write_tiles(
         return records
     with replacing_folder(folder) as temporary:
         for x, y, labels in found:
-            # Brackets would be read as labels.
-            stem = re.sub(r"[\[\]]", "_", name)
-            file = f"{stem}_{round(x * view.scale[0])}_{round(y * view.scale[1])}.png"
+            file = f"{_in_names(name)}_{round(x * view.scale[0])}_{round(y * view.scale[1])}.png"
             Image.fromarray(view.read(x, y, cut.side, cut.side)).save(temporary / file, format="PNG")
             records.append(PatchRecord(folder / file, labels, split, patient, mpp=view.wanted))
     return records
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """Whether `write_tiles` may replace a folder: only one that holds its patches of that slide, and nothing else.
+
+    **Raises:** `OutputError`.
+    """
+    own = re.compile(rf"{re.escape(_in_names(name))}_\d+_\d+\.png")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if own.fullmatch(path.name) is None and not is_system(path.name):
+            raise OutputError(
+                f"{path} is no patch that was cut from {name}, and its folder would be replaced by those; move it "
+                "away, rename the slide, or write to another folder"
+            )
+
+
+def _in_names(name: str) -> str:
+    """Brackets would be read as labels."""
+    return re.sub(r"[\[\]]", "_", result_name(name))
 
 
 def _labelled(

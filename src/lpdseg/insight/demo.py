@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from lpdseg.alone import alone_in
 from lpdseg.checkpoint import has_checkpoint
 from lpdseg.choices import Gate
 from lpdseg.cores import allowed_cores
@@ -93,6 +94,11 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
 
     **Raises:** `KeyboardInterrupt` where training was interrupted, and what the steps raise.
     """
+    with alone_in(out, "making the demo"):
+        return _run(out, console, quick)
+
+
+def _run(out: Path, console: Console, quick: bool) -> Path:
     began = time.monotonic()
     settings = demo_settings(quick)
     if settings.model.weights is None:

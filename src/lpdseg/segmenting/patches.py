@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from lpdseg.data.layout import UNREAD_PICTURES, place_of
 from lpdseg.data.patches import IMAGE_SUFFIXES, read_image
 from lpdseg.errors import DataError
+from lpdseg.files import result_name
 from lpdseg.folders import look_through, some, tell
 from lpdseg.segmenting.memory import if_it_fits
 from lpdseg.segmenting.segmentation import Segmentation
@@ -93,7 +94,7 @@ def segment_files(
 
 def _images_of(source: Path, recurse: bool, apart: Sequence[Path]) -> list[ImageFile]:
     if source.is_file():
-        return [ImageFile(source, PurePath(source.stem))]
+        return [ImageFile(source, PurePath(result_name(source.stem)))]
     if not source.is_dir():
         raise DataError(f"{source} does not exist; give an image or a folder of images")
     try:

@@ -4,13 +4,16 @@ import atexit
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lpdseg.alone import alone_in
 from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.network import Network
@@ -103,7 +106,7 @@ def compile_encoder(model: Network) -> None:
     model.encoder.compile()
 
 
-def in_first_process(fabric: "Fabric", work: Callable[[], None]) -> None:
+def in_first_process(fabric: "Fabric", work: Callable[[], object]) -> None:
     """Runs `work` in the first process while the others wait; an `LpdsegError` there is raised in all of them."""
     error: LpdsegError | None = None
     if fabric.is_global_zero:
@@ -115,6 +118,17 @@ def in_first_process(fabric: "Fabric", work: Callable[[], None]) -> None:
         error = fabric.broadcast(error)
     if error is not None:
         raise error
+
+
+@contextmanager
+def alone_in_run(fabric: "Fabric", run: Path) -> Iterator[None]:
+    """Has the run's folder to this training inside the block; the first process holds it for all of them.
+
+    **Raises:** `OutputError`, in all of them, where another training is at work in it.
+    """
+    with ExitStack() as stack:
+        in_first_process(fabric, lambda: stack.enter_context(alone_in(run, "training", ["checkpoints"])))
+        yield
 
 
 class Agreement:

@@ -29,6 +29,7 @@ from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.engine import (
     Agreement,
     Engine,
+    alone_in_run,
     chosen_precision,
     compile_encoder,
     in_first_process,
@@ -90,7 +91,8 @@ def train(
     returns. Where labels leave no composites to be made, pseudo masks step in, see `lpdseg.training.fallback`; the
     run's settings say so. `start` says from which run's weights a new one goes on, `taught` what was corrected.
 
-    **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number.
+    **Raises:** `LpdsegError` of the kind that fits: data, settings, weights, checkpoint, a loss that is no number,
+    another training in `run`.
     """
     end_if_run_again()
     if multiprocessing.current_process().daemon and settings.data.workers:
@@ -101,19 +103,22 @@ def train(
     settings, random_start = settle_weights(settings, run if goes_on else None if start is None else start.run)
     settings, fallback = settle(settings, records, data.classes)
     fabric = make_fabric(engine or Engine(), settings.train)
-    looked = look_once(data, settings, fabric, reporter or Silent())
-    scale = scale_note(settings.model.weights, records)
-    described = describe_data(data, looked.fingerprint)
-    described["notes"] += [scale] if scale else []
-    state = read_resumable(run, settings, data.classes, described["fingerprint"]) if goes_on else None
-    batches = training_batches(training_patches(records, settings, data.classes, looked), settings)
-    trainer = _Trainer(settings, data, described, run, fabric, reporter or Silent(), state, looked, start, taught)
-    tell(trainer.reporter, (
-        f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
-        random_start, fallback, size_note(looked.sizes), scale,
-        rate_note(trainer.task.model.encoder, settings.train), *trainer.dropped,
-    ))  # fmt: skip
-    return trainer.fit(batches)
+    with alone_in_run(fabric, run):
+        looked = look_once(data, settings, fabric, reporter or Silent())
+        scale = scale_note(settings.model.weights, records)
+        described = describe_data(data, looked.fingerprint)
+        described["notes"] += [scale] if scale else []
+        state = read_resumable(run, settings, data.classes, described["fingerprint"]) if goes_on else None
+        batches = training_batches(training_patches(records, settings, data.classes, looked), settings)
+        trainer = _Trainer(
+            settings, data, described, run, fabric, reporter or Silent(), state, looked, start, taught
+        )
+        tell(trainer.reporter, (
+            f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
+            random_start, fallback, size_note(looked.sizes), scale,
+            rate_note(trainer.task.model.encoder, settings.train), *trainer.dropped,
+        ))  # fmt: skip
+        return trainer.fit(batches)
 
 
 class _Trainer:

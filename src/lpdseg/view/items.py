@@ -144,7 +144,9 @@ def _of_files(source: Path) -> Iterator[Item]:
         for slide in find_slides([source]):
             yield Item(slide.path, plain_text(slide.path.name), True, mpp=slide.mpp)
         return
-    slides = [] if source.is_file() else [p for p in sorted(source.rglob("*")) if p.suffix.lower() in only_slides]
+    slides = (
+        [] if source.is_file() else [p for p in sorted(source.rglob("[!.]*")) if p.suffix.lower() in only_slides]
+    )
     for slide in find_slides(slides) if slides else ():
         yield Item(slide.path, plain_text(slide.path.name), True)
     try:

@@ -105,7 +105,7 @@ def slide_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
 
     **Raises:** `DataError` for a state that cannot be read, or a slide that is not there any more.
     """
-    for state in sorted((folder / "states").glob("*.json")):
+    for state in sorted((folder / "states").glob("[!.]*.json")):
         told = _read(state)
         path = Path(str(told.get("path", "")))
         if not path.exists():

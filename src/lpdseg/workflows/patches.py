@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from lpdseg.alone import alone_in
 from lpdseg.data.patches import check_image, read_image
 from lpdseg.errors import DataError, OutputError
 from lpdseg.export.masks import write_overlay, write_probabilities, write_uncertainty
 from lpdseg.files import absolute, check_name, write_json
-from lpdseg.folders import RECORD
+from lpdseg.folders import RECORD, RESULT_FOLDERS
 from lpdseg.pictures.html import table_html
 from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.plain import plain_text
@@ -127,12 +128,11 @@ def export_patches(
     - `progress`: called with (done, total) after each image, also after one that was passed over.
 
     **Raises:** `DataError` for an image that cannot be read; `OutputError`, also where the mask of another image
-    would be replaced, or a name is too long, and `SettingsError` where prototypes are wanted of masks that none
-    make: before anything is computed.
+    would be replaced, another process works in `out`, or a name is too long, and `SettingsError` where prototypes
+    are wanted of masks that none make: before anything is computed.
     """
     if prototypes:
         check_prototypes(segmenter)
-    _check_places(images, out)
     places = {image.path: image.place for image in images}
     if not skip_bad:
         for path in places:
@@ -169,32 +169,34 @@ def export_patches(
             },
         )
 
-    done = segment_files(
-        segmenter,
-        places,
-        batch=batch,
-        prototypes=prototypes,
-        uncertainty=uncertainty,
-        on_error=skip if skip_bad else None,
-    )
-    for path, segmentation in done:
-        place = places[path]
-        if not summary.rows:  # so that masks of a run that is ended are known as results, see `is_result`
-            record("running")
-        write_mask(out / _named("masks", place, ".png"), segmentation.mask, segmenter.classes)
-        if segmentation.prototypes is not None:
-            write_prototypes(out / _named("prototypes", place, ".png"), segmentation.prototypes, segmenter)
-        if segmentation.uncertainty is not None:
-            write_uncertainty(out / _named("uncertainty", place, ".png"), segmentation.uncertainty)
-        if probabilities:
-            write_probabilities(out / _named("probabilities", place, ".npz"), segmentation)
-        if overlays:
-            picture = out / _named("overlays", place, ".png")
-            write_overlay(picture, read_image(path), segmentation.mask, segmenter.classes)
-        summary.add(path, place, segmentation, segmenter)
-        tell()
-    summary.write(out / "summary.csv")
-    record("finished")
+    with alone_in(out, "segmenting patches", RESULT_FOLDERS):
+        _check_places(images, out)
+        done = segment_files(
+            segmenter,
+            places,
+            batch=batch,
+            prototypes=prototypes,
+            uncertainty=uncertainty,
+            on_error=skip if skip_bad else None,
+        )
+        for path, segmentation in done:
+            place = places[path]
+            if not summary.rows:  # so that masks of a run that is ended are known as results, see `is_result`
+                record("running")
+            write_mask(out / _named("masks", place, ".png"), segmentation.mask, segmenter.classes)
+            if segmentation.prototypes is not None:
+                write_prototypes(out / _named("prototypes", place, ".png"), segmentation.prototypes, segmenter)
+            if segmentation.uncertainty is not None:
+                write_uncertainty(out / _named("uncertainty", place, ".png"), segmentation.uncertainty)
+            if probabilities:
+                write_probabilities(out / _named("probabilities", place, ".npz"), segmentation)
+            if overlays:
+                picture = out / _named("overlays", place, ".png")
+                write_overlay(picture, read_image(path), segmentation.mask, segmenter.classes)
+            summary.add(path, place, segmentation, segmenter)
+            tell()
+        summary.write(out / "summary.csv")
+        record("finished")
     return Exported(len(summary.rows), tuple(skipped), summary.shares(), segmenter.notes)
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lpdseg.alone import alone_in
 from lpdseg.data.cut_slides import SOURCES, read_sources
 from lpdseg.data.manifest import MANIFEST_FILE, check_names, read_manifest, write_manifest
 from lpdseg.data.records import Manifest, PatchRecord, sorted_records
 from lpdseg.data.regions import REGION_SUFFIXES, RegionFile, read_regions
 from lpdseg.errors import DataError
-from lpdseg.export.tiles import FOLDER, Cut, write_tiles
-from lpdseg.files import absolute, check_name, write_json
+from lpdseg.export.tiles import FOLDER, Cut, check_folder, write_tiles
+from lpdseg.files import absolute, check_name, result_name, write_json
 from lpdseg.plain import name_key, plain_text
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
@@ -107,68 +108,72 @@ def tile_slides(
 
     **Raises:** `DataError` for regions that cannot be used or fit no slide, no patch at all, a data set of
     other classes or microns per pixel, slides that would replace others of the same name, and a split that would be
-    left empty; `SlideError`; `OutputError`.
+    left empty; `SlideError`; `OutputError`, also where another process works in `out`, and for a folder there that
+    has a slide's name and holds something else than its patches.
     """
     paths, without = find_region_files(slides, regions)
-    before = read_manifest(out / MANIFEST_FILE) if (out / MANIFEST_FILE).exists() else None
-    classes = classes or (before.classes if before else None)
-    files = {slide: read_regions(path, classes.names if classes else None) for slide, path in paths.items()}
-    classes = classes or _classes_of(list(files.values()), regions)
-    if before is not None:
-        _check_same(before, classes, patch_mpp)
-    else:  # patches of slides show glass
-        classes = classes.with_background()
-    check_names(classes, out / MANIFEST_FILE)
-    chosen = [slide for slide in slides if slide.path in files]
-    moving = _check_sources(chosen, before, out, split)
     notes = [f"{path} has no regions in {regions} and was passed over" for path in without]
     records: list[PatchRecord] = []
-    for done, slide_file in enumerate(chosen, 1):
-        file, stem = files[slide_file.path], slide_file.path.stem
-        notes += file.notes()
-        slide = open_slide(slide_file.path)
-        try:
-            mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp, len(slides))
-            notes += filter(None, [warn_if_other(slide_file.path, slide.facts, slide_file.mpp, mpp)])
-            notes += [*slide.facts.notes, *filter(None, [warn_if_far(slide_file.path, mpp, patch_mpp)])]
-            bounds, origin = slide.facts.bounds, (0, 0)
-            if bounds is not None and from_bounds and (bounds.x or bounds.y):
-                file, origin = file.moved(float(bounds.x), float(bounds.y)), (bounds.x, bounds.y)
-                notes.append(
-                    f"{slide_file.path} was scanned from ({bounds.x}, {bounds.y}) on; its regions count from "
-                    "there, as in QuPath (--origin slide: from the corner of the slide)"
+    with alone_in(out, "cutting patches", [FOLDER]):
+        before = read_manifest(out / MANIFEST_FILE) if (out / MANIFEST_FILE).exists() else None
+        classes = classes or (before.classes if before else None)
+        files = {slide: read_regions(path, classes.names if classes else None) for slide, path in paths.items()}
+        classes = classes or _classes_of(list(files.values()), regions)
+        if before is not None:
+            _check_same(before, classes, patch_mpp)
+        else:  # patches of slides show glass
+            classes = classes.with_background()
+        check_names(classes, out / MANIFEST_FILE)
+        chosen = [slide for slide in slides if slide.path in files]
+        moving = _check_sources(chosen, before, out, split)
+        for done, slide_file in enumerate(chosen, 1):
+            file, stem = files[slide_file.path], slide_file.path.stem
+            notes += file.notes()
+            slide = open_slide(slide_file.path)
+            try:
+                mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp, len(slides))
+                notes += filter(None, [warn_if_other(slide_file.path, slide.facts, slide_file.mpp, mpp)])
+                notes += [*slide.facts.notes, *filter(None, [warn_if_far(slide_file.path, mpp, patch_mpp)])]
+                bounds, origin = slide.facts.bounds, (0, 0)
+                if bounds is not None and from_bounds and (bounds.x or bounds.y):
+                    file, origin = file.moved(float(bounds.x), float(bounds.y)), (bounds.x, bounds.y)
+                    notes.append(
+                        f"{slide_file.path} was scanned from ({bounds.x}, {bounds.y}) on; its regions count from "
+                        "there, as in QuPath (--origin slide: from the corner of the slide)"
+                    )
+                view = AtMpp(slide, mpp, patch_mpp)
+                new = write_tiles(
+                    view,
+                    file.regions,
+                    out,
+                    cut,
+                    classes=classes,
+                    name=stem,
+                    patient=(patients or {}).get(name_key(stem), stem),
+                    split=split,
+                    tissue=find_tissue(view) if skip_glass else None,
                 )
-            view = AtMpp(slide, mpp, patch_mpp)
-            new = write_tiles(
-                view,
-                file.regions,
-                out,
-                cut,
-                classes=classes,
-                name=stem,
-                patient=(patients or {}).get(name_key(stem), stem),
-                split=split,
-                tissue=find_tissue(view) if skip_glass else None,
-            )
-        finally:
-            slide.close()
-        if new:
-            before = _extended(before, new, classes, out, stem)
-            notes += [moving[slide_file.path]] if slide_file.path in moving else []
-            source: dict[str, Any] = {"path": absolute(slide_file.path), "slide": identity(slide_file.path)}
-            source |= {"scale": list(view.scale), "origin": list(origin)}
-            write_json(out / SOURCES, read_sources(out) | {plain_text(stem): source})
-            shown = {name for one in new for name, has in zip(classes.names, one.labels or (), strict=False) if has}
-            lost = ", ".join(sorted({region.name for region in file.regions} - shown))
-            told = f"{slide_file.path}: no patch shows {lost}, whose regions are too small or off the slide"
-            notes += [told] if lost else []
-        else:
-            notes.append(
-                f"{slide_file.path}: no patch of {cut.side} px lies within its regions; nothing was changed"
-            )
-        records += new
-        if progress is not None:
-            progress(done, len(chosen))
+            finally:
+                slide.close()
+            if new:
+                before = _extended(before, new, classes, out, stem)
+                notes += [moving[slide_file.path]] if slide_file.path in moving else []
+                source: dict[str, Any] = {"path": absolute(slide_file.path), "slide": identity(slide_file.path)}
+                source |= {"scale": list(view.scale), "origin": list(origin)}
+                write_json(out / SOURCES, read_sources(out) | {plain_text(stem): source})
+                shown = {
+                    name for one in new for name, has in zip(classes.names, one.labels or (), strict=False) if has
+                }
+                lost = ", ".join(sorted({region.name for region in file.regions} - shown))
+                told = f"{slide_file.path}: no patch shows {lost}, whose regions are too small or off the slide"
+                notes += [told] if lost else []
+            else:
+                notes.append(
+                    f"{slide_file.path}: no patch of {cut.side} px lies within its regions; nothing was changed"
+                )
+            records += new
+            if progress is not None:
+                progress(done, len(chosen))
     if not records:
         raise DataError(
             f"no patch of {cut.side} px at {patch_mpp:g} microns per pixel lies within the regions in {regions}; "
@@ -187,6 +192,7 @@ def _check_sources(slides: Sequence[SlideFile], before: Manifest | None, out: Pa
     left = Counter(record.split for record in records)
     for path in (slide.path for slide in slides):
         folder = _folder_of(out, path.stem)
+        check_folder(folder, path.stem)
         check_name(folder / f"{path.stem}_1234567_1234567.png")
         there = Counter(record.split for record in records if record.path.parent == folder)
         for other in sorted(set(there) - {split}):
@@ -209,7 +215,7 @@ def _check_sources(slides: Sequence[SlideFile], before: Manifest | None, out: Pa
 
 
 def _folder_of(out: Path, stem: str) -> Path:
-    return Path(os.path.normpath(out / FOLDER / stem))
+    return Path(os.path.normpath(out / FOLDER / result_name(stem)))
 
 
 def _extended(

@@ -6,7 +6,7 @@ from lpdseg.cli.slide_options import OPTIONS
 from lpdseg.errors import SettingsError
 from lpdseg.folders import RESULT_FOLDERS
 from lpdseg.workflows.slides.kinds import KINDS, parse_kinds
-from lpdseg.workflows.slides.layout import leftovers, output_path, state_path
+from lpdseg.workflows.slides.layout import leftovers, lock_path, output_path, state_path, work_path
 
 
 def test_kinds_are_read_in_any_form_and_come_in_one_order() -> None:
@@ -56,8 +56,8 @@ def test_leftovers_are_those_of_the_slide_alone(tmp_path: Path) -> None:
                     expected.add(left)
     longer = tmp_path / "geojson" / f".{mine}.geojson.geojson.x1.tmp.geojson"  # of the slide a[1].geojson.tif
     longer.write_text("half")
-    (tmp_path / ".work" / mine).mkdir(parents=True)
-    assert set(leftovers(tmp_path, mine)) == expected | {tmp_path / ".work" / mine}
+    work_path(tmp_path, mine).mkdir(parents=True)
+    assert set(leftovers(tmp_path, mine)) == expected | {work_path(tmp_path, mine)}
 
 
 def test_a_later_search_knows_every_folder_of_results(tmp_path: Path) -> None:
@@ -70,3 +70,13 @@ def test_a_later_search_knows_every_folder_of_results(tmp_path: Path) -> None:
 def test_outputs_have_names_that_every_reader_takes(tmp_path: Path) -> None:
     assert output_path(tmp_path, "csv", "Sch\udce4fer").name == r"Sch\xE4fer.csv"
     assert state_path(tmp_path, "Sch\udce4fer").name == r"Sch\xE4fer.json"
+
+
+@pytest.mark.parametrize("stem", ["..", ".", ".hidden", "...", "a"])
+def test_no_name_of_a_slide_leads_out_of_its_place_or_hides_its_results(stem: str, tmp_path: Path) -> None:
+    places = [work_path(tmp_path, stem), lock_path(tmp_path, stem), state_path(tmp_path, stem)]
+    places += [output_path(tmp_path, kind, stem) for kind in KINDS]
+    for path in places:
+        assert path.resolve().parent == path.parent != tmp_path
+        assert not path.name.startswith(".")
+    assert len(set(places)) == len(places)

@@ -14,6 +14,7 @@ import yaml
 from jaxtyping import UInt8
 from PIL import Image
 
+from lpdseg.alone import LOCK, alone_in
 from lpdseg.data.labels import labels_from_name
 from lpdseg.data.manifest import MANIFEST_FILE, read_manifest, write_manifest
 from lpdseg.data.records import SPLITS, Manifest, PatchRecord, sorted_records
@@ -88,7 +89,8 @@ def generate(
 
     **Returns:** the manifest that was written.
 
-    **Raises:** `SettingsError` for bad arguments, `DataError` for a folder that holds something else.
+    **Raises:** `SettingsError` for bad arguments, `DataError` for a folder that holds something else;
+    `OutputError` where another process works in it.
     """
     check_arguments(seed=seed, size=size, mpp=mpp)
     counts = {split: (patches.get(split, 0), patients.get(split, 0)) for split in SPLITS}
@@ -103,23 +105,26 @@ def generate(
         "patients": {split: people for split, (_, people) in counts.items()},
     }
     out = Path(out)
-    _claim(out, settings)
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file; name a folder for the generated data set")
     jobs = [
         _Job(out, seed, split, index % people, index // people, size, mpp, train_masks)
         for split, (count, people) in counts.items()
         for index in range(count)
     ]
     records = []
-    for record in _run(jobs, workers):
-        records.append(record)
-        if progress is not None:
-            progress(len(records), len(jobs))
-    names = {
-        index: {"class": CLASSES.channel_names[subtype.tissue], "name": subtype.name}
-        for index, subtype in enumerate(SUBTYPES)
-    }
-    write_text(out / SUBTYPES_FILE, yaml.safe_dump(names, sort_keys=True))
-    write_manifest(Manifest(CLASSES, sorted_records(records), out / MANIFEST_FILE), out / MANIFEST_FILE)
+    with alone_in(out, "generating patches", SPLITS):
+        _claim(out, settings)
+        for record in _run(jobs, workers):
+            records.append(record)
+            if progress is not None:
+                progress(len(records), len(jobs))
+        names = {
+            index: {"class": CLASSES.channel_names[subtype.tissue], "name": subtype.name}
+            for index, subtype in enumerate(SUBTYPES)
+        }
+        write_text(out / SUBTYPES_FILE, yaml.safe_dump(names, sort_keys=True))
+        write_manifest(Manifest(CLASSES, sorted_records(records), out / MANIFEST_FILE), out / MANIFEST_FILE)
     return read_manifest(out / MANIFEST_FILE)
 
 
@@ -146,11 +151,9 @@ def _check_counts(patches: Mapping[str, int], patients: Mapping[str, int], worke
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Makes the folder ours, or makes sure that it is."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file; name a folder for the generated data set")
     note = out / DATASET_FILE
     if not note.exists():
-        if out.is_dir() and any(out.iterdir()):
+        if any(path.name != LOCK for path in out.iterdir()):
             raise DataError(f"{out} is not empty and holds no generated data set; choose a new folder")
         write_json(note, settings)
         return

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lpdseg.alone import only_one
 from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.export.areas import ClassArea, class_areas
 from lpdseg.files import absolute, check_name, recover_folder
@@ -29,10 +30,10 @@ from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tissue_mask import TissueMask, find_tissue
+from lpdseg.temporary import remove
 from lpdseg.workflows.slides.abreast import Room
 from lpdseg.workflows.slides.kinds import KINDS, Segmented, origin_of
-from lpdseg.workflows.slides.layout import WORK, leftovers, output_path, state_path
-from lpdseg.workflows.slides.lock import only_one
+from lpdseg.workflows.slides.layout import leftovers, lock_path, output_path, state_path, work_path
 from lpdseg.workflows.slides.result import SlideResult
 from lpdseg.workflows.slides.state import (
     VERSION,
@@ -83,7 +84,12 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
     began, stem = time.monotonic(), file.path.stem
     for path in (state_path(work.out, stem), *(output_path(work.out, kind, stem) for kind in work.wanted.kinds)):
         check_name(path)
-    with only_one(work.out / WORK / f"{stem}.lock"), ExitStack() as stack:
+    held = lock_path(work.out, stem)
+    busy = (
+        f"another process is segmenting this slide ({held} is locked); wait for it, or give each job slides of its "
+        "own with --shard"
+    )
+    with only_one(held, busy), ExitStack() as stack:
         slide = stack.enter_context(closing(open_slide(file.path)))
         mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp, work.slides)
         depends = work.wanted.depends(slide.facts.bounds, work.segmenter.how_sure)
@@ -139,7 +145,7 @@ def _segment(
 ) -> dict[str, Any]:
     """Does a slide and gives what its state says of that."""
     wanted, segmenter, out = work.wanted, work.segmenter, work.out
-    classes, folder = segmenter.classes, work.out / WORK / path.stem
+    classes, folder = segmenter.classes, work_path(work.out, path.stem)
     told("looking for tissue", None)
     tissue = find_tissue(view)
     grid = Grid(view.size, wanted.window, wanted.overlap)
@@ -298,10 +304,7 @@ def _clean(out: Path, stem: str) -> None:
     for kind in KINDS:
         recover_folder(output_path(out, kind, stem))
     for path in leftovers(out, stem):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
 
 
 def _left(state: dict[str, Any], out: Path, stem: str) -> Iterator[str]:

@@ -1,0 +1,68 @@
+"""One process at a time for a folder or a slide: two would write over one another's files, and take one another's
+temporary files for leftovers."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lpdseg.errors import OutputError
+from lpdseg.locks import lock
+from lpdseg.temporary import sweep
+
+LOCK = ".lock"
+"""Of a folder that a process has for itself."""
+
+
+@contextmanager
+def only_one(path: Path, busy: str) -> Iterator[None]:
+    """Holds a lock file inside the block, and removes it afterwards, with folders that were made for it and are
+    empty. It ends with the process, however that ends.
+
+    **Raises:** `OutputError`: `busy` where another process holds it; also where it cannot be made.
+    """
+    handle: int | None = None
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        while handle is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            opened = lock(path, wait=False)
+            if opened is None:
+                raise OutputError(busy)
+            if path.exists() and os.fstat(opened).st_ino == path.stat().st_ino:
+                handle = opened
+            else:  # the one before has just removed it
+                os.close(opened)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path} ({error.strerror}); free space, change rights or choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):  # Windows keeps files that are open
+            path.unlink(missing_ok=True)
+        os.close(handle)
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+
+
+@contextmanager
+def alone_in(folder: Path, doing: str, below: Iterable[str] = ()) -> Iterator[None]:
+    """Has a folder to itself inside the block, without what killed processes left there.
+
+    **Arguments:**
+
+    - `doing`: what another process does that is at work there, such as `training`.
+    - `below`: folders in it that are swept as well, with all below them.
+
+    **Raises:** `OutputError` where another process is at work in it, or it cannot be made.
+    """
+    busy = f"another process is {doing} in {folder}; wait for it, or choose another folder"
+    with only_one(folder / LOCK, busy):
+        sweep(folder, alone=True)
+        for name in below:
+            for path, _, _ in os.walk(folder / name):
+                sweep(Path(path), alone=True)
+        yield

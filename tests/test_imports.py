@@ -24,6 +24,7 @@ FLOORS = (
         "folders",
         "guard",
         "locks",
+        "outputs",
         "plain",
         "plain_yaml",
         "quiet",

@@ -307,12 +307,11 @@ def report(
 
     **Raises:** as `evaluate`; `SettingsError` for several runs without `out`; `OutputError`.
     """
-    from lpdseg.insight.comparison import write_page
+    from lpdseg.insight.comparison import page_place, write_page
     from lpdseg.insight.run_record import data_for
 
     folders = [Path(one) for one in ([run] if isinstance(run, str | Path) else run)]
-    if out is None and len(folders) > 1:
-        raise SettingsError("several runs have no folder in common for their page; name it with out (--out)")
+    page_place(folders, out)  # which refuses what cannot be written before the work
     changes: dict[str, Any] = {} if palette is None else {"palette": palette}
     segmenters = [load(folder, checkpoint, device, **changes) for folder in folders]
     manifest = data_for(folders, [one.classes for one in segmenters], data, classes, mask_values)

@@ -1,19 +1,28 @@
 """Trainings that end before their time, or have nothing to validate: what the record and the person are told."""
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lpdseg import api
+from lpdseg.checkpoint import read_state, read_tensors
 from lpdseg.errors import OutputError, TrainingError
 from lpdseg.guard import end_if_run_again
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.training.loading import on_one_thread
+from lpdseg.training.progress import Silent
 
 
 @pytest.fixture
@@ -88,6 +97,53 @@ def test_a_loader_that_has_ended_says_what_may_be_why(error: Exception) -> None:
     with pytest.raises(
         TrainingError, match=r"has ended: a script .* `if __name__ == '__main__':`; .*data\.workers"
     ):
+        list(on_one_thread(batches()))
+
+
+class KillALoader(Silent):
+    """Kills a loader process after a step, as a system does that is out of memory."""
+
+    def step(self, done: int, losses: dict[str, float] | None) -> None:
+        if done == 2:
+            [loader] = multiprocessing.active_children()
+            assert loader.pid is not None
+            os.kill(loader.pid, signal.SIGKILL)
+
+
+@pytest.mark.e2e
+def test_a_killed_loader_costs_no_step(patches: Path, tmp_path: Path, small_settings: tuple[str, ...]) -> None:
+    overrides = (*small_settings, "train.epochs=8", "train.validations=0")
+    train = partial(api.train, patches, device="cpu")
+    with pytest.raises(
+        TrainingError, match=r"^a process that loads patches has ended.*; step \d+ of 16 is saved, and"
+    ):
+        train(tmp_path / "run", overrides=(*overrides, "data.workers=1"), reporter=KillALoader())
+    kept = read_state(tmp_path / "run", "last")["step"]
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert 2 <= kept < 16 and (record["status"], record["step"]) == ("failed", kept)
+    train(tmp_path / "run", overrides=overrides, resume=True)
+    train(tmp_path / "whole", overrides=overrides)
+    one, two = (read_tensors(run, read_state(run, "last"), "weights") for run in tmp_path.glob("[rw][uh]*"))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        (FileNotFoundError(2, "No such file or directory"), True),
+        (FileNotFoundError(2, "No such file or directory", "a.png"), False),
+        (ConnectionRefusedError(111, "Connection refused"), True),
+        (UnpicklingError("pickle data was truncated"), True),
+        (RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nTraceback"), False),
+        (ZeroDivisionError(), False),
+    ],
+)
+def test_what_comes_of_a_dead_process_is_told_from_other_faults(error: Exception, known: bool) -> None:
+    def batches() -> Iterator[dict[str, torch.Tensor]]:
+        yield {}
+        raise error
+
+    with pytest.raises(TrainingError if known else type(error)):
         list(on_one_thread(batches()))
 
 

@@ -18,7 +18,7 @@ from lpdseg.workflows.patches import export_patches
 
 def draw(path: Path) -> ImageFile:
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(path)
+    Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(path, format="PNG")
     return ImageFile(path, PurePath(path.stem))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg import api
+from lpdseg.alone import LOCK
 from lpdseg.benchmark.log import LOG, Log
 from lpdseg.benchmark.provenance import code_digest
 from lpdseg.benchmark.speed import prediction_ms
@@ -26,6 +27,7 @@ from lpdseg.data.importers import load_data
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.files import write_json
+from lpdseg.locks import locked
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import parse_settings
 from lpdseg.tissue import TissueClasses
@@ -73,6 +75,12 @@ def do(job: Job, folder: Path) -> bool:
 
     **Returns:** whether there is a result.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK):  # one of a benchmark that was killed may be saving there still
+        return _do(job, folder)
+
+
+def _do(job: Job, folder: Path) -> bool:
     clear(folder)
     log = Log(folder)
     try:

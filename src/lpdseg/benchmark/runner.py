@@ -15,7 +15,7 @@ from lpdseg.benchmark.plan import Run, all_settings, chosen, data_settings, plan
 from lpdseg.benchmark.pool import run_here, run_in_processes
 from lpdseg.benchmark.sources import Loaded, available, load, possible
 from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
-from lpdseg.benchmark.write import write_csv, write_page, write_results
+from lpdseg.benchmark.write import check_folder, write_csv, write_page, write_results
 from lpdseg.durations import duration
 from lpdseg.methods.table import METHODS
 
@@ -71,6 +71,7 @@ def run_benchmark(
     for sentence in skipped:
         say(sentence)
     with alone_in(out, "running a benchmark"):
+        check_folder(out)
         loaded = {}
         for name, source in data.items():
             own = [entry for (data_name, _, _), entry in settings.items() if data_name == name]
@@ -114,6 +115,7 @@ class _Bench:
         self.left = len(todo)
         there = len({run.key for run in wanted}) - len(todo)
         self.say(f"{len(todo)} runs to make, {there} there already; logs are in {self.out / 'runs'}")
+        (self.out / "runs").mkdir(exist_ok=True)  # before the tables, which are known by it
         self.write()
         if jobs > 1:
             run_in_processes(todo, jobs, self._started, lambda folder: self._ended(folder, jobs))

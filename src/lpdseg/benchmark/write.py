@@ -14,8 +14,19 @@ from lpdseg.benchmark.outcome import Outcome
 from lpdseg.benchmark.page import Page, Table
 from lpdseg.benchmark.spread import Spread
 from lpdseg.benchmark.summary import PrototypeSection, Section
+from lpdseg.errors import OutputError
 from lpdseg.evaluation.bootstrap import Interval
 from lpdseg.files import write_json, write_text
+
+
+def check_folder(out: Path) -> None:
+    """Whether tables may be written there: a folder of a benchmark has `runs`, and another no files of their names.
+
+    **Raises:** `OutputError`.
+    """
+    for path in map(out.joinpath, ("table.md", "table.html", "table.csv", "results.json")):
+        if path.exists() and not (out / "runs").is_dir():
+            raise OutputError(f"{path} is there already and of no benchmark; choose another --out, or move it away")
 
 
 def write_page(page: Page, out: Path) -> None:

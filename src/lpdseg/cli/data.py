@@ -45,7 +45,9 @@ def check(
     from lpdseg.data.check import check_data
     from lpdseg.data.opening import open_data
     from lpdseg.files import write_json
+    from lpdseg.outputs import CHECK, check_outputs
 
+    check_outputs([(json, CHECK)], [source])
     manifest = open_data(source, chosen=classes, mask_values=mask_value or ())
     with checking(len(manifest.records)) as on_patch:
         report = check_data(manifest, workers=workers or min(8, allowed_cores()), on_patch=on_patch)

@@ -97,6 +97,7 @@ def evaluate(
     from lpdseg.evaluation.protocol import table, write_csv
     from lpdseg.evaluation.worst import PatchFigures, worst_first
     from lpdseg.files import write_json
+    from lpdseg.outputs import PATCH_ROWS, PATIENT_ROWS, RECORD_ROWS, RECORDS, check_outputs
     from lpdseg.tissue import TissueClasses
 
     wanted = bool(worst or patches or patients)
@@ -104,6 +105,8 @@ def evaluate(
         raise SettingsError(
             "--by and --against say which patches are worst; add --worst N, --patches or --patients"
         )
+    outputs = [(json, RECORDS), (csv, RECORD_ROWS), (patches, PATCH_ROWS), (patients, PATIENT_ROWS)]
+    check_outputs(outputs, [run, data, edits, offsets_from, *(against or ())])
     figures: list[PatchFigures] = []
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         gates = cast("list[Gate]", gate or ["predicted"])

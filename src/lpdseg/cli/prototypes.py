@@ -64,6 +64,7 @@ def prototypes(
     from lpdseg.insight.atlas import make_atlas
     from lpdseg.insight.atlas_page import write_atlas
     from lpdseg.insight.atlas_sheet import save_atlas_picture
+    from lpdseg.outputs import COVERAGE, FIGURE, PAGE, check_outputs
     from lpdseg.segmenting.edited import names_in
     from lpdseg.settings import parse_settings
     from lpdseg.training.regions import read_regions
@@ -72,6 +73,7 @@ def prototypes(
         raise SettingsError(
             "--json writes measures, which need patches: name them with --data, or leave --json out"
         )
+    check_outputs([(out, PAGE), (png, FIGURE), (json, COVERAGE)], [run, data, edits])
     with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         segmenter = api.load_for_prototypes(run, checkpoint, device)
         settings = parse_settings(read_state(run, checkpoint)["settings"], source=str(run))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from lpdseg.files import replacing
 from lpdseg.insight.atlas import Atlas, Card, Plate
 from lpdseg.insight.atlas_page import heat_of, per_cent
 from lpdseg.insight.pictures import heat_palette
+from lpdseg.outputs import WRITER
 from lpdseg.tissue import Colour
 
 _MOST_BYTES = 500_000
@@ -135,5 +137,7 @@ def _png(picture: Image.Image, exact: Sequence[Colour]) -> bytes:
     result = Image.fromarray(indices)
     result.putpalette(colours)
     buffer = io.BytesIO()
-    result.save(buffer, format="PNG", optimize=True)
+    told = PngInfo()
+    told.add_text("Software", WRITER)
+    result.save(buffer, format="PNG", optimize=True, pnginfo=told)
     return buffer.getvalue()

@@ -8,6 +8,7 @@ import numpy as np
 
 from lpdseg.data.records import Manifest
 from lpdseg.durations import duration
+from lpdseg.errors import SettingsError
 from lpdseg.evaluation.bootstrap import paired_difference
 from lpdseg.evaluation.protocol import Record
 from lpdseg.files import write_text
@@ -19,9 +20,22 @@ from lpdseg.insight.report import METHOD_NAMES, write_report
 from lpdseg.insight.report_parts import atlas_plates, licences, worst_patches
 from lpdseg.insight.run_record import read_run, run_names
 from lpdseg.insight.sample import segment_sample
+from lpdseg.outputs import PAGE, check_file
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, parse_settings
 from lpdseg.training.metrics import read_metrics
+
+
+def page_place(folders: Sequence[Path], out: str | Path | None) -> Path:
+    """Where the page about runs goes: `out`, or `report.html` in the folder of the one run.
+
+    **Raises:** `SettingsError` for several runs without `out`; `OutputError` where something else is there.
+    """
+    if out is None and len(folders) > 1:
+        raise SettingsError("several runs have no folder in common for their page; name it with out (--out)")
+    path = folders[0] / "report.html" if out is None else Path(out)
+    check_file(path, PAGE)
+    return path
 
 
 def write_page(
@@ -50,7 +64,7 @@ def write_page(
     **Raises:** `CheckpointError` where a folder has no readable `run.json`; `OutputError` where the file cannot be
     written.
     """
-    path = folders[0] / "report.html" if out is None else Path(out)
+    path = page_place(folders, out)
     if len(folders) == 1:
         write_report(folders[0], segmenters[0], data, records[0], path, split=split, images=images, seed=seed)
         return path

@@ -31,6 +31,7 @@ from lpdseg.insight.pictures import Example, example_sheet
 from lpdseg.insight.report import write_report
 from lpdseg.insight.sample import segment_sample, spread
 from lpdseg.model.pip_weights import PIP, has_pip_weights
+from lpdseg.outputs import FIGURE, PAGE, RECORDS, check_outputs
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, load_settings
@@ -95,6 +96,9 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
     **Raises:** `KeyboardInterrupt` where training was interrupted, and what the steps raise.
     """
     with alone_in(out, "making the demo"):
+        if not (out / "data").is_dir():  # the first that it makes
+            outputs = ("metrics.json", RECORDS), ("report.html", PAGE), ("example.png", FIGURE)
+            check_outputs([(out / name, kind) for name, kind in outputs])
         return _run(out, console, quick)
 
 

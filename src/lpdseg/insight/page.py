@@ -7,6 +7,7 @@ import numpy as np
 
 from lpdseg.insight.figures import css_colour
 from lpdseg.insight.pictures import heat_palette
+from lpdseg.outputs import WRITER
 
 
 def render(template: str, **values: Any) -> str:
@@ -19,4 +20,4 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     heat = [css_colour(heat_palette()[level].tolist()) for level in np.linspace(0, 255, 9).astype(int)]
-    return environment.get_template(template).render(heat=heat, **values)
+    return environment.get_template(template).render(heat=heat, writer=WRITER, **values)

@@ -120,6 +120,12 @@ def in_first_process(fabric: "Fabric", work: Callable[[], object]) -> None:
         raise error
 
 
+def mean_over_processes(fabric: "Fabric", value: torch.Tensor) -> torch.Tensor:
+    """The mean of a tensor, as all know it then; all must ask."""
+    mean: torch.Tensor = value if fabric.world_size == 1 else fabric.all_reduce(value, reduce_op="mean")
+    return mean
+
+
 @contextmanager
 def alone_in_run(fabric: "Fabric", run: Path) -> Iterator[None]:
     """Has the run's folder to this training inside the block; the first process holds it for all of them.

@@ -1,7 +1,8 @@
 """Batches on their way from the disk to the steps."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -155,18 +156,45 @@ def _on_stream(
             yield batch, stream.record_event()
 
 
+class LoaderError(TrainingError):
+    """A loader process has ended, so that no more patches come."""
+
+
+def _of_a_dead_process(error: Exception) -> bool:
+    """Whether an error comes of what was half sent, or cannot be fetched any more; others are those of patches."""
+    text = str(error)
+    if " in DataLoader worker process" in text:  # raised there, by a process that lives
+        return False
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in text or "Pin memory thread" in text
+    no_socket = isinstance(error, FileNotFoundError) and error.filename is None
+    return no_socket or isinstance(error, ConnectionError | EOFError | UnpicklingError)
+
+
+@contextmanager
+def kept_where_loaders_end(keep: Callable[[], str]) -> Iterator[None]:
+    """Calls `keep` where no more patches come; what it tells is added to the error.
+
+    **Raises:** `TrainingError`.
+    """
+    try:
+        yield
+    except LoaderError as error:
+        raise TrainingError(f"{error}{keep()}") from error
+
+
 def on_one_thread(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
     """For a thread of its own, whose number of cores this sets: the others belong to the model.
 
-    **Raises:** `TrainingError` where a loader process has ended.
+    **Raises:** `LoaderError` where a loader process has.
     """
     torch.set_num_threads(1)
     try:
         yield from batches
-    except (RuntimeError, BrokenPipeError, EOFError, ConnectionResetError) as error:
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+    except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
+        if not _of_a_dead_process(error):
             raise
-        raise TrainingError(
+        raise LoaderError(
             f"a process that loads patches has ended: {MAIN_GUARD}; otherwise it was ended from outside, perhaps "
             "for lack of memory: set data.workers lower, or to 0"
         ) from error

@@ -5,6 +5,7 @@ import multiprocessing
 import threading
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,15 +35,17 @@ from lpdseg.training.engine import (
     compile_encoder,
     in_first_process,
     make_fabric,
+    mean_over_processes,
 )
 from lpdseg.training.fallback import settle, settle_weights
 from lpdseg.training.features import FeatureUse, keep_features
-from lpdseg.training.loading import batches_on_device, made_ahead
+from lpdseg.training.loading import batches_on_device, kept_where_loaders_end, made_ahead
 from lpdseg.training.meter import Meter, Speed
 from lpdseg.training.metrics import Metrics
 from lpdseg.training.notes import start_notes, tell
 from lpdseg.training.optimiser import (
     build_optimiser,
+    learning_parameters,
     rate_note,
     set_learning_rate,
     stage_starts,
@@ -67,7 +70,7 @@ from lpdseg.training.start import Start
 from lpdseg.training.stop import stop_requested
 from lpdseg.training.taught import NOTHING, Taught
 from lpdseg.training.trace import traced
-from lpdseg.training.validation import Validated, Validation
+from lpdseg.training.validation import Validated, Validation, validation_steps
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -205,7 +208,7 @@ class _Trainer:
             metrics = Metrics(self.run, self.step, self.reporter.figures) if self.leads else None
             try:
                 self.reporter.start(self.step, self.total)
-                with stop_requested() as stop:
+                with stop_requested() as stop, kept_where_loaders_end(self._keep):
                     self._steps(module, optimiser, batches, metrics, stop)
             finally:
                 self.reporter.stop()
@@ -222,7 +225,8 @@ class _Trainer:
         stop: threading.Event,
     ) -> None:
         module.train()
-        validations = self._validation_steps()
+        learnt = stage_starts(self.task.stages, self.total)[-1]
+        validations = validation_steps(self.settings.train.validations, self.total, learnt)
         saved = time.monotonic()
         self.speed.rest()
         ready = made_ahead(batches, self.fabric.device)
@@ -253,7 +257,7 @@ class _Trainer:
             self.speed.rest()
 
     def _report(self, metrics: Metrics | None) -> dict[str, float]:
-        losses = self.meter.drain(self.step, self._mean_over_processes)
+        losses = self.meter.drain(self.step, partial(mean_over_processes, self.fabric))
         rate, waiting = self.speed.told()
         self.reporter.pace(rate * self.settings.train.batch, waiting)
         if metrics is not None:
@@ -264,15 +268,13 @@ class _Trainer:
         self.validation = Validation(self.data, self.settings, self.looked.kept, self.taught.learnt)
 
     def _start_record(self) -> None:
-        write_text(self.run / "settings.yaml", as_yaml(self.settings, self.dropped))
-        keep_seen(self.run, self.looked.entries)
         if self.start is not None:
             self.start.keep(self.run)
             self.record.values["from"] = self.start.record()
-        image_encoder = self.task.image_encoder
+        image_encoder, learning = self.task.image_encoder, learning_parameters(self.task)
         self.record.write_start(
             steps=self.total,
-            parameters=self._parameters(),
+            parameters=learning,
             precision=chosen_precision(self.settings.train, self.fabric.device),
             processes=self.fabric.world_size,
             weights=self.task.model.encoder.source,
@@ -280,8 +282,9 @@ class _Trainer:
             losses=self.task.titles(),
             **self.task.found(),
         )
-        notes = start_notes(self.settings, self.start, self.validation, self._parameters(), self.fabric.device)
-        tell(self.reporter, notes)
+        write_text(self.run / "settings.yaml", as_yaml(self.settings, self.dropped))
+        keep_seen(self.run, self.looked.entries)
+        tell(self.reporter, start_notes(self.settings, self.start, self.validation, learning, self.fabric.device))
 
     def _one_step(self, module: Any, optimiser: Any, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One update. All randomness comes from (seed, step, process), so nothing has to be saved to resume."""
@@ -308,13 +311,16 @@ class _Trainer:
         self.task.after_step(self.step + 1)
         return {name: value.detach() for name, value in parts.items()}
 
+    def _keep(self) -> str:
+        """Saves the steps that are done; other processes may be waiting for this one and cannot be asked."""
+        if not self.leads or self.step == 0:
+            return ""
+        self.meter.drain(self.step, lambda total: total)  # what is no number must not be saved
+        self._save("last", with_optimiser=True)
+        return f"; step {self.step} of {self.total} is saved, and --resume goes on from there"
+
     def _rate(self, step: int) -> float:
         return staged_learning_rate(step, self.total, self.task.stages, self.settings.train)
-
-    def _validation_steps(self) -> set[int]:
-        number = self.settings.train.validations
-        steps = {round(self.total * (i + 1) / number) for i in range(number)}
-        return {step for step in steps if step > stage_starts(self.task.stages, self.total)[-1]}
 
     def _validate(self, metrics: Metrics | None) -> None:
         if not self.validation:
@@ -391,12 +397,3 @@ class _Trainer:
 
         in_first_process(self.fabric, conclude)
         return TrainResult(self.run, self.step, self.total, self.best, seconds)
-
-    def _mean_over_processes(self, value: Tensor) -> Tensor:
-        if self.fabric.world_size == 1:
-            return value
-        mean: Tensor = self.fabric.all_reduce(value, reduce_op="mean")
-        return mean
-
-    def _parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.task.parameters() if parameter.requires_grad)

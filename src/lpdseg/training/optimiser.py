@@ -19,6 +19,11 @@ _USUAL = 16
 """The batch that usual learning rates are for; with n times as many patches they are √n times as high."""
 
 
+def learning_parameters(task: nn.Module) -> int:
+    """How many numbers learn."""
+    return sum(parameter.numel() for parameter in task.parameters() if parameter.requires_grad)
+
+
 def build_optimiser(task: Task, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW in four groups: backbones or what stands on them, each with and without weight decay.
 

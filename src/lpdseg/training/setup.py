@@ -19,6 +19,7 @@ from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoders import first_encoder
+from lpdseg.outputs import RUN, is_known
 from lpdseg.plain import plain_text, plain_values
 from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
@@ -133,6 +134,10 @@ def training_batches(patches: TrainingPatches, settings: Settings) -> TrainingBa
     return TrainingBatches(patches, Composites(patches, wanted.sources), wanted.every)
 
 
+_WRITTEN = ("run.json", "settings.yaml", "data.csv", "metrics.jsonl", "metrics.csv")
+"""What a run writes into its folder, `run.json` first."""
+
+
 def build_task(settings: Settings, classes: TissueClasses, architecture: dict[str, Any] | None = None) -> Task:
     """Model and objective at their first step; the same seed gives the same parameters.
 
@@ -159,6 +164,11 @@ def check_run_folder(run: Path, resume: bool) -> bool:
         raise CheckpointError(f"{run} holds no checkpoint to resume from; choose another --out")
     if not resume and (last or best):
         raise CheckpointError(f"{run} already holds a run; go on with --resume, or choose another --out")
+    there = (
+        None if is_known(run / "run.json", RUN) else next(filter(Path.exists, map(run.joinpath, _WRITTEN)), None)
+    )
+    if there is not None:
+        raise OutputError(f"{there} is there already and of no run, which would replace it; choose another --out")
     return last
 
 

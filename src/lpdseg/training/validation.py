@@ -30,6 +30,11 @@ class Validated:
     record: Record
 
 
+def validation_steps(number: int, total: int, after: int) -> set[int]:
+    """The steps of `total` at which so many validations are due, those `after` one alone."""
+    return {step for step in (round(total * (i + 1) / number) for i in range(number)) if step > after}
+
+
 class Validation:
     """The validation split, read once; masks are compared without refinement, which only smooths.
 

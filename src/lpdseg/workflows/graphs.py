@@ -10,6 +10,7 @@ from lpdseg.errors import SettingsError
 from lpdseg.export.int8 import Quantised, quantise
 from lpdseg.model.graph import GraphFacts, write_graph
 from lpdseg.model.runtime import OnnxNetwork, difference
+from lpdseg.outputs import GRAPH, check_outputs
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.backends import int8_place
 from lpdseg.segmenting.bundle import load_segmenter, weights_digest
@@ -38,8 +39,9 @@ def export_graph(
     **Returns:** the facts, and the largest difference of any output from PyTorch's.
 
     **Raises:** `SettingsError` where the extra `onnx` is not installed or the encoder cannot be exported;
-    `CheckpointError`, `OutputError`.
+    `CheckpointError`; `OutputError`, also where `out` is there and is no such file.
     """
+    check_outputs([(Path(out), GRAPH)], [run, _file(edits)])
     segmenter = _load(run, checkpoint, edits, **changes)
     recipe = {RECIPE: as_text(segmenter, Path(run), checkpoint)}
     facts = write_graph(segmenter.model, segmenter.wanted, Path(out), recipe)
@@ -72,12 +74,18 @@ def export_int8(
             "the graph that the backends look for serves with and without edits, which they take when predicting; "
             "leave the edits out, or name a file for them with --out"
         )
+    if out is not None:
+        check_outputs([(Path(out), GRAPH)], [run, _file(edits), data if isinstance(data, str | Path) else None])
     folder = Path(run)
     segmenter = _load(folder, checkpoint, edits)
     weights = weights_digest(folder, checkpoint)
     place = int8_place(segmenter, folder, weights) if out is None else Path(out)
     manifest = same_classes(segmenter.classes, data, classes, mask_values)
     return quantise(segmenter, manifest, folder, weights, place, {RECIPE: as_text(segmenter, folder, checkpoint)})
+
+
+def _file(edits: str | Path | Edits | None) -> str | Path | None:
+    return edits.source if isinstance(edits, Edits) else edits
 
 
 def _load(run: str | Path, checkpoint: str, edits: str | Path | Edits | None, **changes: Any) -> Segmenter:

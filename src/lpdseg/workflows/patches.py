@@ -13,6 +13,7 @@ from lpdseg.errors import DataError, OutputError
 from lpdseg.export.masks import write_overlay, write_probabilities, write_uncertainty
 from lpdseg.files import absolute, check_name, write_json
 from lpdseg.folders import RECORD, RESULT_FOLDERS
+from lpdseg.outputs import SEGMENTED, is_known
 from lpdseg.pictures.html import table_html
 from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.plain import plain_text
@@ -133,6 +134,8 @@ def export_patches(
     """
     if prototypes:
         check_prototypes(segmenter)
+    wanted = {"masks": True, "prototypes": prototypes, "uncertainty": uncertainty}
+    wanted |= {"probabilities": probabilities, "overlays": overlays}
     places = {image.path: image.place for image in images}
     if not skip_bad:
         for path in places:
@@ -170,7 +173,7 @@ def export_patches(
         )
 
     with alone_in(out, "segmenting patches", RESULT_FOLDERS):
-        _check_places(images, out)
+        _check_places(images, out, [name for name, asked in wanted.items() if asked])
         done = segment_files(
             segmenter,
             places,
@@ -200,7 +203,15 @@ def export_patches(
     return Exported(len(summary.rows), tuple(skipped), summary.shares(), segmenter.notes)
 
 
-def _check_places(images: list[ImageFile], out: Path) -> None:
+def _check_places(images: list[ImageFile], out: Path, folders: list[str]) -> None:
+    if not is_known(out / RECORD, SEGMENTED):
+        suffixes = {folder: ".npz" if folder == "probabilities" else ".png" for folder in folders}
+        results = (_named(name, image.place, suffix) for image in images for name, suffix in suffixes.items())
+        for path in (out / RECORD, out / "summary.csv", *(out / result for result in results)):
+            if path.exists():
+                raise OutputError(
+                    f"{path} is there already, and no masks of this command are in {out}; choose another folder"
+                )
     before = {row.get("mask", ""): path for path, row in read_table(out / "summary.csv", "image").items()}
     for image in images:
         mask = _named("masks", image.place, ".png")

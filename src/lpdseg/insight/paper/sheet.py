@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from lpdseg.errors import OutputError
 from lpdseg.extras import needed
 from lpdseg.files import replacing
+from lpdseg.outputs import FIGURE, WRITER, check_file
 from lpdseg.plain import plain_text
 from lpdseg.tissue import Colour
 
@@ -139,13 +140,15 @@ def legend_height(entries: Sequence[tuple[str, Colour]], width: float, left: flo
 def check_figure(path: Path) -> None:
     """Says before any work what would stop the writing of a figure.
 
-    **Raises:** `SettingsError` where matplotlib is missing; `OutputError` for an ending that is no format.
+    **Raises:** `SettingsError` where matplotlib is missing; `OutputError` for an ending that is no format, and for
+    a file that is there and no figure.
     """
     if path.suffix.lower() not in _KINDS:
         raise OutputError(
             f"{path} must end in {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, which says what is written"
         )
     needed("figures", "matplotlib")
+    check_file(path, FIGURE)
 
 
 def write_figure(path: Path, draw: Callable[[], Sheet], dpi: int, told: str = "") -> tuple[str, ...]:
@@ -166,9 +169,9 @@ def write_figure(path: Path, draw: Callable[[], Sheet], dpi: int, told: str = ""
     kind = path.suffix.lower()[1:]
     told = one_line(told)
     metadata: dict[str, dict[str, Any]] = {
-        "png": {"Software": None, "Description": told},
-        "svg": {"Date": None, "Creator": None, "Description": told},
-        "pdf": {"CreationDate": None, "Producer": None, "Creator": None, "Subject": told},
+        "png": {"Software": WRITER, "Description": told},
+        "svg": {"Date": None, "Creator": WRITER, "Description": told},
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": WRITER, "Subject": told},
     }
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -98,6 +98,8 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         here, before = absolute(file.path), read_state(work.out, stem)
         moved = before is not None and before["path"] != here
         known = identity(file.path, None if before is None or moved else before["slide"])
+        if not state_path(work.out, stem).exists():
+            _refuse_others(work.out, stem, depends)
         if before is not None and moved and before["slide"]["sha256"] != known["sha256"]:
             raise OutputError(
                 f"{work.out} has results of another slide of that name, {before['path']}; {file.path} would "
@@ -297,6 +299,15 @@ def _result(
         offsets_data=work.segmenter.calibration.offsets_data or "",
         unsure=state.get("unsure_share"),
     )
+
+
+def _refuse_others(out: Path, stem: str, kinds: Iterable[str]) -> None:
+    for path in (output_path(out, kind, stem) for kind in kinds):
+        if path.exists():
+            raise OutputError(
+                f"{path} is there already, and no state in {out} tells that it was made of a slide; choose another "
+                "folder, or move it away"
+            )
 
 
 def _clean(out: Path, stem: str) -> None:

@@ -56,6 +56,23 @@ def test_a_folder_of_images_and_another_run(
     assert "can see these images" in capfd.readouterr().err
 
 
+def test_a_folder_of_a_benchmark_is_asked(
+    served: list[Any], prototype_run: Path, small_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, run in (("0a", small_run), ("1b", prototype_run), ("2c", small_run)):
+        shutil.copytree(run, tmp_path / "runs" / name)
+    mine = tmp_path / "runs" / "1b"
+    assert main(["view", str(mine), "--compare", str(tmp_path), "--device", "cpu"]) == 0
+    visit, _ = served[0]
+    assert [run.folder for run in visit.runs] == [mine]
+    assert [run.folder.name for run in visit.asked] == ["0a", "2c"]
+    shutil.rmtree(tmp_path / "runs" / "2c")  # one other run is shown beside the first, wherever it lies
+    assert main(["view", str(mine), "--compare", str(tmp_path), "--device", "cpu"]) == 0
+    assert [run.folder.name for run in served[1][0].runs] == ["1b", "0a"]
+    assert main(["view", str(mine), "--compare", str(mine)]) == 1
+    assert "is no other run for the classes pink, blue" in capfd.readouterr().err
+
+
 def test_results_are_shown_with_what_was_written(
     served: list[Any], prototype_run: Path, small_data: Path, tmp_path: Path
 ) -> None:
@@ -64,7 +81,7 @@ def test_results_are_shown_with_what_was_written(
     assert main(["segment", str(prototype_run), str(images), "--out", str(out), "--device", "cpu"]) == 0
     assert main(["view", str(prototype_run), str(out), "--device", "cpu"]) == 0
     items = served[0][0].items
-    assert len(items) == 4 and all(item.written.mask.is_file() for item in items)
+    assert len(items) == 4 and all(item.written.files["mask"].is_file() for item in items)
     shutil.rmtree(images)
     assert main(["view", str(prototype_run), str(out), "--device", "cpu"]) == 1
 

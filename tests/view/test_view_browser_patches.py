@@ -118,6 +118,28 @@ def test_both_runs_tell_what_is_under_the_cursor(
         )
 
 
+def test_what_is_read_and_what_is_computed_is_told(
+    visit_to: Callable[..., "Visit"], prototype_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    from lpdseg import api
+
+    api.segment_files(prototype_run, [small_data / "valid" / "img"], tmp_path, prototypes=True, device="cpu")
+    with served(visit_to(prototype_run, tmp_path)) as address, browsing(address) as page:
+        layer, source = page.get_by_label("Layer", exact=True), page.locator("#source")
+        expect(layer).to_have_value("written")
+        expect(source).to_have_text(re.compile(r"^Read from .*masks.*\.png\.$"))
+        layer.select_option("Winning prototype as written")
+        expect(source).to_have_text(re.compile(r"^Read from .*prototypes.*\.png\.$"))
+        layer.select_option("Mask")
+        expect(source).to_have_text("Computed by the run, with the edits of the moment.")
+        layer.select_option("None")
+        expect(source).to_have_text("")
+        page.locator("#outline").focus()
+        page.keyboard.press("n")
+        expect(page.locator("#images [aria-current]")).to_have_text(re.compile("^v0_14"))
+        expect(layer).to_have_value("")
+
+
 def test_a_link_leads_to_an_image_far_down_the_list(
     visit_to: Callable[..., "Visit"], prototype_run: Path, tmp_path: Path
 ) -> None:

@@ -194,23 +194,30 @@ def test_corrections_beyond_any_slide_are_refused_without_a_warning() -> None:
             parse_corrections([json.loads(json.dumps(feature))], ["pink"], "file")
 
 
-@pytest.mark.parametrize("ending", [".png", ".ome.tiff"])
+@pytest.mark.parametrize("ending", [".png", ".ome.tiff", ".npz"])
 def test_a_written_mask_that_is_damaged_or_no_mask_is_told(ending: str, tmp_path: Path) -> None:
     import numpy as np
     from PIL import Image
 
     from lpdseg.errors import DataError
-    from lpdseg.tissue import TissueClasses
-    from lpdseg.view.written import Written, WrittenMask
+    from lpdseg.view.written import WrittenFile
 
-    path, classes = tmp_path / f"mask{ending}", TissueClasses(("pink", "blue"))
+    path = tmp_path / f"mask{ending}"
     for content in (b"", b"II*\x00\xff\xff\xff\x7f", b"\x89PNG\r\n\x1a\n" + b"\0" * 50):
         path.write_bytes(content)
         with pytest.raises(DataError, match="cannot be read"):
-            WrittenMask(Written(path, classes), (8, 8))
+            WrittenFile(path, (8, 8))
+    if ending == ".npz":
+        odd = np.zeros((2, 8, 8), np.float16)
+        for held in ({"probabilities": odd}, {"probabilities": odd, "classes": np.array(["one"])},
+                     {"probabilities": odd, "classes": np.array([{}, {}], object)}):  # fmt: skip
+            np.savez(path, **held)
+            with pytest.raises(DataError, match="cannot be read"):
+                WrittenFile(path, (8, 8))
+        return
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
     with pytest.raises(DataError, match="cannot be read"):
-        WrittenMask(Written(path, classes), (8, 8))
+        WrittenFile(path, (8, 8))
 
 
 def test_nor_does_a_fault_of_the_ranking(client: TestClient, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from lpdseg import api
 from lpdseg.data.manifest import write_manifest
 from lpdseg.data.opening import open_data
 from lpdseg.data.patches import read_image
+from lpdseg.insight.pictures import heat_palette
 from lpdseg.pictures.masks import class_palette, outlines
 from lpdseg.view.layers import STRIPES
 from lpdseg.view.visit import Visit
@@ -135,6 +136,35 @@ def test_prototypes_are_lit_one_by_one(client: TestClient, visit: Visit, prototy
     for k in range(4):
         shown = picture(client, f"/layers/0/{index}/prototypes/5/0/0?lit={k}")[..., 3] == 255
         assert (shown == (won == k)).all()
+
+
+def test_what_segment_wrote_is_read_back(
+    visit_to: Any, asking: Any, prototype_run: Path, small_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    images, out = small_data / "valid" / "img", tmp_path / "out"
+    more = {"probabilities": True, "prototypes": True, "uncertainty": True, "device": "cpu"}
+    api.segment_files(prototype_run, [images], out, **more)
+    visit = visit_to(prototype_run, out)
+    client = asking(visit)
+    found = api.segment(prototype_run, visit.items[2].path)
+    assert found.prototypes is not None and found.uncertainty is not None
+    layers = {one["name"]: one["read"] for one in client.get("/api/images/2").json()["runs"][0]["layers"]}
+    assert layers["mask"] is None and layers["written"] == str(out / "masks" / f"{visit.items[2].path.stem}.png")
+    for k in range(4):
+        lit = picture(client, f"/layers/0/2/written-prototypes/5/0/0?lit={k}")[..., 3] == 255
+        assert (lit == (found.prototypes == k)).all()
+    for c, name in enumerate(found.channels):
+        shown = picture(client, f"/layers/0/2/written-class-{c}/5/0/0")[..., :3]
+        values = found.probabilities[c].astype(np.float16).astype(np.float32)
+        assert (shown == heat_palette()[(values * 254).round().astype(int)]).all(), name
+    grey = picture(client, "/layers/0/2/written-gap/5/0/0")[..., :3]
+    assert (grey == heat_palette()[(found.uncertainty.grey / 255 * 254).round().astype(int)]).all()
+    assert visit.runs[0].known(2) == {}  # nothing was computed
+    # What an earlier run left beside new masks is not of them, and another run's prototypes have other numbers.
+    api.segment_files(small_run, [images], out, device="cpu")
+    told = asking(visit_to(prototype_run, out)).get("/api/images/2").json()["runs"][0]["layers"]
+    read = {one["name"]: one["read"] for one in told if one["read"] is not None}
+    assert list(read) == ["written"] and read["written"].endswith(", which another model wrote")
 
 
 def test_a_region_is_measured(client: TestClient, visit: Visit, prototype_run: Path) -> None:

@@ -145,6 +145,22 @@ def test_edits_end_a_ranking_and_are_told(client: TestClient, visit: Visit, held
     assert len(found["ranked"]) == 16 and not client.post("/api/ranking", json={"what": "look"}).json()["stale"]
 
 
+def test_many_runs_are_asked_and_one_is_shown(
+    visit_to: Callable[..., Visit], asking: Any, prototype_run: Path, small_run: Path, small_data: Path
+) -> None:
+    """As of a benchmark, whose members nobody looks at one by one."""
+    folders = [prototype_run, small_run, prototype_run, small_run]
+    visit = visit_to(folders, small_data)
+    client = asking(visit)
+    told = client.get("/api/session").json()
+    assert [run["name"] for run in told["runs"]] == ["prototypes"] and told["asked"] == 3
+    found, expected = ranked(client, visit), figures_of(visit, *folders)
+    paths = [item.path for item in visit.items]
+    images = [found["ranked"][at]["image"] for at in found["orders"]["disagreement"]]
+    assert [paths[at] for at in images] == [one.record.path for one in worst_first(expected, "disagreement")]
+    assert client.get("/layers/1/0/mask/0/0/0").status_code == 404
+
+
 def test_a_damaged_patch_costs_no_other_its_figures(
     visit_to: Callable[..., Visit], asking: Any, prototype_run: Path, small_data: Path, tmp_path: Path
 ) -> None:
@@ -186,7 +202,11 @@ def test_fields_of_a_slide_that_were_seen_are_ranked(
     assert ranked(client, visit)["ranked"] == []  # nothing of it was seen yet
     client.post("/api/fields", json={"image": 0, "box": [0, 0, 128, 64]})
     assert visit.wait(120)
+    visit.runs[1].edit(None)  # of the second run nothing is known any more: it is computed where it is needed
     found = ranked(client, visit)
+    assert visit.runs[1].known(0) == {}
+    client.post("/api/fields", json={"image": 0, "box": [0, 0, 128, 64]})
+    assert visit.wait(120)
     assert sorted(one["box"] for one in found["ranked"]) == [[0, 0, 64, 64], [64, 0, 64, 64]]
     count = len(visit.runs[0].segmenter.classes)
     for one in found["ranked"]:

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 import pink_and_blue
 from lpdseg import api
+from lpdseg.insight.pictures import heat_palette
 from lpdseg.slides.image_slide import ImageSlide
 from lpdseg.view import fields
 from lpdseg.view.pixels import level_size, levels, tile_box, tile_pixels
@@ -143,6 +144,38 @@ def test_results_show_what_was_written(
     assert client.get("/api/images/0").json()["runs"][0]["layers"][0]["name"] == "written"
     shown = mask_tile(client, "/layers/0/0/written/9/0/0")
     assert ((shown[..., 3] == 255) == (written[:200, :256] < 2)).all()
+
+
+def test_prototypes_and_probabilities_are_read_back_from_results(
+    visit_to: Callable[..., Any],
+    asking: Callable[..., TestClient],
+    prototype_run: Path,
+    slide: Path,
+    tmp_path: Path,
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    api.segment_slides(
+        prototype_run, [slide], tmp_path, to="ome-tiff,zarr,uncertainty", model_mpp=0.5, window=32, device="cpu",
+        prototypes=True, workers=0,
+    )  # fmt: skip
+    visit = visit_to(prototype_run, tmp_path, model_mpp=0.5, window=32)
+    client = asking(visit)
+    layers = client.get("/api/images/0").json()["runs"][0]["layers"]
+    read = {one["name"]: one["read"] for one in layers if one["read"] is not None}
+    assert list(read)[:3] == ["written", "written-prototypes", "written-gap"]
+    assert list(read)[3:] == [f"written-class-{c}" for c in range(len(visit.runs[0].segmenter.channel_names))]
+    assert read["written-gap"] == str(next((tmp_path / "uncertainty").iterdir()))
+    won = tifffile.imread(next((tmp_path / "prototypes").iterdir()))[:200, :256]
+    for k in range(4):
+        lit = mask_tile(client, f"/layers/0/0/written-prototypes/9/0/0?lit={k}")[..., 3] == 255
+        assert (lit == (won == k)).all()
+    stored = zarr.open_group(str(next((tmp_path / "probabilities").iterdir())), mode="r")["0"][1][:200, :256]
+    grey = tifffile.imread(next((tmp_path / "uncertainty").iterdir()))[:200, :256]
+    for name, values in (("written-class-1", stored), ("written-gap", grey)):
+        shown = mask_tile(client, f"/layers/0/0/{name}/9/0/0")
+        assert (shown[..., :3] == heat_palette()[(values / 255 * 254).round().astype(int)]).all(), name
+    assert client.get("/layers/0/0/written-class-1/7/0/0").status_code == 200  # of a smaller level
+    assert visit.runs[0].known(0) == {}  # nothing was computed
 
 
 def test_a_window_is_read_by_the_network_once(opened: tuple[Any, TestClient]) -> None:

@@ -19,7 +19,12 @@ def view(
         ),
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option(metavar="RUN2", help="Another run, shown beside the first.")
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN2",
+            help="Another run, shown beside the first; or a folder of a benchmark with many, or several of these: "
+            "then patches can be ranked by where all differ. Repeatable.",
+        ),
     ] = None,
     edits: Edits = None,
     corrections: Annotated[
@@ -48,6 +53,7 @@ def view(
     needed("view", "starlette", "uvicorn")
     from lpdseg.checkpoint import read_state
     from lpdseg.quiet import quiet
+    from lpdseg.segmenting.bundle import other_runs
     from lpdseg.tissue import TissueClasses
     from lpdseg.view.items import open_items
     from lpdseg.view.serving import is_loopback, serve
@@ -59,7 +65,8 @@ def view(
     with quiet():
         named = TissueClasses.from_dict(read_state(run, checkpoint)["classes"])
         opened = open_items(run, inputs or [], named, named=classes, mask_values=mask_value or ())
-        visit = Visit([run] if compare is None else [run, compare], opened, options, corrections)
+        others = other_runs(compare or (), named.channel_names, run)
+        visit = Visit([run, *others], opened, options, corrections)
     for note in opened.notes:
         typer.echo(note, err=True)
     if not is_loopback(host):

@@ -143,27 +143,31 @@ def load_prototypes(run: Path, checkpoint: str = "best", device: str = "auto") -
     return make_segmenter(model, classes, settings, Calibration.plain(len(classes)))
 
 
-def load_others(places: Sequence[Path], than: Segmenter, run: Path | None, device: str = "auto") -> list[Segmenter]:
+def other_runs(places: Sequence[Path], channels: Sequence[str], run: Path | None) -> list[Path]:
     """Other runs to compare masks with: each place is a run, or a folder that holds some, such as a benchmark's.
 
-    Of such a folder `run` itself, and runs for other classes than those of `than`, are passed over.
+    Of such a folder `run` itself, and runs that have other channels, by name, are passed over.
 
     **Raises:** `CheckpointError` where a place is no run and holds none that fits, or is for other classes.
     """
-    found = []
+    found = list[Path]()
     for place in places:
         alone = has_checkpoint(place, "best")
         inside = [place] if alone else sorted(path.parents[1] for path in place.rglob("checkpoints/best.json"))
+        others = {path: read_state(path, "best")["classes"] for path in inside if not _is_same(path, run)}
         fitting = [
-            other
-            for other in (load_segmenter(path, device=device) for path in inside if not _is_same(path, run))
-            if other.classes.channel_names == than.classes.channel_names
+            path for path, told in others.items() if TissueClasses.from_dict(told).channel_names == tuple(channels)
         ]
         if not fitting:
-            names = ", ".join(than.classes.channel_names)
+            names = ", ".join(channels)
             raise CheckpointError(f"{place} is no other run for the classes {names}, and holds none; name one")
         found += fitting
     return found
+
+
+def load_others(places: Sequence[Path], than: Segmenter, run: Path | None, device: str = "auto") -> list[Segmenter]:
+    """What `other_runs` finds. **Raises:** as that, and `load_segmenter`."""
+    return [load_segmenter(path, device=device) for path in other_runs(places, than.classes.channel_names, run)]
 
 
 def _is_same(path: Path, run: Path | None) -> bool:

@@ -1,5 +1,6 @@
 """What the page is told, as plain values: the visit, an image, a place on it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from lpdseg.errors import LpdsegError
 from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.segmenting.edited import EditedSegmenter
-from lpdseg.view.layers import entropy, gap, kinds_of, prototype_colours
+from lpdseg.view.layers import Kind, entropy, gap, kinds_of, prototype_colours, written_kinds
 from lpdseg.view.pixels import TILE, levels
 from lpdseg.view.run import ShownRun
 from lpdseg.view.visit import Visit
@@ -17,6 +18,7 @@ def session(visit: Visit) -> dict[str, Any]:
     """Everything that does not hang on the image."""
     return {
         "runs": [run_facts(run) for run in visit.runs],
+        "asked": len(visit.asked),
         "images": [
             {
                 "name": item.name,
@@ -69,7 +71,7 @@ def _prototypes(run: ShownRun) -> list[dict[str, Any]]:
     segmenter, parts = run.segmenter, run.plain.model.parts
     if segmenter.winning is None or parts is None:
         return []
-    palette, winning = prototype_colours(run)
+    palette, winning = prototype_colours(run.segmenter)
     plan = segmenter.plan if isinstance(segmenter, EditedSegmenter) else None
     return [
         {
@@ -93,7 +95,7 @@ def image(visit: Visit, index: int) -> dict[str, Any]:
 
     **Raises:** `DataError` where it is not there or cannot be opened.
     """
-    item = visit.item(index)
+    visit.item(index)
     with visit.pictures.opened(index) as slide:
         size, notes, mpp = slide.facts.size, slide.facts.notes, slide.facts.mpp
     runs, told = list[dict[str, Any]](), [] if mpp is None else [mpp.x]
@@ -101,14 +103,13 @@ def image(visit: Visit, index: int) -> dict[str, Any]:
         try:
             frame = run.seen(index).frame
         except LpdsegError as error:
-            layers = [{"name": "written", "title": "Mask as written"}] if item.written is not None else []
-            runs.append({"reason": str(error), "layers": layers})
+            runs.append({"reason": str(error), "layers": _layers(run, index, written_kinds(run, index))})
             continue
         told += [] if frame.mpp is None else [frame.mpp / frame.scale[0]]
-        kinds = [{"name": kind.name, "title": kind.title} for kind in kinds_of(run, index)]
+        kinds = _layers(run, index, kinds_of(run, index))
         runs.append({"reason": None, "layers": kinds, "fields": frame.columns * frame.rows, "scale": frame.scale})
     return {
-        "name": item.name,
+        "name": visit.items[index].name,
         "width": size[0],
         "height": size[1],
         "tile": TILE,
@@ -117,6 +118,17 @@ def image(visit: Visit, index: int) -> dict[str, Any]:
         "notes": list(notes),
         "runs": runs,
     }
+
+
+def _layers(run: ShownRun, index: int, kinds: Sequence[Kind]) -> list[dict[str, Any]]:
+    """Layers, and where those that are read come from."""
+    written = run.items[index].written
+    same = written is None or not written.model or run.is_of(written.model)
+    other = "" if same else ", which another model wrote"
+    return [
+        {"name": one.name, "title": one.title, "read": None if one.file is None else f"{one.file}{other}"}
+        for one in kinds
+    ]
 
 
 def place(visit: Visit, index: int, x: float, y: float) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What is looked at: slides and patches, with what is known of each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lpdseg.data.opening import same_classes
@@ -97,11 +97,16 @@ def _of(
 ) -> tuple[list[Item], Manifest | None]:
     if not source.exists():
         raise DataError(f"{source} does not exist; name slides, patches, a data set or results to look at")
-    if (source / RECORD).is_file() and (source / "summary.csv").is_file():
-        return [_of_patch(path, written) for path, written in patch_results(source)], None
-    if (source / "states").is_dir():
-        found = slide_results(source)
-        return [Item(path, plain_text(path.name), True, written=written) for path, written in found], None
+    is_of_patches = (source / RECORD).is_file() and (source / "summary.csv").is_file()
+    if is_of_patches or (source / "states").is_dir():
+        results = [*(patch_results if is_of_patches else slide_results)(source)]
+        for _, written in results:
+            if written is not None and written.classes.names != classes.names:
+                raise DataError(
+                    f"{source} holds masks of the classes {', '.join(written.classes.names)}, and the run has "
+                    f"{', '.join(classes.names)}; name a run of the same classes"
+                )
+        return [Item(p, plain_text(p.name), not is_of_patches, written=written) for p, written in results], None
     manifest = _data_set(source, classes, named, mask_values, is_data)
     if manifest is not None:
         # Those that may be corrected come first: what is drawn on the others takes patients out of the figures.
@@ -133,10 +138,6 @@ def _of_record(record: PatchRecord, manifest: Manifest) -> Item:
     return Item(record.path, name, False, record.split, record.patient, record.labels, record.mask, mpp)
 
 
-def _of_patch(path: Path, written: Written | None = None) -> Item:
-    return Item(path, plain_text(path.name), False, written=written)
-
-
 def _of_files(source: Path) -> Iterator[Item]:
     """Slides and images of a file or folder; an image that is too large for a patch is a slide."""
     only_slides = [suffix for suffix in slide_suffixes() if suffix not in IMAGE_SUFFIXES]
@@ -156,9 +157,8 @@ def _of_files(source: Path) -> Iterator[Item]:
             raise
         return
     for image in images:
-        item = _of_patch(image.path)
         name = plain_text(image.path.name if source.is_file() else image.path.relative_to(source).as_posix())
-        yield replace(item, name=name, slide=is_large(image.path))
+        yield Item(image.path, name, is_large(image.path))
 
 
 def is_large(path: Path) -> bool:

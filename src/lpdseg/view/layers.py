@@ -21,11 +21,12 @@ from lpdseg.maps.uncertainty import gap_of_two_best, normalised_entropy
 from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.pictures.masks import class_palette, outlines
 from lpdseg.pictures.shades import shades
+from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import IGNORE, TissueClasses
 from lpdseg.view.items import AbsentError
 from lpdseg.view.pixels import levels, tile_box
 from lpdseg.view.run import Seen, ShownRun
-from lpdseg.view.written import Written, WrittenMask
+from lpdseg.view.written import WrittenFile
 
 _NOTHING = 255
 STRIPES = ((0, 0, 0), (255, 232, 0))
@@ -52,18 +53,34 @@ class Look:
 
 @dataclass(frozen=True)
 class Kind:
-    """A layer that can be asked for: its name in addresses, such as `class-2`, and its title for people."""
+    """A layer that can be asked for: its name in addresses, such as `class-2`, and its title for people.
+
+    `file`: that it is read from; None where it is computed.
+    """
 
     name: str
     title: str
+    file: Path | None = None
+
+
+def written_kinds(run: ShownRun, index: int) -> list[Kind]:
+    """The layers of what `segment` has written of an item."""
+    written = run.items[index].written
+    if written is None:
+        return []
+    titles = {"written": ("mask", "Mask as written")}
+    if run.segmenter.winning is not None and run.is_of(written.model):  # whose prototypes have the same numbers
+        titles["written-prototypes"] = "prototypes", "Winning prototype as written"
+    titles["written-gap"] = "gap", "Uncertainty as written: gap of the two best"
+    for c, name in enumerate(run.segmenter.channel_names):
+        titles[f"written-class-{c}"] = "probabilities", f"Probability of {name} as written"
+    return [Kind(name, title, written.files[of]) for name, (of, title) in titles.items() if of in written.files]
 
 
 def kinds_of(run: ShownRun, index: int) -> list[Kind]:
     """The layers of an item, those first that people look at first."""
     segmenter, item = run.segmenter, run.items[index]
-    names, found = segmenter.channel_names, [Kind("mask", "Mask")]
-    if item.written is not None:
-        found.insert(0, Kind("written", "Mask as written"))
+    names, found = segmenter.channel_names, [*written_kinds(run, index), Kind("mask", "Mask")]
     if segmenter.winning is not None:
         found.append(Kind("prototypes", "Winning prototype"))
     found += [Kind("entropy", "Uncertainty: entropy"), Kind("gap", "Uncertainty: gap of the two best")]
@@ -102,10 +119,12 @@ def layer_tile(
     down = 1 << (levels(size) - level)
     xs, ys = (np.arange(at - 1, at + n + 1) + 0.5 for at, n in ((x, width), (y, height)))
     xs, ys = (xs * down).clip(0, size[0] - 0.5), (ys * down).clip(0, size[1] - 0.5)
-    name, _, channel = kind.partition("-")
-    if name in ("mask", "prototypes", "written", "truth", "errors"):
+    name, _, channel = kind.rpartition("-") if kind[-1].isdecimal() else (kind, "", "")
+    if name in ("mask", "prototypes", "written", "written-prototypes", "truth", "errors"):
         return _of_regions(run, index, name, (x, y), xs, ys, look, classes)
-    values = _values(run, index, name, int(channel or 0), xs[1:-1], ys[1:-1])
+    values = (_written_values if name.startswith("written-") else _values)(
+        run, index, name, int(channel or 0), xs[1:-1], ys[1:-1]
+    )
     known = ~np.isnan(values)
     drawn = np.where(known, (np.nan_to_num(values).clip(0, 1) * 254).round(), _NOTHING).astype(np.uint8)
     alpha = np.full(256, 255, np.uint8)
@@ -124,8 +143,8 @@ def _of_regions(
     """A tile of a layer of regions, `at` a pixel of its level; `xs` and `ys` have one more at each end."""
     own = run.segmenter.classes
     count, palette = len(own), class_palette(own)
-    if name == "written":
-        regions = _written(run, index, xs, ys)
+    if name.startswith("written"):
+        regions = _written(run, index, name, xs, ys)
     elif name == "truth":
         regions, palette = _truth(run, index, xs, ys, classes), class_palette(classes)
     elif name == "errors":
@@ -140,8 +159,8 @@ def _of_regions(
     else:
         regions = _sampled(run, index, name, xs, ys)
     hidden: Collection[int] = look.hidden
-    if name == "prototypes":
-        palette, of = prototype_colours(run)
+    if name.endswith("prototypes"):
+        palette, of = prototype_colours(run.segmenter if name == "prototypes" else run.plain)
         hidden = {k for k, c in enumerate(of) if c in look.hidden or (look.lit is not None and k != look.lit)}
         count = len(of)
     shown = np.isin(regions, [*range(count)]) & ~np.isin(regions, list(hidden))
@@ -153,9 +172,9 @@ def _of_regions(
     return _png(drawn, palette, alpha)
 
 
-def prototype_colours(run: ShownRun) -> tuple[UInt8[np.ndarray, "256 3"], tuple[int, ...]]:
+def prototype_colours(segmenter: Segmenter) -> tuple[UInt8[np.ndarray, "256 3"], tuple[int, ...]]:
     """RGB by prototype, in shades of the class that each counts for, and these classes; −1: it wins nothing."""
-    winning, classes = run.segmenter.winning or (), run.segmenter.classes
+    winning, classes = segmenter.winning or (), segmenter.classes
     palette = np.full((256, 3), 128, np.uint8)
     for c, colour in enumerate(classes.colours):
         own = [k for k, of in enumerate(winning) if of == c]
@@ -252,15 +271,33 @@ def _in_grid(seen: Seen, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np
     return across, (ys / scale_y).astype(np.intp).clip(0, height - 1)
 
 
-def _written(run: ShownRun, index: int, xs: np.ndarray, ys: np.ndarray) -> UInt8[np.ndarray, "h w"]:
+def _written(run: ShownRun, index: int, name: str, xs: np.ndarray, ys: np.ndarray) -> UInt8[np.ndarray, "h w"]:
+    """The mask or the winners that were written."""
     written = run.items[index].written
     assert written is not None
-    return _opened(written, _full_size(run, index)).read(xs, ys)
+    of = "mask" if name == "written" else "prototypes"
+    found = _opened(written.files[of], _full_size(run, index)).read(xs, ys)
+    if of == "mask":
+        if found.dtype != np.uint8:
+            raise DataError(f"{written.files[of]} is no mask of 8 bits; segment its image again")
+        found = written.classes.to_internal()[found]
+    return np.where(found >= _NOTHING, _NOTHING, found).astype(np.uint8)
+
+
+def _written_values(
+    run: ShownRun, index: int, name: str, channel: int, xs: np.ndarray, ys: np.ndarray
+) -> np.ndarray:
+    """Values in [0, 1] that were written."""
+    written = run.items[index].written
+    assert written is not None
+    of, called = ("gap", None) if name == "written-gap" else ("probabilities", run.segmenter.channel_names[channel])
+    found = _opened(written.files[of], _full_size(run, index)).read(xs, ys, called)
+    return found.astype(np.float32) / (255 if found.dtype == np.uint8 else 1)
 
 
 @lru_cache(maxsize=4)
-def _opened(written: Written, size: tuple[int, int]) -> WrittenMask:
-    return WrittenMask(written, size)
+def _opened(path: Path, size: tuple[int, int]) -> WrittenFile:
+    return WrittenFile(path, size)
 
 
 def _truth(

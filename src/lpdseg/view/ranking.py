@@ -48,7 +48,7 @@ class _Place:
 
 
 class Ranking:
-    """The figures of a visit's images under its first run, and where the second one, if any, differs from it.
+    """The figures of a visit's images under its first run, and where all runs, if there are more, differ.
 
     `step` is for one thread; everything else may be asked by any.
 
@@ -199,7 +199,7 @@ class Ranking:
             torch.from_numpy(other.mask) for run in self._runs[1:] if (other := self._same(run, index, number))
         ]
         apart = None
-        if len(masks) == len(self._runs) > 1:
+        if len(masks) > 1:
             both = torch.stack(masks)
             apart = disagreement(both[:, (both < count).any(0)][:, None, None], count + 1).item()
         nothing = np.zeros((segmenter.classes.channels,) * 2, np.int64)
@@ -207,13 +207,17 @@ class Ranking:
         return PatchFigures(_record(self._items[index]), nothing, unsure, 1 - gap[tissue].mean().item(), apart)
 
     def _same(self, run: ShownRun, index: int, number: int) -> Field | None:
-        """Another run's field of the same pixels; None where it is not known, or its grid is another."""
+        """Another run's field of the same pixels; None where its grid is another."""
         try:
             mine, theirs = self._runs[0].seen(index).frame, run.seen(index).frame
         except LpdsegError:
             return None
-        same = (mine.size, mine.scale, mine.side) == (theirs.size, theirs.scale, theirs.side)
-        return run.field(index, number) if same else None
+        if (mine.size, mine.scale, mine.side) != (theirs.size, theirs.scale, theirs.side):
+            return None
+        if (found := run.field(index, number)) is not None:
+            return found
+        with run.lock:  # nobody looks at it, so it is not kept
+            return run.seen(index).computer.field(run.segmenter, number)
 
     def _where(self, place: _Place) -> dict[str, Any]:
         """The image, and of a field its place in pixels of the full image."""

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32
 
 from lpdseg.maps.winners import NO_PROTOTYPE
-from lpdseg.segmenting.bundle import about, load_segmenter, trained_on
+from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.edits import Edits, as_read
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
@@ -84,6 +84,7 @@ class ShownRun:
         self.loaded, self.plain = plain, plain.computed_by(self.readings)
         self.segmenter: Segmenter = self.plain
         self.about = about(folder, options.checkpoint)
+        self._model = weights_digest(folder, options.checkpoint)
         self.version = 0
         self.lock = RLock()
         """Held while anything is computed, so that edits never change in the middle of it."""
@@ -95,6 +96,10 @@ class ShownRun:
         self._bytes, self._state = 0, RLock()
         if options.edits is not None:
             self.edit(as_read(options.edits))
+
+    def is_of(self, model: str) -> bool:
+        """Whether it has the weights of which the SHA-256 begins so; that of none is nothing."""
+        return bool(model) and self._model.startswith(model)
 
     def edit(self, edits: Edits | None) -> None:
         """From now on masks are those of other edits; nothing that was computed under the ones before is shown.

@@ -18,7 +18,7 @@ from lpdseg.view.items import AbsentError, Item, Opened
 from lpdseg.view.kept_file import KeptFile
 from lpdseg.view.pixels import Pictures
 from lpdseg.view.ranking import Ranking
-from lpdseg.view.run import ShownRun
+from lpdseg.view.run import READINGS, ShownRun
 from lpdseg.workflows.slides.options import SlideOptions
 
 Job = tuple[int, int, int]
@@ -26,14 +26,15 @@ Job = tuple[int, int, int]
 
 
 class Visit:
-    """One or two runs and the items that are looked at with them.
+    """One or two runs and the items that are looked at with them; beside the first maybe many others, whose masks
+    are not shown: images can be ranked by where they all differ.
 
     A thread of its own computes fields, those first that were asked for last: where a person looks now. Images are
     ranked while there are none to compute.
 
     **Arguments:**
 
-    - `folders`: of the runs. The classes of all must be those of the first.
+    - `folders`: of the runs. The classes of all must be those of the first. Of more than two, one is shown.
     - `options`: their `edits` are of the first run; by default those in its folder, where there are any.
     - `corrections`: the file of what is drawn; by default one in the first run's folder.
 
@@ -53,11 +54,14 @@ class Visit:
         self.pictures = Pictures(opened.items)
         plain = replace(options, edits=None)
         chosen = (options, *[plain] * (len(folders) - 1))  # edits are of the first run's prototypes
-        self.runs = [
-            ShownRun(folder, opened.items, self.pictures, own) for folder, own in zip(folders, chosen, strict=True)
+        runs = [
+            ShownRun(folder, opened.items, self.pictures, own, READINGS if number < 1 or len(folders) < 3 else 0)
+            for number, (folder, own) in enumerate(zip(folders, chosen, strict=True))
         ]
+        self.runs = runs if len(runs) < 3 else runs[:1]
+        self.asked = runs[len(self.runs) :]
         first = self.runs[0].segmenter.classes.names
-        for run in self.runs[1:]:
+        for run in runs[1:]:
             if run.segmenter.classes.names != first:
                 raise CheckpointError(
                     f"{run.folder} has the classes {', '.join(run.segmenter.classes.names)}, and {folders[0]} has "
@@ -66,7 +70,7 @@ class Visit:
         self.editing = Editing(self.runs[0], file, said)
         self.atlas = Atlas(self.runs[0])
         self.drawings = Drawings(folders[0] / CORRECTIONS if corrections is None else corrections, first)
-        self.ranking = Ranking(self.runs, self.items, opened.classes)
+        self.ranking = Ranking(runs, self.items, opened.classes)
         self._jobs, self._later = deque[Job](), deque[Job]()
         self._busy, self._ended, self._changed = False, False, Condition()
         self._thread = Thread(target=self._work, name="lpdseg-view", daemon=True)

@@ -1,33 +1,38 @@
 """What `segment` has written of slides and patches, as layers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from lpdseg.errors import DataError, LpdsegError
 from lpdseg.extras import needed
-from lpdseg.tissue import IGNORE, TissueClasses
+from lpdseg.tissue import TissueClasses
 from lpdseg.workflows.slides.layout import output_path
 from lpdseg.workflows.tables import read_table
 
 
 @dataclass(frozen=True)
 class Written:
-    """A mask that was written, and the classes that it has."""
+    """What `segment` has left of an item.
 
-    mask: Path
+    - `classes`: of its mask.
+    - `model`: SHA-256 of the weights that made it; nothing where nobody says.
+    - `files`: by what they hold: `mask`, `prototypes`, `gap` (the uncertainty), `probabilities`.
+    """
+
     classes: TissueClasses
+    model: str
+    files: Mapping[str, Path]
 
 
-class WrittenMask:
-    """The mask of an item, open: a picture, or a pyramid of them.
+class WrittenFile:
+    """A file of these, open: a picture, an array of numbers, or a pyramid of either.
 
     **Arguments:**
 
@@ -36,18 +41,24 @@ class WrittenMask:
     **Raises:** `DataError` where the file cannot be read; `SettingsError` where the extra `slides` is missing.
     """
 
-    def __init__(self, written: Written, size: tuple[int, int]) -> None:
-        self._table = written.classes.to_internal()
-        self._path, self._size = written.mask, size
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        self._path, self._size = path, size
         self._levels: list[Any] = []
+        self._channels: tuple[str, ...] = ()
         with self._told():
-            if written.mask.suffix == ".png":
-                with Image.open(written.mask) as picture:
+            if path.suffix == ".png":
+                with Image.open(path) as picture:
                     self._levels = [np.asarray(picture)]
+            elif path.suffix == ".npz":
+                with np.load(path, allow_pickle=False) as held:
+                    self._levels, self._channels = [held["probabilities"]], tuple(map(str, held["classes"]))
+            elif path.suffix == ".zarr":
+                self._levels, self._channels = self._store()
             else:
                 self._levels = self._pyramid()
-            if any(level.ndim != 2 for level in self._levels):
-                raise ValueError("it is no mask")
+            shape = self._channels and (len(self._channels),)
+            if any(level.shape[:-2] != shape or level.ndim < 2 for level in self._levels):
+                raise ValueError("its shape is another")
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -56,7 +67,7 @@ class WrittenMask:
         except LpdsegError:
             raise
         except Exception as error:  # damaged bytes make decoders raise almost anything
-            raise DataError(f"{self._path} cannot be read ({error}); segment its slide again") from error
+            raise DataError(f"{self._path} cannot be read ({error}); segment its image again") from error
 
     def _pyramid(self) -> list[Any]:
         needed("slides", "tifffile", "imagecodecs", "zarr")
@@ -66,42 +77,84 @@ class WrittenMask:
         self._file = tifffile.TiffFile(self._path)
         return [zarr.open(level.aszarr(), mode="r") for level in self._file.series[0].levels]
 
+    def _store(self) -> tuple[list[Any], tuple[str, ...]]:
+        needed("slides", "zarr", "numcodecs")
+        import zarr
+
+        group = zarr.open_group(str(self._path), mode="r")
+        told: Any = dict(group.attrs)
+        levels = [group[one["path"]] for one in told["multiscales"][0]["datasets"]]
+        return levels, tuple(str(one["label"]) for one in told["omero"]["channels"])
+
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
 
-    def read(self, xs: np.ndarray, ys: np.ndarray) -> UInt8[np.ndarray, "h w"]:
-        """Internal indices at columns and rows of places in pixels of the full image, which rise."""
+    def read(self, xs: np.ndarray, ys: np.ndarray, channel: str | None = None) -> np.ndarray:
+        """Values as they are in the file, at columns and rows of places in pixels of the full image, which rise.
+
+        **Arguments:**
+
+        - `channel`: by name, of a file that has several.
+        """
+        if channel is not None and channel not in self._channels:
+            raise DataError(f"{self._path} has no channel {channel}; segment its image again")
         step = (xs[-1] - xs[0]) / max(len(xs) - 1, 1)
         width, height = self._size
-        fine = [level for level in self._levels if width / level.shape[1] <= max(step, 0) * 1.01]
+        fine = [level for level in self._levels if width / level.shape[-1] <= max(step, 0) * 1.01]
         level = fine[-1] if fine else self._levels[0]
-        across = (xs * level.shape[1] / width).astype(np.intp).clip(0, level.shape[1] - 1)
-        down = (ys * level.shape[0] / height).astype(np.intp).clip(0, level.shape[0] - 1)
+        across = (xs * level.shape[-1] / width).astype(np.intp).clip(0, level.shape[-1] - 1)
+        down = (ys * level.shape[-2] / height).astype(np.intp).clip(0, level.shape[-2] - 1)
+        box = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
         with self._told():
-            part = np.asarray(level[down[0] : down[-1] + 1, across[0] : across[-1] + 1])
-            found: UInt8[np.ndarray, "h w"] = self._table[part[np.ix_(down - down[0], across - across[0])]]
-        return np.where(found > IGNORE - 1, IGNORE, found).astype(np.uint8)
+            part = np.asarray(level[box] if channel is None else level[self._channels.index(channel), *box])
+            found: np.ndarray = part[np.ix_(down - down[0], across - across[0])]
+        return found
+
+
+_OF_SLIDES = {
+    "mask": ("ome-tiff", "label-tiff"),
+    "prototypes": ("ome-tiff of prototypes", "label-tiff of prototypes"),
+    "gap": ("uncertainty",),
+    "probabilities": ("zarr",),
+}
 
 
 def patch_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
-    """The images of a folder of masks that `segment` wrote, and their masks.
+    """The images of a folder of masks that `segment` wrote, and what else the same run of it wrote of them.
 
     **Raises:** `DataError` for a record that cannot be read, or images that are not there any more.
     """
-    classes = _classes_in(folder / "segment.json", "classes")
+    told = _read(folder / "segment.json")
+    classes, model = _classes_of({"settings": told}, folder / "segment.json"), str(told.get("weights_sha256", ""))
     for row in read_table(folder / "summary.csv", "image").values():
-        path, mask = Path(row["image"]), folder / row.get("mask", "")
+        path, mask = Path(row["image"]), Path(row.get("mask", ""))
         if not path.is_file():
             raise DataError(
                 f"{path}, of which {folder} holds a mask, is not there now; put it back, or name patches"
             )
-        inside = mask.is_file() and mask.resolve().is_relative_to(folder.resolve())
-        yield path, Written(mask, classes) if inside else None
+        own, files = row.get("model", ""), {"mask": folder / mask}
+        if model.startswith(own) and mask.parts[:1] == ("masks",):  # else an earlier run of `segment` wrote it
+            place = Path(*mask.parts[1:])
+            files |= {"prototypes": folder / "prototypes" / place} if told.get("prototypes") else {}
+            files |= {"gap": folder / "uncertainty" / place} if told.get("uncertainty") else {}
+            probabilities = folder / "probabilities" / place.with_suffix(".npz")
+            files |= {"probabilities": probabilities} if _is_newer(probabilities, folder / mask) else {}
+        files = {kind: file for kind, file in files.items() if file.is_file() and _is_inside(file, folder)}
+        yield path, Written(classes, own, files) if "mask" in files else None
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    """Whether it was written after another file; no record tells of it."""
+    return path.is_file() and than.is_file() and path.stat().st_mtime_ns >= than.stat().st_mtime_ns
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def slide_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
-    """The slides of a folder of outputs that `segment --to` wrote, and their masks where there are any.
+    """The slides of a folder of outputs that `segment --to` wrote, and what of these can be shown.
 
     **Raises:** `DataError` for a state that cannot be read, or a slide that is not there any more.
     """
@@ -112,14 +165,14 @@ def slide_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
             raise DataError(
                 f"{path}, of which {folder} holds results, is not there now; put it back, or name slides"
             )
-        stem = state.name.removesuffix(".json")
-        masks = [output_path(folder, kind, stem) for kind in ("ome-tiff", "label-tiff")]
-        mask = next((mask for mask in masks if mask.is_file()), None)
-        yield path, None if mask is None else Written(mask, _classes_of(told, state))
-
-
-def _classes_in(path: Path, key: str) -> TissueClasses:
-    return _classes_of({"settings": {"classes": _read(path).get(key)}}, path)
+        stem, files = state.name.removesuffix(".json"), dict[str, Path]()
+        for what, kinds in _OF_SLIDES.items():
+            made = (output_path(folder, kind, stem) for kind in kinds if kind in told.get("outputs", ()))
+            first = next((one for one in made if one.exists()), None)
+            if first is not None:
+                files[what] = first
+        model = str(told.get("settings", {}).get("weights_sha256", ""))
+        yield path, Written(_classes_of(told, state), model, files) if files else None
 
 
 def _classes_of(state: dict[str, Any], path: Path) -> TissueClasses:

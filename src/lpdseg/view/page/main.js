@@ -5,7 +5,7 @@ import { Picture } from "./picture.js";
 
 const SHOWN = 200;
 export const state = {
-  session: null, index: -1, image: null, pictures: [], layer: "mask", outline: false, opacity: 50,
+  session: null, index: -1, image: null, pictures: [], layer: null, outline: false, opacity: 50,
   hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [], order: null, box: null,
 };
 const ORDINALS = ["First run", "Second run"];
@@ -103,7 +103,7 @@ export async function open(index, place = null) {
     document.title = `${image.name} – lpdseg view`;
     told("notes", [...image.notes, ...image.runs.map((one) => one.reason).filter(Boolean)].join(" "));
     const names = image.runs.flatMap((one) => one.layers.map((layer) => layer.name));
-    if (names.length && !names.includes(state.layer)) state.layer = names[0];
+    if (names.length && state.layer !== "" && !names.includes(state.layer)) state.layer = names[0];
     reveal();
     layers();
     document.dispatchEvent(new Event("opened"));
@@ -121,12 +121,17 @@ export async function open(index, place = null) {
 // ---- layers
 
 function layers() {
-  const known = new Map(state.image.runs.flatMap((one) => one.layers.map((layer) => [layer.name, layer.title])));
+  const known = new Map(state.image.runs.flatMap((one) => one.layers.map((layer) => [layer.name, layer])));
+  const options = (kinds) => kinds.map(({ name, title }) => element("option", { value: name, textContent: title }));
+  const [read, computed] = [true, false].map((is) => options([...known.values()].filter((layer) => is === Boolean(layer.read))));
+  const groups = [["Read from results", read], ["Computed by the run", computed]].filter(([, some]) => some.length);
   byId("layer").replaceChildren(
     element("option", { value: "", textContent: "None" }),
-    ...[...known].map(([value, textContent]) => element("option", { value, textContent })),
+    ...(read.length ? groups.map(([label, some]) => element("optgroup", { label }, ...some)) : computed),
   );
-  byId("layer").value = state.layer;
+  const chosen = known.get(state.layer);
+  told("source", !chosen || !read.length ? "" : chosen.read ? `Read from ${chosen.read}.` : "Computed by the run, with the edits of the moment.");
+  byId("layer").value = state.layer ?? "";
   byId("opacity").value = state.opacity;
   told("opacity-told", `${state.opacity} %`);
   byId("outline").checked = state.outline;
@@ -269,7 +274,8 @@ function said(found, { channels, prototypes }) {
 function remember() {
   if (!state.pictures[0]?.ground) return;
   const at = state.pictures[0].where();
-  const parts = new URLSearchParams({ image: state.image.name, x: Math.round(at.x), y: Math.round(at.y), step: at.step.toPrecision(4), layer: state.layer, opacity: state.opacity });
+  const parts = new URLSearchParams({ image: state.image.name, x: Math.round(at.x), y: Math.round(at.y), step: at.step.toPrecision(4), opacity: state.opacity });
+  if (state.layer !== null) parts.set("layer", state.layer);
   if (state.outline) parts.set("outline", "1");
   if (state.hidden.size) parts.set("hidden", [...state.hidden].join(","));
   if (state.lit !== null) parts.set("lit", state.lit);
@@ -356,6 +362,7 @@ export async function begin() {
   const several = state.session.runs.length > 1;
   state.pictures = state.session.runs.map((one, number) => new Picture(number, several ? `${ORDINALS[number]}: ${one.name}` : ""));
   if (several) told("whose", `Areas, prototypes and edits are of the first run, ${run().name}.`);
+  if (state.session.asked) told("whose", `All that is shown is of the run ${run().name}; images can be ranked by where the masks of it and ${counted(state.session.asked, "other run")} differ.`);
   byId("views").append(...state.pictures.map((picture) => picture.box));
   for (const picture of state.pictures) {
     picture.start();

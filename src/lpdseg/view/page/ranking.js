@@ -6,9 +6,10 @@ import { list, matching, problem, state } from "./main.js";
 const ORDERS = [
   ["error", "Error, largest first", (one) => `${percent(one.error)} wrong${one.confused ? `, ${one.confused}` : ""}`],
   ["uncertainty", "Uncertainty, largest first", (one) => `${percent(one.unsure)} unsure`],
-  ["disagreement", "Disagreement of the two runs", (one) => `${percent(one.disagreement)} differ`],
+  ["disagreement", "Disagreement, largest first", (one) => `${percent(one.disagreement)} differ`],
 ];
-const ofFirst = () => (state.session.runs.length > 1 ? " of the first run" : "");
+const others = () => state.session.runs.length - 1 + state.session.asked;
+const ofFirst = () => (others() ? " of the first run" : "");
 let results = null, asked = false, running = false, words = "";
 
 const digits = (value) => figure(value, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -52,7 +53,7 @@ async function show() {
 
 function offer() {
   const chosen = byId("order").value;
-  const known = ORDERS.filter(([name]) => name !== "disagreement" || state.session.runs.length > 1);
+  const known = ORDERS.filter(([name]) => name !== "disagreement" || others());
   byId("order").replaceChildren(
     element("option", { value: "", textContent: "As they were opened" }),
     ...known.map(([value, title]) => element("option", { value, textContent: title, disabled: !results?.orders[value] })),

@@ -1,6 +1,7 @@
 """Clocks, rates and peaks for the benchmarks: medians with their spread, and ratios of calls that took turns."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def spread(values: Sequence[float], digits: int = 1, unit: str = "") -> str:
 
 def peak_above(call: Call) -> float:
     """MiB by which this process grew beyond what it held before the call, at the worst moment; once per process."""
-    before = _status("VmRSS")
+    before = resident()
     call()
     return peak() - before
 
@@ -52,6 +53,17 @@ def peak_above(call: Call) -> float:
 def peak(process: int | str = "self") -> float:
     """MiB of a process at its largest; getrusage would begin with the peak of the process that started it."""
     return _status("VmHWM", process)
+
+
+def resident(process: int | str = "self") -> float:
+    """MiB that a process holds now."""
+    return _status("VmRSS", process)
+
+
+def processor(process: int) -> float:
+    """Seconds that a process has had of any core, which hardly depend on what else the machine does."""
+    told = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _status(name: str, process: int | str = "self") -> float:

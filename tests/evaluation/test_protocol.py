@@ -119,8 +119,9 @@ def test_a_mean_says_over_which_classes_it_is() -> None:
     assert "no mask shows B, C; 1 of these counts as IoU 0" in found["notes"][0]
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(table([found]))
-    text = " ".join(console.export_text().split())
-    assert "interval over files, patients unknown" in text
+    told = console.export_text()
+    text = " ".join(told.split())
+    assert "per cent [95 % interval over files, patients unknown]" in told  # on one line, however narrow the table
     assert "note: means are over 2 of 3 classes" in text and "note: patients are unknown" in text
     whole = record(Protocol("test"), classes, np.ones((2, 3, 3), np.int64), 2)
     assert whole["notes"] == [] and whole["unit"] == "patients"

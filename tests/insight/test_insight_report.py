@@ -163,7 +163,7 @@ def test_what_corrections_have_changed_is_told(build: Callable[[TissueClasses], 
     words = " ".join(" ".join(Page(text).words).split())
     assert "and what an expert has corrected, on top of an earlier run" in words and "no pixel masks" not in words
     assert "went on from first with" in words and "V0 is left out." in words and str(tmp_path) not in text
-    assert "mIoU 61.20 63.10 +1.90 -0.4 to +3.2 IoU <i>TUM – 63.10 +1.90" in words
+    assert "mIoU 61.20 63.10 +1.90 −0.4 to +3.2 IoU <i>TUM – 63.10 +1.90" in words
     assert "<b>p train 3 12.3" in words and "<b>p" not in text and "<i>TUM" not in text
     now = {"pixels": 1200, "before": 4, "after": None}
     changes["taught"] = {"strokes": 7, "areas": 2, "patches": 5, "labelled": 3, "other_label": 4}

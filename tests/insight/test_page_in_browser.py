@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import lpdseg
+from accessible import violations
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -50,4 +51,16 @@ def test_a_page_asks_for_nothing_and_fits(pages: Path, name: str) -> None:
                 assert said == []
                 page.close()
         assert len(papers) == 2
+        browser.close()
+
+
+def test_a_page_can_be_read_by_everybody(pages: Path) -> None:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 800})
+        for name in ("several.html", "one.html"):
+            page.goto((pages / name).as_uri())
+            assert violations(page) == [], name
+        page.evaluate("() => document.body.append(document.createElement('img'))")
+        assert [told.split(" at ")[0] for told in violations(page)] == ["light: image-alt", "dark: image-alt"]
         browser.close()

@@ -78,7 +78,7 @@ def test_figures_before_and_after_and_whose_masks_changed(data: Manifest) -> Non
     assert found["corrected"] == {"pixels": 25, "before": 4, "after": 68, "classes": {"a": a, "b": b}}
     assert found["test"] is False
     told = list(sentences(found))
-    assert "mIoU 58.33 → 100.00 (+41.67 [+0.00, +75.00])" in told[0]
+    assert "mIoU 58.33 → 100.00 (+41.67 [+0.0, +75.0])" in told[0]
     assert told[1] == "of the 25 corrected pixels 4.0 % had the class that was drawn there, and 68.0 % have it now"
     assert (
         told[2] == "masks have changed most for p (50.0 %), r (50.0 %), q (0.0 %); all figures are in changes.json"

@@ -72,7 +72,7 @@ def test_strokes_are_learnt(
         "file": "", "sha256": "", "strokes": 3, "areas": 0, "patches": 3, "labelled": 0, "other_label": 3,
         "left_out": {},
     }  # fmt: skip
-    assert any("teaches strokes: 3, areas: 0, on patches: 3; images" in note for note in notes.notes)
+    assert any("teaches: strokes 3, areas 0, patches 3; images" in note for note in notes.notes)
     assert read_labels(out)["train/t0_0[01].png"] == (1, 1)
     assert read_metrics(first)[0].keys() == read_metrics(out)[0].keys() - {"correction"}
     changes = json.loads((out / "changes.json").read_text())

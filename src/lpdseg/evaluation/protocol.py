@@ -213,7 +213,8 @@ def table(records: Sequence[Record]) -> Table:
     names = list(dict.fromkeys(name for entry in records for name in entry["classes"]))
     files = any(entry.get("unit") == "files" for entry in records)
     title = f"per cent [95 % interval over {'files, patients unknown' if files else 'patients'}]"
-    result = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    whole = Text(title, no_wrap=True, overflow="ignore")  # not wrapped to the width of a single record
+    result = Table(title=whole, title_justify="left", show_header=False, box=None, pad_edge=False)
     result.add_column()
     for _ in records:
         result.add_column(justify="right")

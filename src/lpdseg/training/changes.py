@@ -217,7 +217,8 @@ def _percent(value: float) -> float | None:
 
 
 def _told(one: dict[str, Any]) -> str:
-    """`61.20 → 63.05 (+1.85 [0.40, 3.20])`."""
+    """`61.20 → 63.05 (+1.85 [+0.4, +3.2])`; an interval is no more certain than that."""
     before, after = (("–" if one[key] is None else f"{one[key]:.2f}") for key in ("before", "after"))
-    ends = "" if one["interval"] is None else " [{:+.2f}, {:+.2f}]".format(*one["interval"])
-    return f"{before} → {after}" + ("" if one["difference"] is None else f" ({one['difference']:+.2f}{ends})")
+    ends = "" if one["interval"] is None else " [{:+.1f}, {:+.1f}]".format(*one["interval"])
+    difference = "" if one["difference"] is None else f" ({one['difference']:+.2f}{ends})".replace("-", "−")
+    return f"{before} → {after}{difference}"

@@ -220,9 +220,9 @@ def _said(taught: Taught) -> str:
     assert taught.told is not None
     told = taught.told
     return (
-        f"{told['file']} teaches strokes: {told['strokes']}, areas: {told['areas']}, on patches: "
-        f"{told['patches']}; images whose labels it says: {told['labelled']}; training patches that get other "
-        f"labels, also by what was drawn: {told['other_label']}"
+        f"{told['file']} teaches: strokes {told['strokes']}, areas {told['areas']}, patches {told['patches']}; "
+        f"images whose labels it says {told['labelled']}, training patches that get other labels, also by what was "
+        f"drawn, {told['other_label']}"
     )
 
 

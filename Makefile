@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs bench bench-speed clean
+.PHONY: demo test lint docs bench bench-speed fuzz clean
 
 demo: $(VENV)/.core
 	$(BIN)/lpdseg demo --out runs/demo
@@ -26,6 +26,10 @@ bench: $(VENV)/.dev
 
 bench-speed: $(VENV)/.dev
 	$(BIN)/python benchmarks/speed.py
+
+fuzz: $(VENV)/.dev
+	$(PIP) -e '.[fuzz]'
+	nice $(BIN)/python benchmarks/fuzz/run.py --out runs/fuzz/result.md
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'lpdseg needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)'; exit 1; }

@@ -60,3 +60,38 @@ def test_no_objects_are_built() -> None:
 def test_a_key_that_is_there_twice_is_an_error(read: Callable[[str], object]) -> None:
     with pytest.raises(yaml.YAMLError, match="names is there twice"):
         read("names: [A, B]\nother:\n  names: x\nnames: [C, D]\n")
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_yaml_words])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 5000,
+        "a: " * 5000,
+        "[" * 900 + "]" * 900,
+        "a: &a [*a]",
+        "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else ['x'])}]\n" for n in range(9)),
+        "a: &a0 {x: 1}\n" + "".join(f"b{n}: &a{n + 1} {{x: *a{n}, y: *a{n}}}\n" for n in range(40)),
+        "- a\n" * (1 << 17),
+    ],
+    ids=["brackets", "keys", "lists", "itself", "aliases", "mappings", "long"],
+)
+def test_what_is_deep_endless_or_huge_is_an_error_of_yaml(read: Callable[[str], object], text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["!!int x", "!!timestamp x", "!!float ''", "!!bool 7", "9" * 5000, "!!binary é", "!!int ''"]
+)
+def test_a_tag_or_a_number_that_cannot_be_is_an_error_of_yaml(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        read_yaml(f"a: {text}")
+
+
+def test_an_alias_stands_for_its_value() -> None:
+    assert read_yaml("a: &x {k: 1}\nb: *x\nc: {<<: *x, l: 2}") == {
+        "a": {"k": 1},
+        "b": {"k": 1},
+        "c": {"k": 1, "l": 2},
+    }

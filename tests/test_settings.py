@@ -209,3 +209,9 @@ def test_words_that_yaml_1_1_would_change_are_kept(tmp_path: Path) -> None:
     assert (settings.model.weights, settings.train.compile) == ("2020-01-01", True)
     path.write_text(as_yaml(load_settings(None, ["model.weights='1e3'"])))
     assert load_settings(path).model.weights == "1e3"
+
+
+def test_a_long_word_is_not_likened_to_all_settings() -> None:
+    with pytest.raises(SettingsError, match="unknown setting") as caught:
+        load_settings(None, [f"{'x' * 30_000}=1"])
+    assert "did you mean" not in str(caught.value)

@@ -48,6 +48,10 @@ _ALIASES = {
 """What other programs call a setting, by its last word."""
 
 
+_LONGEST = 100
+"""Letters of a word that may have been meant for another; to liken longer ones takes long."""
+
+
 class Settings(Section):
     """All settings of one run. As they are, they are the recommended recipe; presets say what differs from it."""
 
@@ -200,6 +204,8 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     """What was probably meant: by a common name, else by the whole path or its last word, whichever is closer."""
     known = list(known)
     found = _ALIASES.get(_last(word))
+    if len(word) > _LONGEST:
+        return ""
     if found not in known:
         likeness, found = max(((_likeness(word, other), other) for other in known), default=((0.0, 0.0), ""))
         if likeness[0] < 0.5:

@@ -77,3 +77,7 @@ def test_patients(name: str, patient: str) -> None:
 @pytest.mark.parametrize("name", ["a_MPP-0+0.png", "a_MPP-x.png", "MPP.png"])
 def test_no_microns_per_pixel_where_the_name_gives_none(name: str) -> None:
     assert mpp_from_name(Path(name)) is None
+
+
+def test_a_figure_that_no_number_can_hold_is_no_microns_per_pixel() -> None:
+    assert mpp_from_name(Path(f"x_MPP-{'9' * 400}.png")) is None

@@ -34,3 +34,10 @@ def test_what_is_no_such_table_is_not_written_over(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=r"summary\.csv .* choose another folder"):
             write_table(path, "slide", ["slide"], [{"slide": "x"}])
         assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("text", ["\nimage,mask\na.png,b.png\n", "\n\n\nx\n"])
+def test_a_table_whose_first_line_is_empty_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "summary.csv").write_text(text)
+    with pytest.raises(OutputError, match="a row per nothing"):
+        read_table(tmp_path / "summary.csv", "image")

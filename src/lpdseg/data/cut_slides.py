@@ -1,6 +1,7 @@
 """What was drawn on a slide, in the pixels of the patches that `lpdseg data tile` has cut from it."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,9 +28,20 @@ def read_sources(folder: Path) -> dict[str, Any]:
     """
     try:
         told = json.loads((folder / SOURCES).read_text(encoding="utf-8"))
-        return {stem: one for stem, one in told.items() if "path" in one and "sha256" in one["slide"]}
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        return {stem: one for stem, one in told.items() if "sha256" in one["slide"] and _is_readable(one)}
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
         return {}
+
+
+def _is_readable(one: dict[str, Any]) -> bool:
+    """Whether what is noted of a slide has its shape: `scale` and `origin` are two numbers each."""
+    pairs = [one[key] for key in ("scale", "origin") if key in one or "scale" in one]
+    return isinstance(one["path"], str) and all(
+        isinstance(pair, list)
+        and len(pair) == 2
+        and all(isinstance(at, int | float) and math.isfinite(at) for at in pair)
+        for pair in pairs
+    )
 
 
 class CutSlides:

@@ -3,6 +3,7 @@
 Only the file name is read, never its folders: a bracket in a folder's name is no label.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -101,4 +102,4 @@ def mpp_from_name(path: PurePath) -> float | None:
     """Microns per pixel from `MPP-0.2500` in the file name; None where the name does not tell."""
     match = _MPP.search(path.stem)
     mpp = float(match[1]) if match else 0.0
-    return mpp if mpp > 0 else None
+    return mpp if 0 < mpp < math.inf else None

@@ -34,7 +34,8 @@ def data_of(run: Path) -> Path:
 
     **Raises:** `CheckpointError` where `run` has no readable `run.json`, or the data is not there any more.
     """
-    source = Path(read_run(run).get("data", {}).get("source", ""))
+    told = read_run(run).get("data")
+    source = Path(str(told.get("source", "")) if isinstance(told, dict) else "")
     if not source.exists() or source == Path():
         raise CheckpointError(f"{run} was trained on {source}, which is not there now; name the data with --data")
     return source

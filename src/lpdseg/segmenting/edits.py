@@ -125,8 +125,6 @@ def parse_edits(content: bytes, source: str) -> Edits:
         value = read_yaml_words(content.decode("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{source} is no valid YAML: {_short(str(error), 300)}") from error
-    except RecursionError as error:
-        raise DataError(f"{source} is nested too deeply to be edits; write a line for each prototype") from error
     if not isinstance(value, dict) or not value:
         raise DataError(f"{source} names no prototype; write a line for each that is to change, {_EXAMPLE}")
     entries = {str(key): _entry(f"{source}: {_short(str(key))}", key, said) for key, said in value.items()}

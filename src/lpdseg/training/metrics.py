@@ -14,16 +14,21 @@ Row = dict[str, Any]
 
 
 def read_metrics(run: Path) -> list[Row]:
-    """The rows of `metrics.jsonl`; a last line cut short by a killed process is left out."""
+    """The rows of `metrics.jsonl`; a last line cut short by a killed process is left out, and what follows a line
+    that is no row.
+    """
     path = run / "metrics.jsonl"
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            break
+        rows.append(row)
     return rows
 
 

@@ -160,6 +160,9 @@ def slide_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
     """
     for state in sorted((folder / "states").glob("[!.]*.json")):
         told = _read(state)
+        settings, outputs = told.get("settings"), told.get("outputs")
+        if not isinstance(settings, dict) or not isinstance(outputs, dict | None):
+            raise DataError(f"{state} is no record of this program; segment again")
         path = Path(str(told.get("path", "")))
         if not path.exists():
             raise DataError(
@@ -167,11 +170,11 @@ def slide_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
             )
         stem, files = state.name.removesuffix(".json"), dict[str, Path]()
         for what, kinds in _OF_SLIDES.items():
-            made = (output_path(folder, kind, stem) for kind in kinds if kind in told.get("outputs", ()))
+            made = (output_path(folder, kind, stem) for kind in kinds if kind in (outputs or ()))
             first = next((one for one in made if one.exists()), None)
             if first is not None:
                 files[what] = first
-        model = str(told.get("settings", {}).get("weights_sha256", ""))
+        model = str(settings.get("weights_sha256", ""))
         yield path, Written(_classes_of(told, state), model, files) if files else None
 
 
@@ -185,7 +188,7 @@ def _classes_of(state: dict[str, Any], path: Path) -> TissueClasses:
 def _read(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}); segment again") from error
     if not isinstance(told, dict):
         raise DataError(f"{path} is no record of this program; segment again")

@@ -24,9 +24,10 @@ def read_table(path: Path, key: str) -> dict[str, dict[str, str]]:
         return {}
     except (OSError, ValueError, csv.Error) as error:
         raise OutputError(f"{path} cannot be read ({error}); move it away, or choose another folder") from error
-    if names and key not in names:
+    if (names or rows) and key not in names:
         raise OutputError(
-            f"{path} has a row per {names[0]}, and this run would write one per {key}; choose another folder for it"
+            f"{path} has a row per {next(iter(names), 'nothing')}, and this run would write one per {key}; choose "
+            "another folder for it"
         )
     return {row[key]: {name: row[name] or "" for name in row if name is not None} for row in rows if row[key]}
 

@@ -39,6 +39,7 @@ FLOORS = (
     {"model"},
     {"losses"},
     {"methods"},
+    {"sharing"},
     {"checkpoint"},
     {"slides"},
     {"segmenting"},

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lpdseg.segmenting.segmenter import Segmenter
     from lpdseg.settings import Settings, load_settings
     from lpdseg.tissue import TissueClasses
+    from lpdseg.workflows.bundles.making import make_bundle, pull_bundle, push_bundle
     from lpdseg.workflows.slides.options import SlideOptions
 else:  # a type checker sees the imports above, and a mistyped name as one
     _HOMES = {
@@ -43,6 +44,9 @@ else:  # a type checker sees the imports above, and a mistyped name as one
         "load": "lpdseg.api",
         "load_data": "lpdseg.data.importers",
         "load_settings": "lpdseg.settings",
+        "make_bundle": "lpdseg.workflows.bundles.making",
+        "pull_bundle": "lpdseg.workflows.bundles.making",
+        "push_bundle": "lpdseg.workflows.bundles.making",
         "report": "lpdseg.api",
         "segment": "lpdseg.api",
         "segment_files": "lpdseg.api",
@@ -73,6 +77,9 @@ __all__ = [
     "load",
     "load_data",
     "load_settings",
+    "make_bundle",
+    "pull_bundle",
+    "push_bundle",
     "report",
     "segment",
     "segment_files",

@@ -16,6 +16,8 @@ from torch import Tensor
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError, OutputError
 from lpdseg.files import replacing, write_json
+from lpdseg.sharing.folder import WEIGHTS, is_bundle, read_description
+from lpdseg.sharing.hub import local
 
 FORMAT = 1
 NAMES = ("last", "best")
@@ -65,15 +67,18 @@ def save_checkpoint(
 
 
 def has_checkpoint(run: Path, name: str) -> bool:
-    """Whether `run` holds a checkpoint of that name."""
-    return (run / _FOLDER / f"{name}.json").is_file()
+    """Whether `run` holds a checkpoint of that name; a bundle has but one, which serves as `best`."""
+    return (run / _FOLDER / f"{name}.json").is_file() or (name == "best" and is_bundle(run))
 
 
 def read_state(run: Path, name: str) -> dict[str, Any]:
-    """The JSON state of a checkpoint.
+    """The JSON state of a checkpoint, or what a bundle says of the one that it was made of.
 
     **Raises:** `CheckpointError` where there is none, or it is not one that this version reads.
     """
+    run = local(run)
+    if is_bundle(run):
+        return _checked(_of_bundle(run, name), run)
     path = run / _FOLDER / f"{name}.json"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
@@ -83,6 +88,17 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint's state: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; it was made by another version")
+    return _checked(state, path)
+
+
+def _of_bundle(run: Path, name: str) -> dict[str, Any]:
+    described = read_description(run)
+    if name not in ("best", described.get("checkpoint")):
+        raise CheckpointError(f"{run} is a bundle, which has no checkpoint {name!r}; leave --checkpoint out")
+    return {**described, "files": {"weights": WEIGHTS}}
+
+
+def _checked(state: dict[str, Any], path: Path) -> dict[str, Any]:
     missing = sorted(_KEYS - state.keys())
     if missing:
         raise CheckpointError(
@@ -98,12 +114,18 @@ def _as_before(settings: dict[str, Any]) -> None:
     settings.get("loss", {}).setdefault("morphology", {"weight": 0.0})
 
 
+def tensors_file(run: Path, state: dict[str, Any], kind: str) -> Path:
+    """Where the tensors of a checkpoint lie: `weights` or `optimiser`."""
+    folder = local(run)
+    return (folder if is_bundle(folder) else folder / _FOLDER) / str(state["files"].get(kind))
+
+
 def read_tensors(run: Path, state: dict[str, Any], kind: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint: `weights` or `optimiser`.
 
     **Raises:** `CheckpointError` where they are missing or damaged.
     """
-    path = run / _FOLDER / str(state["files"].get(kind))
+    path = tensors_file(run, state, kind)
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

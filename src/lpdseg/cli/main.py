@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from lpdseg.cli import (
     benchmark,
+    bundle,
     data,
     demo,
     doctor,
@@ -57,7 +58,7 @@ class _InReadingOrder(TyperGroup):
         """The names of the commands."""
         order = (
             "demo", "data", "weights", "settings", "train", "evaluate", "segment", "view", "report", "prototypes",
-            "figure", "export", "benchmark", "verify", "doctor", "licenses",
+            "figure", "export", "bundle", "benchmark", "verify", "doctor", "licenses",
         )  # fmt: skip
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
@@ -77,6 +78,7 @@ app.command()(quietly(evaluate.evaluate))
 app.command()(quietly(segment.segment))
 app.command()(quietly(view.view))
 app.command()(quietly(export.export))
+app.add_typer(bundle.app, name="bundle")
 app.command()(quietly(report.report))
 app.command()(quietly(prototypes.prototypes))
 app.add_typer(figure.app, name="figure")

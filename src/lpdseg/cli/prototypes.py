@@ -65,6 +65,7 @@ def prototypes(
     from lpdseg.insight.atlas_page import write_atlas
     from lpdseg.insight.atlas_sheet import save_atlas_picture
     from lpdseg.outputs import COVERAGE, FIGURE, PAGE, check_outputs
+    from lpdseg.segmenting.bundle import edits_within
     from lpdseg.segmenting.edited import names_in
     from lpdseg.settings import parse_settings
     from lpdseg.training.regions import read_regions
@@ -82,7 +83,7 @@ def prototypes(
             None if data is None else same_classes(segmenter.classes, data, classes, mask_value or ()),
             split,
             kept=read_regions(run),
-            names=names_in(segmenter, edits),
+            names=names_in(segmenter, edits or edits_within(run, checkpoint)),
             patches=patches,
             most=most,
             seed=seed,

@@ -54,6 +54,7 @@ def view(
     from lpdseg.checkpoint import read_state
     from lpdseg.quiet import quiet
     from lpdseg.segmenting.bundle import other_runs
+    from lpdseg.sharing.hub import local
     from lpdseg.tissue import TissueClasses
     from lpdseg.view.items import open_items
     from lpdseg.view.serving import is_loopback, serve
@@ -62,6 +63,7 @@ def view(
 
     asked: dict[str, Any] = {"gate": gate, "palette": palette, "mpp": mpp, "model_mpp": model_mpp, "window": window}
     options = SlideOptions(**asked, checkpoint=checkpoint, device=device, edits=edits)
+    run = local(run)
     with quiet():
         named = TissueClasses.from_dict(read_state(run, checkpoint)["classes"])
         opened = open_items(run, inputs or [], named, named=classes, mask_values=mask_value or ())

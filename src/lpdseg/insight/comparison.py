@@ -23,16 +23,21 @@ from lpdseg.insight.sample import segment_sample
 from lpdseg.outputs import PAGE, check_file
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, parse_settings
+from lpdseg.sharing.folder import is_bundle
+from lpdseg.sharing.hub import local
 from lpdseg.training.metrics import read_metrics
 
 
 def page_place(folders: Sequence[Path], out: str | Path | None) -> Path:
     """Where the page about runs goes: `out`, or `report.html` in the folder of the one run.
 
-    **Raises:** `SettingsError` for several runs without `out`; `OutputError` where something else is there.
+    **Raises:** `SettingsError` for several runs, or a bundle, without `out`; `OutputError` where something else is
+    there.
     """
     if out is None and len(folders) > 1:
         raise SettingsError("several runs have no folder in common for their page; name it with out (--out)")
+    if out is None and is_bundle(local(folders[0])):
+        raise SettingsError(f"{folders[0]} is a bundle, which stays as it is; name the page with out (--out)")
     path = folders[0] / "report.html" if out is None else Path(out)
     check_file(path, PAGE)
     return path

@@ -12,6 +12,8 @@ from lpdseg.insight.distributions import NOT_DECLARED, licence_of, needed, versi
 from lpdseg.model.catalogue import LISTED, known
 from lpdseg.model.encoders import ENCODERS
 from lpdseg.model.pip_weights import PIP
+from lpdseg.sharing.folder import is_bundle, read_description
+from lpdseg.sharing.hub import local
 
 _LIBRARIES = ("torch", "transformers", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pillow")
 
@@ -61,10 +63,12 @@ def of_encoders() -> list[Licensed]:
 
 
 def of_run(run: Path) -> list[Licensed]:
-    """The weights that a run started from, and those of its frozen image encoder.
+    """The weights that a run or bundle started from, and those of its frozen image encoder.
 
     **Raises:** `CheckpointError` where the folder holds no checkpoint.
     """
+    if is_bundle(folder := local(run)):
+        return [Licensed(**one) for one in read_description(folder)["licences"]["started_from"]]
     settings = read_state(run, "last")["settings"]
     encoder, weights = settings["model"]["encoder"], settings["model"]["weights"]
     return [_of_start(run, encoder, weights), _of_image_encoder(settings["loss"]["contrast"])]

@@ -20,6 +20,7 @@ from lpdseg.insight.pictures import indexed_uri, photo_uri, rgb_uri
 from lpdseg.insight.sample import Patch, Sample
 from lpdseg.pictures.masks import class_palette
 from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.sharing.folder import is_bundle
 from lpdseg.tissue import IGNORE, TissueClasses
 from lpdseg.training.regions import read_regions
 
@@ -125,5 +126,5 @@ def atlas_plates(run: Path, segmenter: Segmenter, roots: Sequence[Path]) -> list
 
 def licences(runs: Sequence[Path]) -> list[Licensed]:
     """Of the code, and of the weights that the runs started from, each once."""
-    started = [entry for run in runs if has_checkpoint(run, "last") for entry in of_run(run)]
+    started = [entry for run in runs if has_checkpoint(run, "last") or is_bundle(run) for entry in of_run(run)]
     return list(dict.fromkeys([*of_code(), *started]))

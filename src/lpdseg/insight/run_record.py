@@ -9,14 +9,19 @@ from typing import Any
 from lpdseg.data.opening import same_classes
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError
+from lpdseg.sharing.folder import is_bundle, read_description
+from lpdseg.sharing.hub import local
 from lpdseg.tissue import TissueClasses
 
 
 def read_run(run: Path) -> dict[str, Any]:
-    """The record that `train` wrote.
+    """The record that `train` wrote, or as much of it as a bundle has.
 
     **Raises:** `CheckpointError` where `run` has no readable `run.json`.
     """
+    if is_bundle(folder := local(run)):
+        told = read_description(folder)
+        return {"settings": told["settings"], "data": told["training_data"], **told["training"]}
     path = run / "run.json"
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
@@ -35,7 +40,9 @@ def data_of(run: Path) -> Path:
     **Raises:** `CheckpointError` where `run` has no readable `run.json`, or the data is not there any more.
     """
     told = read_run(run).get("data")
-    source = Path(str(told.get("source", "")) if isinstance(told, dict) else "")
+    if not isinstance(told, dict) or "source" not in told:
+        raise CheckpointError(f"{run} does not say where its training data are; name some with --data")
+    source = Path(str(told["source"]))
     if not source.exists() or source == Path():
         raise CheckpointError(f"{run} was trained on {source}, which is not there now; name the data with --data")
     return source

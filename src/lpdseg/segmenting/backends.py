@@ -13,7 +13,7 @@ from lpdseg.segmenting.segmenter import Segmenter
 
 _FOLDER = "exports"
 
-_TOLERANCE = 0.01
+TOLERANCE = 0.01
 """Largest difference of an output from PyTorch's in float32; logits are of the order of 1 to 10."""
 
 
@@ -57,7 +57,7 @@ def with_backend(segmenter: Segmenter, backend: Backend, run: Path, weights: str
     else:
         path = float_graph(segmenter, run, weights)
     exact: RuntimeNetwork = OnnxNetwork(path) if name == "onnx" else OpenvinoNetwork(path, half=False)
-    allowed = _TOLERANCE + 2 * exact.known_difference
+    allowed = TOLERANCE + 2 * exact.known_difference
     apart = difference(segmenter.model, exact)
     if not apart < allowed:  # no number is no agreement either
         raise SettingsError(

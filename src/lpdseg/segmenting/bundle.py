@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdseg.checkpoint import has_checkpoint, read_state, read_tensors
+from lpdseg.checkpoint import has_checkpoint, read_state, read_tensors, tensors_file
 from lpdseg.choices import Backend
 from lpdseg.data.corrected import LearntFrom
 from lpdseg.data.records import content_digest
@@ -19,9 +19,11 @@ from lpdseg.model.encoder import Encoder
 from lpdseg.model.network import Network
 from lpdseg.segmenting.backends import backend_device, with_backend
 from lpdseg.segmenting.edited import edited
-from lpdseg.segmenting.edits import Edits
+from lpdseg.segmenting.edits import Edits, from_record
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import Settings, change_section, parse_settings
+from lpdseg.sharing.folder import check, is_bundle
+from lpdseg.sharing.hub import local
 from lpdseg.tissue import TissueClasses
 from lpdseg.version import __version__
 
@@ -81,24 +83,28 @@ def load_segmenter(
     device: str = "auto",
     backend: Backend = "torch",
     edits: str | Path | Edits | None = None,
+    as_trained: bool = False,
     **changes: Any,
 ) -> Segmenter:
     """Reads a trained run.
 
     **Arguments:**
 
-    - `run`: the folder that `train` wrote.
+    - `run`: the folder that `train` wrote, a bundle, or one of the hub as `hf:OWNER/NAME`.
     - `checkpoint`: `best` or `last`.
     - `device`: see `pick_device`.
     - `backend`: what computes the network, see `with_backend`.
-    - `edits`: what an expert says of its prototypes, see `lpdseg.segmenting.edits`.
+    - `edits`: what an expert says of its prototypes, see `lpdseg.segmenting.edits`; by default those that a bundle
+      comes with, unless `as_trained`.
     - `changes`: prediction settings to use instead of the run's own, for instance `refine="none"`.
 
     **Raises:** `CheckpointError` where the folder holds no such checkpoint or it is damaged; for other backends
     than PyTorch as `with_backend`; for edits as `lpdseg.segmenting.edited.edited`.
     """
-    device = backend_device(backend, device)
-    if not run.is_dir():
+    device, run = backend_device(backend, device), local(run)
+    if is_bundle(run):
+        check(run)
+    elif not run.is_dir():
         raise CheckpointError(f"{run} is no folder; name the folder that `lpdseg train --out` wrote")
     state = read_state(run, checkpoint)
     settings = parse_settings(state["settings"], source=str(run))
@@ -113,6 +119,8 @@ def load_segmenter(
     segmenter = make_segmenter(model, classes, settings, calibration)
     segmenter.learnt = LearntFrom.from_dict(state.get("corrected"))
     segmenter = segmenter.with_settings(**changes) if changes else segmenter
+    if edits is None and not as_trained:
+        edits = edits_within(run, checkpoint)
     segmenter = edited(segmenter, edits)
     return (
         with_backend(segmenter, backend, run, weights_digest(run, checkpoint)) if backend != "torch" else segmenter
@@ -127,7 +135,7 @@ def load_prototypes(run: Path, checkpoint: str = "best", device: str = "auto") -
 
     **Raises:** `CheckpointError` as `load_segmenter`.
     """
-    segmenter = load_segmenter(run, checkpoint, device)
+    segmenter = load_segmenter(run, checkpoint, device, as_trained=True)
     state = read_state(run, checkpoint)
     settings = parse_settings(state["settings"], source=str(run))
     first_stage = METHODS[settings.method].first_stage
@@ -151,7 +159,7 @@ def other_runs(places: Sequence[Path], channels: Sequence[str], run: Path | None
     **Raises:** `CheckpointError` where a place is no run and holds none that fits, or is for other classes.
     """
     found = list[Path]()
-    for place in places:
+    for place in map(local, places):
         alone = has_checkpoint(place, "best")
         inside = [place] if alone else sorted(path.parents[1] for path in place.rglob("checkpoints/best.json"))
         others = {path: read_state(path, "best")["classes"] for path in inside if not _is_same(path, run)}
@@ -190,7 +198,16 @@ def weights_digest(run: Path, checkpoint: str = "best") -> str:
 
     **Raises:** `CheckpointError` where there is no such checkpoint, `DataError` where its file is gone.
     """
-    return content_digest(run / "checkpoints" / read_state(run, checkpoint)["files"]["weights"])
+    return content_digest(tensors_file(run, read_state(run, checkpoint), "weights"))
+
+
+def edits_within(run: Path, checkpoint: str = "best") -> Edits | None:
+    """The edits that a bundle comes with; None for runs, which have none of their own.
+
+    **Raises:** `CheckpointError` where there is no such checkpoint; `DataError` for edits that are none.
+    """
+    told = read_state(run, checkpoint).get("edits")
+    return None if told is None else from_record(told, str(run))
 
 
 def make_segmenter(

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from lpdseg.errors import SettingsError
+from lpdseg.errors import DataError, SettingsError
 from lpdseg.maps.constants import constant
 from lpdseg.maps.gate import open_gate
 from lpdseg.maps.merge import sum_parts
@@ -46,6 +46,11 @@ class EditedSegmenter(Segmenter):
     def __init__(self, plain: Segmenter, edits: Edits) -> None:
         calibration, chosen = plain.calibration, edits.offsets
         if chosen is not None:
+            if len(chosen.values) != len(plain.classes):
+                raise DataError(
+                    f"{edits.source} holds {len(chosen.values)} offsets for {len(plain.classes)} classes; choose "
+                    "them anew"
+                )
             calibration = replace(calibration, offsets=torch.tensor(chosen.values), offsets_data=chosen.data)
         super().__init__(
             plain.model,

@@ -4,15 +4,16 @@ K prototypes in all, class-major; C classes.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lpdseg.errors import DataError
-from lpdseg.plain_yaml import read_yaml_words
+from lpdseg.plain_yaml import read_yaml_words, write_yaml
 
 BACKGROUND = "background"
 _ACTIONS = ("name", "merge", "hide", "move")
@@ -134,6 +135,35 @@ def parse_edits(content: bytes, source: str) -> Edits:
 def as_read(edits: str | Path | Edits | None) -> Edits | None:
     """Edits that may be given as their file, or not at all. **Raises:** as `read_edits`."""
     return edits if edits is None or isinstance(edits, Edits) else read_edits(edits)
+
+
+def as_record(edits: Edits) -> dict[str, Any]:
+    """Edits as plain values, without the name of their file and the remarks in it."""
+    chosen = edits.offsets
+    return {
+        "sha256": edits.sha256,
+        "said": {key: edit.as_dict() for key, edit in edits.entries.items()},
+        "offsets": None
+        if chosen is None
+        else {"values": list(chosen.values), "data": chosen.data, "images": sorted(chosen.images)},
+    }
+
+
+def from_record(told: Mapping[str, Any], source: str) -> Edits:
+    """What `as_record` gave, looked at as closely as a file. **Raises:** as `read_edits`."""
+    try:
+        read = parse_edits(write_yaml(told["said"]).encode(), source)
+        chosen = told["offsets"]
+        offsets = None
+        if chosen is not None:
+            offsets = Offsets(
+                tuple(map(float, chosen["values"])), str(chosen["data"]), frozenset(map(str, chosen["images"]))
+            )
+            if not all(map(math.isfinite, offsets.values)):
+                raise ValueError("offsets are no numbers")
+        return replace(read, sha256=str(told["sha256"]), offsets=offsets)
+    except (KeyError, TypeError, ValueError, OverflowError, yaml.YAMLError) as error:
+        raise DataError(f"{source} holds edits that are none ({_short(repr(error))}); get it again") from error
 
 
 def plan(

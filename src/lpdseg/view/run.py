@@ -78,7 +78,7 @@ class ShownRun:
         self, folder: Path, items: tuple[Item, ...], pictures: Pictures, options: SlideOptions, most: int = READINGS
     ) -> None:
         changes: dict[str, Any] = {**options.predicting}
-        plain = load_segmenter(folder, options.checkpoint, options.device, **changes)
+        plain = load_segmenter(folder, options.checkpoint, options.device, as_trained=True, **changes)
         self.folder, self.items, self.options = folder, items, options
         self.readings = Readings(plain.model, most)
         self.loaded, self.plain = plain, plain.computed_by(self.readings)

@@ -8,6 +8,7 @@ from threading import Condition, Thread
 from typing import Any
 
 from lpdseg.errors import CheckpointError, LpdsegError
+from lpdseg.segmenting.bundle import edits_within
 from lpdseg.segmenting.edits import as_read
 from lpdseg.view.atlas import Atlas
 from lpdseg.view.drawn import FILE as CORRECTIONS
@@ -49,6 +50,8 @@ class Visit:
         path = options.edits if isinstance(options.edits, str | Path) else own
         file = KeptFile(Path(path))
         said = as_read(options.edits if options.edits is not None else own if file.is_there else None)
+        if said is None:
+            said = edits_within(folders[0], options.checkpoint)
         options = replace(options, edits=said)
         self.opened, self.items = opened, opened.items
         self.pictures = Pictures(opened.items)

@@ -17,6 +17,7 @@ from lpdseg.segmenting.bundle import load_segmenter, weights_digest
 from lpdseg.segmenting.edits import Edits
 from lpdseg.segmenting.recipe import RECIPE, as_text
 from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.sharing.hub import local
 
 
 def export_graph(
@@ -76,7 +77,7 @@ def export_int8(
         )
     if out is not None:
         check_outputs([(Path(out), GRAPH)], [run, _file(edits), data if isinstance(data, str | Path) else None])
-    folder = Path(run)
+    folder = local(run)
     segmenter = _load(folder, checkpoint, edits)
     weights = weights_digest(folder, checkpoint)
     place = int8_place(segmenter, folder, weights) if out is None else Path(out)

@@ -21,6 +21,7 @@ from lpdseg.segmenting.prototype_classes import prototype_classes
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, LocalEngine
 from lpdseg.segmenting.slides.meter import Pace
+from lpdseg.sharing.hub import local
 from lpdseg.slides.readers import SlideFile, find_slides
 from lpdseg.training.record import versions
 from lpdseg.workflows.slides.abreast import MOST_SLIDES, abreast
@@ -77,7 +78,7 @@ def segment_slides(
     one fails and `skip_bad` is not set; `TypeError` for an option that does not exist.
     """
     end_if_run_again()
-    run, out = Path(run), Path(out)
+    run, out = local(run), Path(out)
     options = replace(options or SlideOptions(), **changes)
     kinds = parse_kinds(options.to, options.prototypes)
     needed("slides", "zarr", *(module for kind in kinds for module in KINDS[kind].modules))
@@ -86,7 +87,8 @@ def segment_slides(
     checkpoint, backend = options.checkpoint, options.backend
     seen = resolve_windows(run, trained_on(run, checkpoint), options)
     edits = as_read(options.edits)  # once, so that all processes have the same
-    load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, edits=edits, **options.predicting)
+    predicting: dict[str, Any] = {**options.predicting}
+    load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, edits=edits, **predicting)
     with quiet():
         segmenter = load(device="cpu" if options.engine == "ray" else options.device)
     if options.prototypes:

@@ -1,0 +1,1 @@
+"""Bundles: what prediction needs of a run, as one folder of known files that can be given away, also by a hub."""

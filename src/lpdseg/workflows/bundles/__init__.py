@@ -1,0 +1,1 @@
+"""A run → a bundle that can be given away."""

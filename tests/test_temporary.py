@@ -11,6 +11,7 @@ import pytest
 
 from lpdseg.alone import alone_in
 from lpdseg.data.opening import open_data
+from lpdseg.data.synthetic import generate
 from lpdseg.errors import DataError
 from lpdseg.files import replacing, replacing_folder, write_text
 from lpdseg.segmenting.patches import find_images
@@ -36,6 +37,16 @@ def half_written(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if ".tmp" in path.name)
 
 
+def of_the_dead(path: Path, end: str) -> Path:
+    """What a process that is gone would have called its temporary file beside `path`."""
+    with replacing(path) as made:
+        machine = made.name.removeprefix(f".{path.name}.")[:6]
+        made.touch()
+    path.unlink()
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    return path.with_name(f".{path.name}.{machine}{int(gone.stdout):06x}0000.{end}")
+
+
 def test_leftovers_go_with_the_next_writing_once_their_process_is_dead(tmp_path: Path) -> None:
     with program([sys.executable, "-c", _HALF, str(tmp_path)], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None and writer.stdout.readline() == "half\n"
@@ -55,11 +66,9 @@ def test_a_copy_of_before_stays_until_it_is_put_back(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     with replacing_folder(folder) as made:
         (made / "old").touch()
-        name = made.name
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    token = name.split(".")[-2]
-    left = tmp_path / f".a.{token[:6]}{int(gone.stdout):06x}0000.old"
-    folder.rename(left)
+    folder.rename(tmp_path / "kept")
+    left = of_the_dead(folder, "old")
+    (tmp_path / "kept").rename(left)
     with alone_in(tmp_path, "trying"):
         assert left.exists()
     with pytest.raises(ZeroDivisionError), replacing_folder(folder):
@@ -88,6 +97,13 @@ def test_what_other_machines_write_is_left_until_it_is_old_or_the_folder_is_held
             assert [path.name for path in fresh.iterdir()] == ["y.txt"]
         assert made.exists()
         made.write_text("")
+
+
+def test_a_generation_that_was_killed_at_once_starts_again(tmp_path: Path) -> None:
+    left = of_the_dead(tmp_path / "dataset.json", "tmp.json")
+    left.touch()
+    generate(tmp_path, size=56, patches={"train": 1}, patients={"train": 1})
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("name", [".a.png.0123456789abcdef.tmp.png", ".a.tif.0123456789abcdef.tmp.tif"])

@@ -111,13 +111,23 @@ class KillALoader(Silent):
 
 
 @pytest.mark.e2e
-def test_a_killed_loader_costs_no_step(patches: Path, tmp_path: Path, small_settings: tuple[str, ...]) -> None:
+def test_a_killed_loader_costs_no_step(
+    patches: Path, tmp_path: Path, small_settings: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
     overrides = (*small_settings, "train.epochs=8", "train.validations=0")
     train = partial(api.train, patches, device="cpu")
+
+    def at_once(number: int, frame: object) -> None:
+        raise RuntimeError("in the middle of a step, as PyTorch does where loaders were used before")
+
+    before = signal.signal(signal.SIGCHLD, at_once)
+    request.addfinalizer(partial(signal.signal, signal.SIGCHLD, before))
     with pytest.raises(
         TrainingError, match=r"^a process that loads patches has ended.*; step \d+ of 16 is saved, and"
     ):
         train(tmp_path / "run", overrides=(*overrides, "data.workers=1"), reporter=KillALoader())
+    assert signal.getsignal(signal.SIGCHLD) is at_once
+    signal.signal(signal.SIGCHLD, before)
     kept = read_state(tmp_path / "run", "last")["step"]
     record = json.loads((tmp_path / "run/run.json").read_text())
     assert 2 <= kept < 16 and (record["status"], record["step"]) == ("failed", kept)

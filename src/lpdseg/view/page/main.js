@@ -361,8 +361,8 @@ export async function begin() {
   told("about", run().about);
   const several = state.session.runs.length > 1;
   state.pictures = state.session.runs.map((one, number) => new Picture(number, several ? `${ORDINALS[number]}: ${one.name}` : ""));
-  if (several) told("whose", `Areas, prototypes and edits are of the first run, ${run().name}.`);
-  if (state.session.asked) told("whose", `All that is shown is of the run ${run().name}; images can be ranked by where the masks of it and ${counted(state.session.asked, "other run")} differ.`);
+  if (several) told("whose", "Areas, prototypes and edits are of the first run.");
+  if (state.session.asked) told("whose", `What is shown is of ${run().name}; images can be ranked by where its masks and those of ${counted(state.session.asked, "other run")} differ.`);
   byId("views").append(...state.pictures.map((picture) => picture.box));
   for (const picture of state.pictures) {
     picture.start();

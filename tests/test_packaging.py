@@ -11,7 +11,7 @@ import lpdseg
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-MADE = {".git", ".venv", "runs", "dist", "build", "PKG-INFO"}
+MADE = {".git", ".venv", "runs", "dist", "build", "PKG-INFO", "sbom.json"}
 """What stands beside the sources and is no part of them; caches and hidden files of tools apart."""
 
 

@@ -206,8 +206,13 @@ def _figures(
 ) -> None:
     """The figures of validation, had again."""
     segmenter = load_segmenter(found.run, "best", device)
+    settings, learnt = (
+        parse_settings(state["settings"], str(found.run)),
+        LearntFrom.from_dict(state.get("corrected")),
+    )
     others = list(_others(described, segmenter.device))
-    settings, learnt = parse_settings(state["settings"], str(found.run)), LearntFrom.from_dict(state["corrected"])
+    if segmenter.device.type != "cpu" and not settings.train.deterministic:
+        others.append("a GPU need not add in the same order each time (train.deterministic is false)")
     recorded = Calibration(
         torch.tensor(state["thresholds"]),
         torch.tensor(state["offsets"]),
@@ -241,8 +246,8 @@ def _named(record: Mapping[str, Any]) -> dict[str, Value]:
     """The figures that people read, by what they are called."""
     level, said = record.get("image_level") or {}, record.get("reliability") or {}
     return (
-        {label: record[name] for name, label in _FIGURES.items()}
-        | {f"IoU {name}": values["iou"] for name, values in record["classes"].items()}
+        {label: record.get(name) for name, label in _FIGURES.items()}
+        | {f"IoU {name}": values.get("iou") for name, values in record.get("classes", {}).items()}
         | {label: level[name] for name, label in (("f1", "image F1"), ("auc", "image AUC")) if name in level}
         | ({"ECE": said["ece"]} if "ece" in said else {})
     )

@@ -35,17 +35,17 @@ class Licensed:
         return "unknown" if self.licence in unknown or "Proprietary" in self.licence else None
 
 
+_PAGE = Licensed("openseadragon 6.1.1", "BSD-3-Clause", "code, in the package")
+
+
 def of_code() -> list[Licensed]:
     """The package, the libraries that do its arithmetic, and what the page of `view` comes with."""
-    return [
-        *(Licensed(name, licence_of(name), "code") for name in ("lpdseg", *_LIBRARIES)),
-        Licensed("openseadragon 6.1.1", "BSD-3-Clause", "code, in the package"),
-    ]
+    return [*(Licensed(name, licence_of(name), "code") for name in ("lpdseg", *_LIBRARIES)), _PAGE]
 
 
 def of_distributions(extras: bool) -> list[Licensed]:
     """The package and all that is installed of what it needs, and of what that needs; see `needed`."""
-    return [Licensed(f"{name} {version_of(name)}", licence_of(name), "code") for name in needed(extras)]
+    return [*(Licensed(f"{name} {version_of(name)}", licence_of(name), "code") for name in needed(extras)), _PAGE]
 
 
 def of_weights(weights: str) -> Licensed | None:

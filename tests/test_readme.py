@@ -1,13 +1,21 @@
-"""What the README and the how-tos show in Python is there, under these names and with these options."""
+"""What the README and the how-tos show is there, under these names and with these options, and works."""
 
 import ast
 import inspect
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 import lpdseg
+from lpdseg.data.corrected import CorrectedPatch
+from lpdseg.data.corrections import parse_corrections
+from lpdseg.data.records import PatchRecord
+from lpdseg.data.synthetic.patch import generate_patch
+from lpdseg.data.synthetic.subtypes import CLASSES
+from lpdseg.insight.demo import MPP, SIZE
+from lpdseg.tissue import IGNORE
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -35,3 +43,22 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("page", (*PAGES, ROOT / "CHANGELOG.md"), ids=lambda page: page.name)
 def test_no_marks_of_a_merge_are_left(page: Path) -> None:
     assert not re.findall(r"^(?:<{7} |={7}$|>{7} ).*", page.read_text(), re.M)
+
+
+def test_the_corrections_of_the_how_to_are_right_about_the_demo() -> None:
+    """A new user pastes them: the patches have these names, and the tissue is what is drawn."""
+    page = (ROOT / "docs" / "how-to" / "correct.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```json\n(.*?)```", page, re.S)
+    told = parse_corrections(json.loads(block), CLASSES.names, "the page")
+    assert len(told.drawn) == 2 and len(told.labels) == 1
+    for image in {one.image for one in told.drawn} | set(told.labels):
+        patient, number, labels = re.fullmatch(
+            r"train/TRAIN-(\d+)_(\d+)_MPP-1\.0000\+0\[(\d+)\]\.png", image
+        ).groups()
+        made = generate_patch(split="train", patient=int(patient), number=int(number), size=SIZE, mpp=MPP)
+        assert "".join(map(str, made.labels)) == labels
+        drawn = tuple(one for one in told.drawn if one.image == image)
+        mask = CorrectedPatch(PatchRecord(ROOT, None, "train", patient), drawn, CLASSES.names).mask((SIZE, SIZE))
+        assert (mask == made.mask)[mask != IGNORE].mean() > 0.9 if drawn else image in told.labels
+        for name, value in told.labels.get(image, {}).items():
+            assert made.labels[CLASSES.names.index(name)] == value

@@ -156,6 +156,10 @@ def _on_stream(
             yield batch, stream.record_event()
 
 
+_ENDED = "a process that loads patches has ended: "
+_OUTSIDE = "it was ended from outside, perhaps for lack of memory: set data.workers lower, or to 0"
+
+
 class LoaderError(TrainingError):
     """A loader process has ended, so that no more patches come."""
 
@@ -173,14 +177,15 @@ def _of_a_dead_process(error: Exception) -> bool:
 
 @contextmanager
 def kept_where_loaders_end(keep: Callable[[], str]) -> Iterator[None]:
-    """Calls `keep` where no more patches come; what it tells is added to the error.
+    """Calls `keep` where no more patches come; the error has what it tells of steps that were done.
 
     **Raises:** `TrainingError`.
     """
     try:
         yield
     except LoaderError as error:
-        raise TrainingError(f"{error}{keep()}") from error
+        kept = keep()
+        raise TrainingError(f"{_ENDED}{_OUTSIDE}; {kept}" if kept else str(error)) from error
 
 
 def on_one_thread(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
@@ -194,7 +199,4 @@ def on_one_thread(batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Te
     except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
         if not _of_a_dead_process(error):
             raise
-        raise LoaderError(
-            f"a process that loads patches has ended: {MAIN_GUARD}; otherwise it was ended from outside, perhaps "
-            "for lack of memory: set data.workers lower, or to 0"
-        ) from error
+        raise LoaderError(f"{_ENDED}{MAIN_GUARD}; otherwise {_OUTSIDE}") from error

@@ -317,7 +317,7 @@ class _Trainer:
             return ""
         self.meter.drain(self.step, lambda total: total)  # what is no number must not be saved
         self._save("last", with_optimiser=True)
-        return f"; step {self.step} of {self.total} is saved, and --resume goes on from there"
+        return f"step {self.step} of {self.total} is saved, and --resume goes on from there"
 
     def _rate(self, step: int) -> float:
         return staged_learning_rate(step, self.total, self.task.stages, self.settings.train)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from lpdseg.checkpoint import read_state, read_tensors, save_checkpoint
-from lpdseg.errors import CheckpointError
+from lpdseg.checkpoint import read_state, read_tensors, save_checkpoint, unpack_optimiser
+from lpdseg.errors import CheckpointError, LpdsegError
 
 STATE: dict[str, Any] = {
-    "step": 5, "steps": 9, "seconds": 1.0, "best": None, "thresholds": [0.5], "offsets": [0.0],
-    "valid": None, "classes": {}, "encoder": {}, "settings": {}, "data": "",
+    "step": 5, "steps": 9, "seconds": 1.0, "best": None, "thresholds": [0.5, 0.5], "offsets": [0.0, 0.0],
+    "valid": None, "classes": {"names": ["a", "b"]}, "settings": {}, "data": "",
+    "encoder": {"backbone": {}, "mean": [0.5] * 3, "std": [0.5] * 3, "freeze_norm": False, "last_stride": None},
 }  # fmt: skip
 
 
@@ -78,3 +79,72 @@ def test_damaged_or_missing_tensors_are_an_error(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(CheckpointError, match="missing or damaged"):
         read_tensors(tmp_path, json.loads(json.dumps(state)), "weights")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("encoder.mean", [float("nan"), 0.5, 0.5], r"encoder.mean.0 = nan cannot be used"),
+        ("encoder.mean", [1e308, 0.5, 0.5], "encoder.mean.0"), ("encoder.mean", [0.5] * 2, "encoder.mean"),
+        ("encoder.std", [0.5, float("inf"), 0.5], "encoder.std.1"), ("encoder.std", [0.5, 0.5, 0], "encoder.std.2"),
+        ("encoder.std", [0.5, -0.5, 0.5], "encoder.std.1"), ("encoder.std", [1e-300, 0.5, 0.5], "encoder.std.0"),
+        ("encoder", [], "encoder"), ("encoder.last_stride", 3, "encoder.last_stride"),
+        ("thresholds", [0.5], "1 thresholds and 2 offsets for 2 classes"), ("thresholds", "0.5", "thresholds"),
+        ("thresholds", [2.0, 0.5], "thresholds.0"), ("offsets", [float("inf"), 0.0], "offsets.0"),
+        ("temperature", 0.0, "temperature"), ("temperature", 1e-300, "temperature"), ("mpp", 1e-30, "mpp"),
+        ("mpp", True, "mpp"), ("patch", [0, 5], "patch.0"), ("patch", [10**12, 5], "patch.0"),
+        ("step", "5", "step"), ("step", -1, "step"), ("step", 10**12, "step"), ("steps", 1e308, "steps"),
+        ("seconds", "x" * 10**6, "seconds"), ("classes", {"names": ["a"]}, "for 1 classes"),
+        ("classes", {"names": [["a"]]}, "no name of a tissue class"), ("classes", [], "classes"),
+        ("classes", {"names": ["a", "b"], "indices": [1e999, 2]}, "no mask value"),
+        ("classes", {"names": ["a", "b"], "colours": [[1e999, 0, 0], "#000000"]}, "no colour"),
+        ("settings", {"model": {"hidden_dim": 10**12}}, "hidden_dim"), ("settings", {"model": []}, "model"),
+        ("settings", {"loss": "x"}, "loss"), ("settings", {"x\ud800": 1}, "unknown setting"), ("data", 5, "data"),
+        ("files.weights", "../../x.safetensors", "files.weights"), ("files.weights", ".x", "files.weights"),
+        ("files", {}, "'files.weights' is missing"), ("files.optimiser", "/etc/passwd", "files.optimiser"),
+        ("corrected", {"images": "x", "patients": {}}, "corrected.images"), ("chunk", 0, "chunk"),
+    ],
+)  # fmt: skip
+def test_a_state_with_values_that_cannot_be_is_a_sentence(
+    place: str, value: Any, words: str, tmp_path: Path
+) -> None:
+    save(tmp_path, "last", 1.0)
+    path = tmp_path / "checkpoints" / "last.json"
+    state = json.loads(path.read_text())
+    *above, name = place.split(".")
+    inner = state
+    for part in above:
+        inner = inner[part]
+    inner[name] = value
+    path.write_text(json.dumps(state))
+    with pytest.raises(LpdsegError, match=words) as caught:
+        read_state(tmp_path, "last")
+    text = str(caught.value)
+    assert "\n" not in text and len(text) <= 500 and text.encode() and str(tmp_path) in text
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10**5, '{"format": 1, "a": ' + "9" * 9999 + "}", "\xff", " " * (1 << 26) + "{}"]
+)
+def test_a_file_that_is_no_description_is_a_sentence(text: str, tmp_path: Path) -> None:
+    save(tmp_path, "last", 1.0)
+    (tmp_path / "checkpoints" / "last.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint's state") as caught:
+        read_state(tmp_path, "last")
+    assert len(str(caught.value)) <= 500
+
+
+def test_a_damaged_checkpoint_beside_the_one_that_is_saved_stays_with_its_files(tmp_path: Path) -> None:
+    save(tmp_path, "best", 1.0)
+    (tmp_path / "checkpoints" / "best.json").write_text('{"files": 5}')
+    save(tmp_path, "last", 2.0, step=6)
+    assert weight(tmp_path, "last") == 2.0
+    assert (tmp_path / "checkpoints" / "weights-00000005.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["x", "0", "9.step", "-1.step", "99999999999.step", "0.exp_avg"])
+def test_an_optimisers_state_of_other_parameters_is_an_error(name: str) -> None:
+    optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))])
+    tensors = {name: torch.ones(7)}
+    with pytest.raises(CheckpointError, match="of a checkpoint fits no parameter"):
+        unpack_optimiser(optimiser, tensors)

@@ -28,6 +28,7 @@ FLOORS = (
         "plain",
         "plain_yaml",
         "quiet",
+        "schema",
         "sections",
         "settings",
         "temporary",

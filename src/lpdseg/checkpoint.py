@@ -4,38 +4,83 @@
 written whole, so that a process killed at any moment leaves a checkpoint that can be read.
 """
 
-import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lpdseg.choices import Tuning
 from lpdseg.data.records import content_digest
-from lpdseg.errors import CheckpointError, OutputError
-from lpdseg.files import replacing, write_json
+from lpdseg.errors import CheckpointError, OutputError, SettingsError
+from lpdseg.files import read_json, replacing, write_json
+from lpdseg.model.weights_folder import LEAST_SD, shapes
+from lpdseg.schema import Described, FileName, PerCent, Scale, Seconds, Share, Whole, conform
+from lpdseg.settings import parse_settings
 from lpdseg.sharing.folder import WEIGHTS, is_bundle, read_description
 from lpdseg.sharing.hub import local
+from lpdseg.tissue import TissueClasses
 
 FORMAT = 1
 NAMES = ("last", "best")
-_KEYS = {
-    "step",
-    "steps",
-    "seconds",
-    "best",
-    "thresholds",
-    "offsets",
-    "valid",
-    "classes",
-    "encoder",
-    "settings",
-    "data",
-    "files",
-}
 _FOLDER = "checkpoints"
+Found = TypeVar("Found")
+_REMEDY = "use another checkpoint or train again"
+
+_Three = {"min_length": 3, "max_length": 3}
+_Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
+
+
+class _Encoder(Described):
+    """`Encoder.from_config` looks at the backbone itself."""
+
+    backbone: dict[str, Any]
+    mean: Annotated[list[Share], Field(**_Three)]
+    std: Annotated[list[Annotated[float, Field(ge=LEAST_SD, le=1)]], Field(**_Three)]
+    freeze_norm: bool
+    last_stride: Literal[1, 2] | None
+    tune: Tuning = "all"
+
+
+class _Files(Described):
+    weights: FileName
+    optimiser: FileName | None = None
+
+
+class Corrected(Described):
+    """See `lpdseg.data.corrected.LearntFrom`."""
+
+    images: list[str]
+    patients: dict[Literal["valid", "test"], list[str]]
+
+
+class _State(Described):
+    """A checkpoint's JSON. What has a default is not in those of earlier versions."""
+
+    step: Annotated[int, Field(ge=0, lt=10**8)]
+    steps: Whole
+    seconds: Seconds
+    best: PerCent | None
+    thresholds: list[Share]
+    offsets: list[Annotated[float, Field(ge=-1e3, le=1e3)]]
+    valid: dict[str, Any] | None
+    classes: dict[str, Any]
+    encoder: _Encoder
+    settings: dict[str, Any]
+    data: str
+    files: _Files
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    waited: Seconds = 0.0
+    temperature: _Temperature | None = None
+    calibrated: Whole | None = None
+    corrected: Corrected | None = None
+    mpp: Scale | None = None
+    patch: Annotated[list[Annotated[int, Field(ge=1, le=1 << 16)]], Field(min_length=2, max_length=2)] | None = None
+    chunk: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
 
 
 def save_checkpoint(
@@ -60,7 +105,10 @@ def save_checkpoint(
     digest = content_digest(folder / files["weights"])
     write_json(folder / f"{name}.json", {"format": FORMAT, **state, "files": files, "weights_sha256": digest})
     pointers = [path for path in (folder / f"{known}.json" for known in NAMES) if path.is_file()]
-    named = {file for path in pointers for file in json.loads(path.read_text(encoding="utf-8"))["files"].values()}
+    try:
+        named = {file for path in pointers for file in read_json(path)["files"].values()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return  # nobody knows what a damaged one names
     for path in (*folder.glob("*.safetensors"), *folder.glob(".*.tmp*")):  # the latter of a process that was killed
         if path.name not in named:
             path.unlink(missing_ok=True)
@@ -81,11 +129,11 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
         return _checked(_of_bundle(run, name), run)
     path = run / _FOLDER / f"{name}.json"
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = read_json(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{run} holds no {name!r} checkpoint ({path} is missing); train it first") from error
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint's state: {error}") from error
+        raise CheckpointError(f"{path} cannot be read as a checkpoint's state: {error}; {_REMEDY}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; it was made by another version")
     return _checked(state, path)
@@ -99,19 +147,27 @@ def _of_bundle(run: Path, name: str) -> dict[str, Any]:
 
 
 def _checked(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    missing = sorted(_KEYS - state.keys())
-    if missing:
+    """The state, once it is known that it can be one; with all settings there are."""
+    conform(_State, state, path, CheckpointError, _REMEDY)
+    try:
+        classes = TissueClasses.from_dict(state["classes"])
+    except SettingsError as error:
+        raise CheckpointError(f"{path}: {error}; {_REMEDY}") from error
+    if not len(state["thresholds"]) == len(state["offsets"]) == len(classes):
         raise CheckpointError(
-            f"{path} is incomplete: {missing[0]!r} is missing; use another checkpoint or train again"
+            f"{path} has {len(state['thresholds'])} thresholds and {len(state['offsets'])} offsets for "
+            f"{len(classes)} classes; {_REMEDY}"
         )
     _as_before(state["settings"])
+    state["settings"] = parse_settings(state["settings"], source=str(path)).model_dump(mode="json")
     return state
 
 
 def _as_before(settings: dict[str, Any]) -> None:
     """Fills in what runs did before there was a setting for it, where that is not the setting's default now."""
-    settings.get("model", {}).setdefault("head", "linear")
-    settings.get("loss", {}).setdefault("morphology", {"weight": 0.0})
+    for section, name, before in (("model", "head", "linear"), ("loss", "morphology", {"weight": 0.0})):
+        if isinstance(settings.get(section), dict):
+            settings[section].setdefault(name, before)
 
 
 def tensors_file(run: Path, state: dict[str, Any], kind: str) -> Path:
@@ -125,13 +181,23 @@ def read_tensors(run: Path, state: dict[str, Any], kind: str) -> dict[str, Tenso
 
     **Raises:** `CheckpointError` where they are missing or damaged.
     """
+    return _read(run, state, kind, load_file)
+
+
+def read_shapes(run: Path, state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The sizes of the tensors of a checkpoint's weights, which are not read.
+
+    **Raises:** `CheckpointError` where they are missing or damaged.
+    """
+    return _read(run, state, "weights", shapes)
+
+
+def _read(run: Path, state: dict[str, Any], kind: str, read: Callable[[Path], Found]) -> Found:
     path = tensors_file(run, state, kind)
     try:
-        return load_file(path)
+        return read(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is missing or damaged: {error}; use another checkpoint or train again"
-        ) from error
+        raise CheckpointError(f"{path} is missing or damaged: {error}; {_REMEDY}") from error
 
 
 def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -144,11 +210,18 @@ def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `pack_optimiser` took."""
+    """Puts back what `pack_optimiser` took.
+
+    **Raises:** `CheckpointError` for tensors of other parameters.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
+        index, _, key = name.partition(".")
+        place = int(index) if index.isdecimal() and len(index) < 10 else len(parameters)
+        if place >= len(parameters) or value.shape not in ((), parameters[place].shape):
+            raise CheckpointError(f"the optimiser's {name} of a checkpoint fits no parameter; {_REMEDY}")
+        state.setdefault(place, {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 

@@ -1,18 +1,22 @@
 """Errors for people: what happened, where, and what to do next, in one sentence."""
 
-from lpdseg.plain import plain_text
+from lpdseg.plain import plain_text, shortened
+
+LONGEST = 500
+"""Letters of the longest message; what it quotes may come from a file of any size."""
 
 
 class LpdsegError(Exception):
     """A failure that the user can mend; the command line prints its message and exits with `exit_code`.
 
-    The message can always be printed, whatever bytes are in the names of files.
+    The message can always be printed, whatever bytes are in the names of files, and is never longer than `LONGEST`.
     """
 
     exit_code = 1
 
     def __init__(self, *parts: object) -> None:
-        super().__init__(*(plain_text(part) if isinstance(part, str) else part for part in parts))
+        known = (shortened(plain_text(part), LONGEST) if isinstance(part, str) else part for part in parts)
+        super().__init__(*known)
 
 
 class SettingsError(LpdsegError):

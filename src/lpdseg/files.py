@@ -24,6 +24,9 @@ _ADVICE = {
 """What helps, besides another folder, by the system's reason."""
 
 
+MOST_TEXT = 1 << 26
+"""Bytes of the largest description that is read."""
+
 _LONGEST = 255
 """Bytes that names may have on most systems."""
 
@@ -158,6 +161,29 @@ def as_on_disk(path: Path) -> Path:
 @lru_cache(maxsize=64)
 def _names_in(folder: Path, modified: int) -> dict[str, str]:
     return {name_key(path.name): path.name for path in folder.iterdir()}
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """A file's text.
+
+    **Raises:** `OSError`; `ValueError` for a file that has more than `most` bytes, which are not read, or no UTF-8.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most >> 20} MiB")
+    return content.decode("utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, in texts that every file and terminal can hold.
+
+    **Raises:** `OSError`; `ValueError` as `read_text`, and for what is no JSON or nested too deeply.
+    """
+    try:
+        return plain_values(json.loads(read_text(path)))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_text(path: Path, text: str) -> None:

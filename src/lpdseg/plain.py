@@ -27,6 +27,12 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", plain_text(name))
 
 
+def shortened(text: str, most: int) -> str:
+    """`text` without its middle where it is longer: what it is about stands at its start, what to do at its end."""
+    start = most * 3 // 5
+    return text if len(text) <= most else f"{text[: start - 3]} … {text[start - most :]}"
+
+
 def plain_values(value: Any) -> Any:
     """`plain_text` of all texts in nested lists, tuples and dictionaries."""
     if isinstance(value, str):

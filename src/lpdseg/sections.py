@@ -29,7 +29,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**6)]
+Size = Annotated[int, Field(ge=1, le=1 << 14)]
+Prototypes = Annotated[int, Field(ge=1, le=1000)]
 Width = Annotated[float, Field(ge=1)]
 
 
@@ -58,7 +60,7 @@ class DataSettings(Section):
     mask_values: tuple[str, ...] = Field((), description="what values of masks stand for, as in [255=gland]")
     flips: bool = Field(True, description="random flips and 90° rotations")
     stain_jitter: NonNegative = Field(0.1, description="spread of random stain strength, in log units")
-    workers: int = Field(0, ge=0, description="loader processes, at most one per core; 0: none")
+    workers: int = Field(0, ge=0, le=1000, description="loader processes, at most one per core; 0: none")
     cache: bool = Field(True, description="keep decoded patches in memory while they fit")
     device_share: Fraction = Field(
         0.25,
@@ -83,14 +85,14 @@ class ModelSettings(Section):
         20.0, description="GB on disk, of all runs, for what frozen encoders give; 0: encode in each step"
     )
     freeze_norm: bool = Field(False, description="keep batch norm layers of the encoder as they are")
-    prototypes: Count | tuple[Count, ...] = Field(10, description="k per class, or one number per class")
-    prototype_dim: Count = Field(512, description="width of a prototype")
-    hidden_dim: Count = Field(256, description="width inside the projection of prototypes to each scale")
+    prototypes: Prototypes | tuple[Prototypes, ...] = Field(10, description="k per class, or one number per class")
+    prototype_dim: Size = Field(512, description="width of a prototype")
+    hidden_dim: Size = Field(256, description="width inside the projection of prototypes to each scale")
     temperature: Positive = Field(0.07, description="start of 1/s, s the learnable scale of the cosine")
     merge: ImageMerge = Field("pixel", description="prototypes → class while training")
     head: HeadName = Field("prototypes", description="what decides in the segmentation head, where there is one")
     head_merge: HeadMerge = Field("softmax", description="its prototypes → class")
-    head_width: Count = Field(128, description="channels of the segmentation head")
+    head_width: Size = Field(128, description="channels of the segmentation head")
 
 
 class ContrastSettings(Section):
@@ -105,7 +107,7 @@ class ContrastSettings(Section):
     negatives: Negatives = Field("other_classes", description="which prototypes a pair is pushed away from")
     fill: Fill = Field("white", description="what masked-out tissue becomes; white is glass")
     pairs_per_image: Count | None = Field(None, description="active prototypes drawn per image; none: all")
-    size: Count | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
+    size: Size | None = Field(None, description="side in px at which masked images are encoded; none: as they are")
     chunk: Count | Literal["auto"] = Field(
         "auto",
         description="pairs encoded at once, a number; changes rounding alone. auto: as memory allows, 4 on a CPU",
@@ -208,7 +210,9 @@ class TrainSettings(Section):
     compile: bool = Field(False, description="the encoder by torch.compile, slow to start; a CPU needs g++")
     seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
     deterministic: bool = Field(False, description="the same bits on a GPU each time, at some cost of speed")
-    validations: int = Field(8, ge=0, description="times that the validation split is scored, evenly spread")
+    validations: int = Field(
+        8, ge=0, le=10_000, description="times that the validation split is scored, evenly spread"
+    )
     log_every: Count = Field(10, description="steps between rows of metrics.jsonl")
     checkpoint_minutes: NonNegative = Field(2.0, description="time between saves of the last state")
     profile: bool = Field(
@@ -219,7 +223,7 @@ class TrainSettings(Section):
 class CrfSettings(Section):
     """The dense CRF; the defaults are the published ones, which suit patches of 224 px at 0.25–0.5 µm/px."""
 
-    iterations: Count = Field(5, description="of mean field")
+    iterations: int = Field(5, ge=1, le=1000, description="of mean field")
     gaussian_sxy: float = Field(15.0, ge=0.5, description="px; below it the kernel is the pixel itself")
     gaussian_compat: NonNegative = Field(30.0, description="weight of the smoothness kernel")
     bilateral_sxy: Width = Field(10.0, description="px; this and the next: large enough for the lattice")
@@ -230,7 +234,9 @@ class CrfSettings(Section):
 class PredictSettings(Section):
     """From class maps to a mask (method §4)."""
 
-    views: Annotated[tuple[View, ...], Field(min_length=1, description="test-time views, averaged")] = (
+    views: Annotated[
+        tuple[View, ...], Field(min_length=1, max_length=16, description="test-time views, averaged")
+    ] = (
         "plain",
         "flip",
     )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lpdseg.choices import MethodName
 from lpdseg.errors import SettingsError
+from lpdseg.files import read_text
 from lpdseg.plain_yaml import read_yaml, write_yaml
 from lpdseg.sections import (
     AnySection,
@@ -143,8 +144,8 @@ def _read(preset: str | Path) -> dict[str, Any]:
         text = (resources.files("lpdseg") / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
     elif Path(preset).suffix in {".yaml", ".yml"}:
         try:
-            text = Path(preset).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(Path(preset))
+        except (OSError, ValueError) as error:
             raise SettingsError(f"cannot read the settings file {preset}: {error}") from error
     else:
         raise SettingsError(

@@ -243,7 +243,7 @@ def _mask_value(value: Any) -> int:
         if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
             raise ValueError
         return int(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SettingsError(f"{value!r} is no mask value; use a whole number in 0..255") from error
 
 
@@ -251,7 +251,7 @@ def _colour(text: str | Sequence[int]) -> Colour:
     """`#RRGGBB` or three numbers → RGB in 0..255."""
     try:
         red, green, blue = bytes.fromhex(text.lstrip("#")) if isinstance(text, str) else map(int, text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SettingsError(f"{text!r} is no colour; write it as '#RRGGBB'") from error
     return red, green, blue
 

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from lpdseg.errors import WeightsError
 from lpdseg.model.encoders import build_encoder
-from lpdseg.model.families import FAMILIES
 from lpdseg.model.image_encoders import build_image_encoder
 from small_families import SMALL, save_small
 
@@ -111,32 +110,3 @@ def test_a_hub_that_does_not_answer_is_told_once(
     before = logger.getEffectiveLevel()
     assert "cannot get weights 'lab/net'" in refused("auto", "lab/net")
     assert not caplog.records and logger.getEffectiveLevel() == before
-
-
-CODE = """
-from pathlib import Path
-Path({mark!r}).touch()
-from transformers import PreTrainedConfig, PreTrainedModel
-class Config(PreTrainedConfig):
-    model_type = "brought"
-class Model(PreTrainedModel):
-    config_class = Config
-"""
-
-
-@pytest.mark.parametrize("model_type", ["dinov2", "brought"])
-def test_code_beside_weights_is_never_run(model_type: str, tmp_path: Path) -> None:
-    folder, mark = tmp_path / "weights", tmp_path / "mark"
-    save_small("dinov2", folder)
-    (folder / "brought.py").write_text(CODE.format(mark=str(mark)))
-    config = json.loads((folder / "config.json").read_text())
-    classes = {"AutoConfig": "brought.Config", "AutoModel": "brought.Model", "AutoBackbone": "brought.Model"}
-    config |= {"model_type": model_type, "auto_map": classes}
-    (folder / "config.json").write_text(json.dumps(config))
-    if model_type in FAMILIES:
-        assert build_encoder("auto", str(folder)).widths == (64, 128, 16, 16)
-    else:
-        assert "of the type 'brought' cannot be the encoder; those that can are" in refused("auto", str(folder))
-        with pytest.raises(WeightsError, match="cannot load the image encoder"):
-            build_image_encoder(f"hf:{folder}", build_encoder("resnet18", stages=3))
-    assert not mark.exists()

@@ -124,8 +124,8 @@ def test_weights_of_the_hub_that_have_to_be_converted(monkeypatch: pytest.Monkey
     ("values", "sentence"),
     [
         ({"image_mean": [123.675, 116.28, 103.53], "image_std": [58.395, 57.12, 57.375]}, "divide them by 255"),
-        ({"image_mean": [0.5] * 3, "image_std": [0, 0, 0]}, "sds above 0"),
-        ({"image_mean": [0.5] * 3, "image_std": [-0.2] * 3}, "sds above 0"),
+        ({"image_mean": [0.5] * 3, "image_std": [0, 0, 0]}, "sds in 0.001..1"),
+        ({"image_mean": [0.5] * 3, "image_std": [-0.2] * 3}, "sds in 0.001..1"),
         ({"image_mean": [-0.1, 0.5, 0.5], "image_std": [0.2] * 3}, "cannot be of RGB in 0..1"),
         ({"image_mean": [1.5, 0.5, 0.5], "image_std": [0.2] * 3}, "cannot be of RGB in 0..1"),
         ({"image_mean": [0.5] * 3, "image_std": [58.0] * 3}, "cannot be of RGB in 0..1"),

@@ -23,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from lpdseg.choices import Split
 from lpdseg.errors import SettingsError
+from lpdseg.files import read_text
 from lpdseg.plain_yaml import read_yaml
 
 Overrides = tuple[str, ...]
@@ -139,8 +140,8 @@ def read_config(path: Path) -> Config:
     **Raises:** `SettingsError` that names the file and the entry at fault.
     """
     try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        values = read_yaml(read_text(path))
+    except (OSError, ValueError) as error:
         raise SettingsError(f"cannot read the benchmark {path}: {error}") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error

@@ -4,7 +4,6 @@ A run's folder holds `job.json` (what to do), `log.txt`, `run/` (the training), 
 `failure.json`. `python -m lpdseg.benchmark.job FOLDER` does the job of a folder.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -26,7 +25,7 @@ from lpdseg.checkpoint import has_checkpoint
 from lpdseg.data.importers import load_data
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, LpdsegError
-from lpdseg.files import write_json
+from lpdseg.files import read_json, write_json
 from lpdseg.locks import locked
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import parse_settings
@@ -64,7 +63,7 @@ class Job:
     @classmethod
     def read(cls, folder: Path) -> "Job":
         """Reads what `write` wrote."""
-        return cls(**json.loads((folder / JOB).read_text(encoding="utf-8")))
+        return cls(**read_json(folder / JOB))
 
 
 def do(job: Job, folder: Path) -> bool:
@@ -156,7 +155,7 @@ def _train(job: Job, manifest: Manifest, run: Path, log: Log) -> tuple[dict[str,
     if trained.interrupted:
         raise KeyboardInterrupt
     log.note(f"trained {trained.total} steps")
-    described = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    described = read_json(run / "run.json")
     if not isinstance(described, dict) or described.get("status") != "finished":
         raise CheckpointError(f"{run}/run.json does not describe a finished training; remove {run} and run again")
     return described, code
@@ -165,7 +164,7 @@ def _train(job: Job, manifest: Manifest, run: Path, log: Log) -> tuple[dict[str,
 def _states(run: Path, code: str) -> list[str]:
     """Adds `code` to what is kept beside a training: the code may have changed between the calls that it took."""
     path = run / CODE
-    states: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    states: list[str] = read_json(path) if path.is_file() else []
     if code not in states[-1:]:
         states.append(code)
         write_json(path, states)

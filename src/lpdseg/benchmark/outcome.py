@@ -1,6 +1,5 @@
 """What became of a run, as its folder tells."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from jaxtyping import Int
 from lpdseg.benchmark.job import FAILURE, RESULT
 from lpdseg.benchmark.plan import Run
 from lpdseg.evaluation.protocol import Record
+from lpdseg.files import read_json
 
 _CIRCUMSTANCES = {"patches", "patients", "scale", "temperature"}
 """What a record of coverage says of how it was measured; they are no figures of a method."""
@@ -66,7 +66,7 @@ def is_done(outcome: Outcome, coverage: bool) -> bool:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

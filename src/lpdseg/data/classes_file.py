@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.files import write_text
+from lpdseg.files import read_text, write_text
 from lpdseg.plain_yaml import read_yaml_words, write_yaml
 from lpdseg.tissue import TissueClasses
 
@@ -19,14 +19,14 @@ def read_classes(folder: Path) -> TissueClasses | None:
     """
     path = folder / CLASSES_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         names = {CLASSES_FILE, "classes.yml"}
         like = [found.name for found in folder.glob("[Cc]*.[Yy]*") if found.name.lower() in names]
         if like:
             raise DataError(f"{folder / like[0]} is not read under that name; call it {CLASSES_FILE}") from None
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     try:
         value = read_yaml_words(text)

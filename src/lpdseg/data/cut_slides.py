@@ -1,24 +1,38 @@
 """What was drawn on a slide, in the pixels of the patches that `lpdseg data tile` has cut from it."""
 
-import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from lpdseg.data.corrections import Drawn
 from lpdseg.data.patches import read_header
 from lpdseg.data.records import Manifest, path_below
 from lpdseg.errors import DataError
-from lpdseg.files import result_name
+from lpdseg.files import read_json, result_name
 from lpdseg.plain import name_key
+from lpdseg.schema import Described, fits
 
 SOURCES = "slides.json"
 """Of a data set's folder: which slides its patches are of, at what scale, and where drawings on them count from."""
 
 _CORNER = re.compile(r"_(\d+)_(\d+)$")
+
+_Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class _Identity(Described):
+    sha256: str
+
+
+class _Source(Described):
+    path: str
+    slide: _Identity
+    scale: _Pair = Field(default_factory=list)
+    origin: _Pair = Field(default_factory=list)
 
 
 def read_sources(folder: Path) -> dict[str, Any]:
@@ -27,21 +41,10 @@ def read_sources(folder: Path) -> dict[str, Any]:
     A set of an earlier version, or of other hands, tells nothing.
     """
     try:
-        told = json.loads((folder / SOURCES).read_text(encoding="utf-8"))
-        return {stem: one for stem, one in told.items() if "sha256" in one["slide"] and _is_readable(one)}
-    except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        told = read_json(folder / SOURCES)
+        return {stem: one for stem, one in told.items() if fits(_Source, one)}
+    except (OSError, ValueError, AttributeError):
         return {}
-
-
-def _is_readable(one: dict[str, Any]) -> bool:
-    """Whether what is noted of a slide has its shape: `scale` and `origin` are two numbers each."""
-    pairs = [one[key] for key in ("scale", "origin") if key in one or "scale" in one]
-    return isinstance(one["path"], str) and all(
-        isinstance(pair, list)
-        and len(pair) == 2
-        and all(isinstance(at, int | float) and math.isfinite(at) for at in pair)
-        for pair in pairs
-    )
 
 
 class CutSlides:
@@ -53,7 +56,7 @@ class CutSlides:
             name_key(name): stem
             for stem, one in self._slides.items()
             for name in (stem, Path(one["path"]).name, one["path"])
-            if "scale" in one
+            if {"scale", "origin"} <= one.keys()
         }
 
     def __contains__(self, image: str) -> bool:

@@ -1,6 +1,5 @@
 """Licences: of code by its installed metadata, of weights by the catalogue."""
 
-import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.checkpoint import read_state
+from lpdseg.files import read_json
 from lpdseg.insight.distributions import NOT_DECLARED, licence_of, needed, version_of
 from lpdseg.model.catalogue import LISTED, known
 from lpdseg.model.encoders import ENCODERS
@@ -88,8 +88,8 @@ def _of_start(run: Path, encoder: str, weights: str | None) -> Licensed:
 
 def _of(run: Path) -> str:
     """The hub id that the run's record names for its weights, where their folder is gone."""
-    with suppress(OSError, ValueError, AttributeError):
-        return str(json.loads((run / "run.json").read_text(encoding="utf-8"))["weights"].get("of"))
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        return str(read_json(run / "run.json")["weights"].get("of"))
     return ""
 
 

@@ -1,6 +1,5 @@
 """What run folders say of themselves, for pages and figures."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +8,39 @@ from typing import Any
 from lpdseg.data.opening import same_classes
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError
+from lpdseg.files import read_json
+from lpdseg.schema import Described, PerCent, Seconds, Whole, conform
 from lpdseg.sharing.folder import is_bundle, read_description
 from lpdseg.sharing.hub import local
 from lpdseg.tissue import TissueClasses
+
+_REMEDY = "name the folder that `train` wrote"
+
+
+class _Data(Described):
+    source: str
+    fingerprint: str
+    patches: dict[str, Whole]
+    patients: dict[str, Whole]
+
+
+class _Run(Described):
+    """`run.json`. What has a default comes late in a run."""
+
+    status: str
+    started: str
+    settings: dict[str, Any]
+    seed: Whole
+    data: _Data
+    versions: dict[str, str]
+    hardware: dict[str, str | int | float | None]
+    steps: Whole = 0
+    step: Whole = 0
+    parameters: Whole = 0
+    seconds: Seconds | None = None
+    valid_miou: PerCent | None = None
+    losses: dict[str, str] | None = None
+    weights: dict[str, str] | None = None
 
 
 def read_run(run: Path) -> dict[str, Any]:
@@ -19,18 +48,25 @@ def read_run(run: Path) -> dict[str, Any]:
 
     **Raises:** `CheckpointError` where `run` has no readable `run.json`.
     """
+    described = _read(run)
+    if not is_bundle(local(run)):
+        conform(_Run, described, run / "run.json", CheckpointError, _REMEDY)
+    return described
+
+
+def _read(run: Path) -> dict[str, Any]:
     if is_bundle(folder := local(run)):
         told = read_description(folder)
         return {"settings": told["settings"], "data": told["training_data"], **told["training"]}
     path = run / "run.json"
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = read_json(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing; name the folder of a run that `train` wrote") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; train again") from error
     if not isinstance(described, dict) or "settings" not in described:
-        raise CheckpointError(f"{path} does not describe a run; name the folder that `train` wrote")
+        raise CheckpointError(f"{path} does not describe a run; {_REMEDY}")
     return described
 
 
@@ -39,7 +75,7 @@ def data_of(run: Path) -> Path:
 
     **Raises:** `CheckpointError` where `run` has no readable `run.json`, or the data is not there any more.
     """
-    told = read_run(run).get("data")
+    told = _read(run).get("data")
     if not isinstance(told, dict) or "source" not in told:
         raise CheckpointError(f"{run} does not say where its training data are; name some with --data")
     source = Path(str(told["source"]))

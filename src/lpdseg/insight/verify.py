@@ -171,7 +171,8 @@ def _written_twice(run: Path, described: Mapping[str, Any], state: Mapping[str, 
     for name, value in best_of(run).items():
         if name in described:
             yield _equal(f"run.json: {name}", described[name], value)
-    yield _equal("run.json: settings", described["settings"], state["settings"])
+    settings = parse_settings(described["settings"], source=str(run)).model_dump(mode="json")
+    yield _equal("run.json: settings", settings, state["settings"])
     data = str(described.get("data", {}).get("fingerprint"))
     yield Row("run.json: data", data[:_DIGITS], state["data"][:_DIGITS])
     if state["valid"] is not None:

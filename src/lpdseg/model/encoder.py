@@ -5,6 +5,7 @@ B images, H x W pixels; F_l features at scale l, B x C_l x H_l x W_l. The last s
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from lpdseg.choices import Tuning
 from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import pad_to_stride
+from lpdseg.model.configuration import check_affordable, plain_configuration, understood
 from lpdseg.model.families import kind_of
+from lpdseg.model.weights_folder import check_normalisation
 
 
 class Encoder(nn.Module):
@@ -167,20 +170,28 @@ class Encoder(nn.Module):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Encoder":
-        """The architecture that `config` describes, with random weights."""
-        values = dict(config["backbone"])
-        kind = kind_of(values["model_type"])
-        backbone_config = kind.configuration(values.pop("model_type"), values)
-        backbone = kind.network(backbone_config)(backbone_config)
-        encoder = cls(
-            backbone,
-            kind.widths(backbone),
-            config["mean"],
-            config["std"],
-            config["freeze_norm"],
-            config["last_stride"],
-            config.get("tune", "all"),
-        )
+        """The architecture that `config` describes, with random weights.
+
+        **Raises:** `WeightsError` for a description of which none can be built.
+        """
+        said = "the description of the encoder"
+        with understood(said):
+            values = plain_configuration(config["backbone"], said)
+            check_normalisation(said, config["mean"], config["std"], None)
+            kind = kind_of(values["model_type"])
+            backbone_config = kind.configuration(values.pop("model_type"), values)
+            if torch.get_default_device().type != "meta":  # where somebody looks at more than the encoder
+                check_affordable(lambda: kind.network(backbone_config)(deepcopy(backbone_config)), said)
+            backbone = kind.network(backbone_config)(backbone_config)
+            encoder = cls(
+                backbone,
+                kind.widths(backbone),
+                config["mean"],
+                config["std"],
+                config["freeze_norm"],
+                config["last_stride"],
+                config.get("tune", "all"),
+            )
         encoder.source = {"weights": "checkpoint"}
         return encoder
 

@@ -8,6 +8,7 @@ from typing import Any
 from lpdseg.choices import Tuning
 from lpdseg.errors import SettingsError, WeightsError
 from lpdseg.model import efficientnet_lite
+from lpdseg.model.configuration import understood
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
@@ -16,7 +17,6 @@ from lpdseg.model.pretrained import (
     load_backbone,
     read_configuration,
     read_normalisation,
-    understood,
     weights_source,
 )
 from lpdseg.sections import ModelSettings
@@ -184,7 +184,7 @@ def build_encoder(
             f"model.last_stride cannot be set for a {config.model_type!r} network; it can for PVTv2, MiT, ResNet, "
             "EfficientNet-Lite"
         )
-    with nullcontext() if folder is None else understood(folder):
+    with nullcontext() if folder is None else understood(f"the config.json of {folder}"):
         config = kind.cut(config, stages, last_stride)
         if folder is None:
             backbone = kind.network(config)(config)
@@ -209,7 +209,7 @@ def build_encoder(
 def _configuration_of(weights: str, name: str, entry: EncoderEntry | None, stages: int | None) -> Any:
     """Of weights that are for the encoder of that name."""
     instead = entry.hub_id if entry is not None else "OpenGVLab/pvt_v2_b1"
-    with understood(weights):
+    with understood(f"the config.json of {weights}"):
         config = read_configuration(weights, _label(name), instead)
         most = kind_of(config.model_type).scales(config)
     if entry is not None and config.model_type != entry.model_type:

@@ -4,6 +4,7 @@ N images of any size, RGB in [0, 1]; D the width of an embedding.
 """
 
 import hashlib
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpdseg.errors import SettingsError, WeightsError
+from lpdseg.files import read_json
+from lpdseg.model.configuration import check_affordable, first_line, plain_configuration, understood
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoder_kinds import IMAGENET_MEAN, IMAGENET_STD
 from lpdseg.model.hub import cache_alone
-from lpdseg.model.pretrained import first_line, read_normalisation, weights_source
-from lpdseg.model.weights_folder import check_weights_folder, convert_command, gated
+from lpdseg.model.pretrained import read_normalisation, read_values, weights_source
+from lpdseg.model.weights_folder import convert_command, gated, values_in
 from lpdseg.quiet import library
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -152,16 +155,21 @@ def build_image_encoder(spec: str, encoder: Encoder) -> ImageEncoder | None:
 
 def _hugging_face(source: str) -> FrozenTower:
     transformers = library("transformers")
-
+    named, described = f"the image encoder hf:{source}", f"the config.json of hf:{source}"
     try:
-        check_weights_folder(source, "openai/clip-vit-base-patch16")
-        config = transformers.AutoConfig.from_pretrained(
-            source, trust_remote_code=False, local_files_only=cache_alone(source)
-        )
-        is_clip = config.model_type in {"clip", "clip_vision_model"}
-        loader: Any = transformers.CLIPVisionModelWithProjection if is_clip else transformers.AutoModel
+        values = read_values(source, "an image encoder", "openai/clip-vit-base-patch16")
+        model_type, is_clip = values["model_type"], values["model_type"] in {"clip", "clip_vision_model"}
+        if model_type not in transformers.CONFIG_MAPPING:
+            raise WeightsError(f"a network of the type {model_type!r} needs code of its own, which is not run")
+        with understood(described):
+            config = transformers.CONFIG_MAPPING["clip_vision_model" if is_clip else model_type].from_dict(
+                values.get("vision_config", values) if is_clip else values
+            )
+            loader: Any = transformers.CLIPVisionModelWithProjection if is_clip else _model_of(config)
+            check_affordable(lambda: loader(deepcopy(config)), described, values_in(source))
         tower, info = loader.from_pretrained(
             source,
+            config=config,
             trust_remote_code=False,
             local_files_only=cache_alone(source),
             use_safetensors=True,
@@ -170,23 +178,30 @@ def _hugging_face(source: str) -> FrozenTower:
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, WeightsError) as error:
         reason = gated(source, error) or first_line(error)
-        raise WeightsError(f"cannot load the image encoder hf:{source}: {reason}") from error
+        raise WeightsError(f"cannot load {named}: {reason}") from error
     if info["missing_keys"]:
         raise WeightsError(
-            f"the image encoder hf:{source} lacks {len(info['missing_keys'])} parameters "
+            f"{named} lacks {len(info['missing_keys'])} parameters "
             f"(the first is {sorted(info['missing_keys'])[0]}); it would be random"
         )
-    vision = getattr(tower.config, "vision_config", tower.config)
-    size = int(getattr(vision, "image_size", 224))
-    record = {"encoder": f"hf:{source}", **weights_source(source)}
     width = getattr(tower.config, "projection_dim" if is_clip else "hidden_size", None)
-    if width is None:
+    if width is None or tower.main_input_name != "pixel_values":
         raise WeightsError(
-            f"hf:{source} is a {config.model_type!r} model, which has no image embedding; name a CLIP-type model "
+            f"hf:{source} is a {model_type!r} model, which has no image embedding; name a CLIP-type model "
             "or a vision transformer that pools"
         )
+    size = getattr(tower.config, "image_size", 224)
+    if not isinstance(size, int) or size < 1:
+        raise WeightsError(f"hf:{source} takes images of {size!r} px; name a model of square ones")
+    record = {"encoder": f"hf:{source}", **weights_source(source)}
     mean, std = (_CLIP_MEAN, _CLIP_STD) if is_clip else (IMAGENET_MEAN, IMAGENET_STD)
     return FrozenTower(tower, nn.Identity(), width, size, record, *read_normalisation(source, mean, std))
+
+
+def _model_of(config: Any) -> Any:
+    """The library's own class for a configuration, of several the first."""
+    found = library("transformers").MODEL_MAPPING[type(config)]
+    return found[0] if isinstance(found, tuple) else found
 
 
 def _medclip(folder: Path) -> FrozenTower:
@@ -204,17 +219,18 @@ def _medclip(folder: Path) -> FrozenTower:
     prefix = "vision_model."
     state = {key.removeprefix(prefix): value for key, value in state.items() if not key.startswith("text_model.")}
     head_weight = state.pop("projection_head.weight", None)
-    if head_weight is None:
+    if head_weight is None or head_weight.ndim != 2:
         raise WeightsError(f"{path} has no projection_head.weight; it is no MedCLIP vision model")
     transformers = library("transformers")
     config_path = folder / "config.json"
     try:
-        config = (
-            transformers.SwinConfig.from_pretrained(folder) if config_path.is_file() else transformers.SwinConfig()
-        )
+        values, described = read_json(config_path) if config_path.is_file() else {}, str(config_path)
+        with understood(described):
+            config = transformers.SwinConfig.from_dict(plain_configuration(values, described))
+            check_affordable(lambda: transformers.SwinModel(deepcopy(config)), described, values_in(str(folder)))
+            tower = transformers.SwinModel(config)
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot read {config_path}: it is not the JSON of a Swin configuration") from error
-    tower = transformers.SwinModel(config)
     inner = {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
     missing, _ = _load_matching(tower, inner, path)
     if missing:
@@ -222,12 +238,12 @@ def _medclip(folder: Path) -> FrozenTower:
             f"{path} lacks {len(missing)} parameters of Swin-T (the first is {missing[0]}); it would be random"
         )
     width, inside = head_weight.shape
-    if inside != config.hidden_size:
+    if inside != config.hidden_size or not isinstance(config.image_size, int):
         raise WeightsError(f"{path} holds parameters of other shapes than Swin-T's: a projection from {inside}")
     head = nn.Linear(inside, width, bias=False)
     head.weight.data.copy_(head_weight)  # in float32, whatever the file holds
     record = {"encoder": f"medclip:{folder}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return FrozenTower(tower, head, width, int(config.image_size), record, _MEDCLIP_MEAN, _MEDCLIP_STD)
+    return FrozenTower(tower, head, width, config.image_size, record, _MEDCLIP_MEAN, _MEDCLIP_STD)
 
 
 def _load_matching(module: nn.Module, state: dict[str, Tensor], path: Path) -> tuple[list[str], list[str]]:

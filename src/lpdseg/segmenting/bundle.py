@@ -1,6 +1,7 @@
 """From a run's folder to a segmenter: architecture, classes, thresholds and weights in one place."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdseg.checkpoint import has_checkpoint, read_state, read_tensors, tensors_file
+from lpdseg.checkpoint import has_checkpoint, read_shapes, read_state, read_tensors, tensors_file
 from lpdseg.choices import Backend
 from lpdseg.data.corrected import LearntFrom
 from lpdseg.data.records import content_digest
-from lpdseg.errors import CheckpointError
+from lpdseg.errors import CheckpointError, SettingsError, WeightsError
 from lpdseg.methods.table import METHODS
+from lpdseg.model.configuration import check_affordable, understood
 from lpdseg.model.device import bfloat16_pays, pick_device
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.network import Network
@@ -71,7 +73,7 @@ def about(run: Path, checkpoint: str = "best", segmenter: Segmenter | None = Non
     )
 
 
-def model_tensors(tensors: dict[str, Tensor], part: str = "model") -> dict[str, Tensor]:
+def model_tensors(tensors: dict[str, Any], part: str = "model") -> dict[str, Any]:
     """One network's share of a training checkpoint's tensors: by default the one that prediction needs."""
     start = f"{part}."
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
@@ -109,7 +111,7 @@ def load_segmenter(
     state = read_state(run, checkpoint)
     settings = parse_settings(state["settings"], source=str(run))
     classes = TissueClasses.from_dict(state["classes"])
-    model = METHODS[settings.method].network(Encoder.from_config(state["encoder"]), settings, len(classes))
+    model = described_network(run, state)()
     _fill(model, model_tensors(read_tensors(run, state, "weights")), run, device)
     calibration = Calibration(
         torch.tensor(state["thresholds"]),
@@ -127,6 +129,41 @@ def load_segmenter(
     )
 
 
+def described_network(run: Path, state: dict[str, Any], part: str = "model") -> Callable[[], Network]:
+    """What builds the network that a checkpoint describes, with random values, once it is known that its weights
+    are of such a network: its file says how large each tensor is.
+
+    **Arguments:**
+
+    - `part`: `model`, which predicts, or `classifier`, the first of two stages.
+
+    **Raises:** `CheckpointError` where the file is missing or damaged, or of another network.
+    """
+    settings, classes = parse_settings(state["settings"], source=str(run)), len(state["classes"]["names"])
+    method, held = METHODS[settings.method], model_tensors(read_shapes(run, state), part)
+
+    def build() -> Network:
+        encoder = Encoder.from_config(state["encoder"])
+        if part == "model" or method.first_stage is None:
+            return method.network(encoder, settings, classes)
+        return method.first_stage(encoder, settings, classes, held["bank.weight"][1])
+
+    try:
+        with understood(f"the checkpoint in {run}", CheckpointError):
+            network: Any = check_affordable(build, f"the checkpoint in {run}", sum(map(math.prod, held.values())))
+    except (WeightsError, SettingsError) as error:
+        raise CheckpointError(f"{run} describes no network that can be used: {error}") from error
+    described = {name: tuple(values.shape) for name, values in network.state_dict().items()}
+    odd = next((name for name in sorted({*described, *held}) if described.get(name) != held.get(name)), None)
+    if odd is not None:
+        sizes = (" x ".join(map(str, one[odd])) or "1" if odd in one else "not there" for one in (held, described))
+        raise CheckpointError(
+            f"the weights in {run} do not fit its settings: {odd} is {next(sizes)}, and the settings say "
+            f"{next(sizes)}"
+        )
+    return build
+
+
 def load_prototypes(run: Path, checkpoint: str = "best", device: str = "auto") -> Segmenter:
     """As `load_segmenter`, around the network that holds the run's prototypes.
 
@@ -138,13 +175,10 @@ def load_prototypes(run: Path, checkpoint: str = "best", device: str = "auto") -
     segmenter = load_segmenter(run, checkpoint, device, as_trained=True)
     state = read_state(run, checkpoint)
     settings = parse_settings(state["settings"], source=str(run))
-    first_stage = METHODS[settings.method].first_stage
-    if first_stage is None:
+    if METHODS[settings.method].first_stage is None:
         return segmenter
-    weights = model_tensors(read_tensors(run, state, "weights"), "classifier")
-    classes, width = segmenter.classes, weights["bank.weight"].shape[1]
-    model = first_stage(Encoder.from_config(state["encoder"]), settings, len(classes), width)
-    _fill(model, weights, run, device)
+    model, classes = described_network(run, state, "classifier")(), segmenter.classes
+    _fill(model, model_tensors(read_tensors(run, state, "weights"), "classifier"), run, device)
     settings = settings.model_copy(
         update={"predict": change_section(settings.predict, {"source": "maps"}, "predict")}
     )
@@ -184,11 +218,10 @@ def _is_same(path: Path, run: Path | None) -> bool:
 
 def _fill(model: Network, weights: dict[str, Tensor], run: Path, device: str) -> None:
     """Puts trained weights into a network, and it where it shall run."""
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise CheckpointError(f"the weights in {run} do not fit its settings: {first}") from error
+    odd = next((name for name, values in weights.items() if not values.isfinite().all()), None)
+    if odd is not None:
+        raise CheckpointError(f"the weights in {run} hold values that are no numbers in {odd}; train again")
+    model.load_state_dict(weights)
     placed: Any = model
     placed.to(pick_device(device), memory_format=torch.channels_last).eval()
 

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from lpdseg.errors import CheckpointError, OutputError
+from lpdseg.model.configuration import first_line
 from lpdseg.model.hub import cache_alone
-from lpdseg.model.pretrained import first_line
 from lpdseg.model.weights_folder import gated
 from lpdseg.sharing.folder import FILES, SUMS, check
 

@@ -4,15 +4,15 @@ right now, and whose masks differ most.
 C classes, n channels, P patients; B patches, H x W pixels.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
+from pydantic import Field
 
 from lpdseg.data.corrected import CorrectedPatch
 from lpdseg.data.records import Manifest
@@ -20,7 +20,8 @@ from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.evaluation.bootstrap import Estimate, paired_classes, paired_difference
 from lpdseg.evaluation.confusion import Scores, confusion_matrix, sum_by_patient
 from lpdseg.evaluation.split import read_labelled
-from lpdseg.files import write_json
+from lpdseg.files import read_json, write_json
+from lpdseg.schema import Described, PerCent, Whole, conform
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.training.regions import keep_regions
@@ -35,6 +36,59 @@ _SHOWN = 10
 """Patients whose masks changed most."""
 
 
+_REMEDY = "remove it, or train again"
+_Figure = Annotated[float, Field(ge=-100, le=100)] | None
+
+
+class _Pair(Described):
+    before: _Figure
+    after: _Figure
+    difference: _Figure
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+
+
+class _Patient(Described):
+    patient: str
+    split: str
+    patches: Whole
+    share: PerCent
+    held: PerCent | None = None
+
+
+class _Right(Described):
+    """Corrected pixels; `before` and `after` are in per cent."""
+
+    pixels: Whole
+    before: PerCent | None
+    after: PerCent | None
+
+
+class _Corrected(_Right):
+    classes: dict[str, _Right]
+
+
+class _Taught(Described):
+    strokes: Whole
+    areas: Whole
+    patches: Whole
+    labelled: Whole
+    other_label: Whole
+
+
+class _Changes(Described):
+    """`CHANGES`, see `measure_changes`."""
+
+    start: str = Field(alias="from")
+    split: str | None
+    patients: Whole
+    notes: list[str]
+    miou: _Pair | None
+    classes: dict[str, _Pair]
+    changed: list[_Patient]
+    corrected: _Corrected | None = None
+    taught: _Taught | None = None
+
+
 def look_back(run: Path, data: Manifest, device: str, taught: Taught) -> Iterator[str]:
     """What is done once a run has finished; gives sentences for people.
 
@@ -46,7 +100,7 @@ def look_back(run: Path, data: Manifest, device: str, taught: Taught) -> Iterato
     if taught.told is None:
         return
     try:
-        before = Path(json.loads((run / FROM).read_text(encoding="utf-8"))["run"])
+        before = Path(read_json(run / FROM)["run"])
         old, new = (load_segmenter(one, "best", device, refine="none") for one in (before, run))
     except LpdsegError as error:
         yield f"what has changed cannot be told: {error}"
@@ -141,12 +195,13 @@ def read_changes(run: Path) -> dict[str, Any] | None:
     """
     path = run / CHANGES
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return told
+        told: dict[str, Any] = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); remove it, or train again") from error
+        raise CheckpointError(f"{path} cannot be read ({error}); {_REMEDY}") from error
+    conform(_Changes, told, path, CheckpointError, _REMEDY)
+    return told
 
 
 def sentences(changes: dict[str, Any]) -> Iterator[str]:

@@ -5,12 +5,19 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lpdseg.errors import OutputError
 from lpdseg.files import write_text
+from lpdseg.schema import Described, Whole, fits
 
 Row = dict[str, Any]
+
+
+class _Row(Described):
+    __pydantic_extra__: dict[str, float | None]
+    kind: Literal["train", "valid"]
+    step: Whole
 
 
 def read_metrics(run: Path) -> list[Row]:
@@ -26,7 +33,7 @@ def read_metrics(run: Path) -> list[Row]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        if not fits(_Row, row):
             break
         rows.append(row)
     return rows

@@ -1,6 +1,5 @@
 """What describes a run: `run.json`, beside its results."""
 
-import json
 import os
 import platform
 import sys
@@ -17,7 +16,7 @@ from lpdseg.cores import allowed_cores
 from lpdseg.data.origin import guessed, mpp_counts, origin_notes
 from lpdseg.data.records import Manifest
 from lpdseg.errors import LpdsegError, OutputError
-from lpdseg.files import absolute, write_json
+from lpdseg.files import absolute, read_json, write_json
 from lpdseg.settings import Settings
 from lpdseg.version import told_version, version_of
 
@@ -114,8 +113,8 @@ class RunRecord:
             "hardware": hardware(device),
         }
         if resumed:
-            with suppress(OSError, ValueError):
-                before = json.loads(self.path.read_text(encoding="utf-8"))
+            with suppress(OSError, ValueError, TypeError, AttributeError):
+                before = read_json(self.path)
                 self.values |= {
                     key: before[key]
                     for key in ("started", "weights", "image_encoder", "from", "morphologies")

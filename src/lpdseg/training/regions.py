@@ -3,12 +3,10 @@
 N training patches, K prototypes in all, k of one class at most; H x W pixels.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +17,16 @@ from lpdseg.data.composites import alone
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import CheckpointError, DataError
-from lpdseg.files import write_json
+from lpdseg.files import read_json, write_json
 from lpdseg.maps.fuse import fuse_scales
 from lpdseg.maps.winners import numbered
+from lpdseg.schema import Share, Whole, conform
 from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
 
 FILE = "prototypes.json"
 _FORMAT = 1
+_REMEDY = "delete it to do without it"
 _SHARES = "morphologies.shares"  # of the task, see `lpdseg.model.morphologies`
 _LOOKED_AT, _KEPT = 12, 8
 _BELONGS = 0.5
@@ -46,9 +46,9 @@ class Region:
 
     path: str
     patient: str
-    box: tuple[int, int, int, int]
-    share: float
-    strength: float
+    box: tuple[Whole, Whole, Whole, Whole]
+    share: Share
+    strength: Share
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Shown:
     name: str
     number: int
     retired: bool
-    share: float | None
+    share: Share | None
     regions: tuple[Region, ...]
 
 
@@ -104,19 +104,14 @@ def read_regions(run: Path) -> Kept | None:
     """
     path = run / FILE
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-        if found["format"] != _FORMAT:
-            raise CheckpointError(f"{path} is not of format {_FORMAT}; it was made by another version")
-        return Kept(Path(found["root"]), tuple(_shown(one) for one in found["prototypes"]))
+        found = read_json(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error!r}); delete it to do without it") from error
-
-
-def _shown(one: dict[str, Any]) -> Shown:
-    regions = tuple(Region(**(region | {"box": tuple(region["box"])})) for region in one["regions"])
-    return Shown(**(one | {"regions": regions}))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); {_REMEDY}") from error
+    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} is not of format {_FORMAT}; it was made by another version")
+    return conform(Kept, found, path, CheckpointError, _REMEDY)
 
 
 def find_regions(

@@ -13,6 +13,7 @@ from jaxtyping import Int, UInt8
 
 from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest, PatchRecord, path_below
+from lpdseg.errors import DataError
 from lpdseg.segmenting.edits import Plan
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.training.progress import Reporter
@@ -77,6 +78,8 @@ def with_labels(data: Manifest, labels: Mapping[str, Labels | None]) -> Manifest
         if record.split != "train" or name not in labels:
             records.append(record)
         elif (changed := labels[name]) is not None:
+            if len(changed) != len(data.classes):
+                raise DataError(f"the run's labels of {name} are not of {len(data.classes)} classes; train again")
             records.append(replace(record, labels=changed))
     return replace(data, records=tuple(records))
 

@@ -21,6 +21,7 @@ from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoders import first_encoder
 from lpdseg.outputs import RUN, is_known
 from lpdseg.plain import plain_text, plain_values
+from lpdseg.segmenting.bundle import described_network
 from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import in_first_process
@@ -191,6 +192,7 @@ def read_resumable(run: Path, settings: Settings, classes: TissueClasses, finger
     tuned = state["encoder"].get("tune") != "none"
     if tuned or min(settings.model.feature_cache, before.model.feature_cache) > 0:
         free.add("model.feature_cache")  # less room changes rounding at most, none at all what is seen
+    described_network(run, state)  # before it is built
     changed = [
         change
         for change in _differences(*(plain_values(each.model_dump(mode="json")) for each in (before, settings)))

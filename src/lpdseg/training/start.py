@@ -1,21 +1,23 @@
 """A run that goes on from another one's weights, with what an expert has said of its prototypes."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from lpdseg.checkpoint import has_checkpoint, read_state, read_tensors
+from pydantic import Field
+
+from lpdseg.checkpoint import Corrected, has_checkpoint, read_state, read_tensors
 from lpdseg.data.corrected import LearntFrom
 from lpdseg.data.corrections import Corrections, read_corrections
 from lpdseg.data.dataset import TrainingPatches
 from lpdseg.data.records import Manifest, path_below
 from lpdseg.errors import CheckpointError, DataError, SettingsError
-from lpdseg.files import absolute, write_json
+from lpdseg.files import absolute, read_json, write_json
 from lpdseg.methods.earlier import Earlier
 from lpdseg.methods.task import Task
-from lpdseg.segmenting.bundle import load_segmenter, weights_digest
+from lpdseg.schema import Described, conform
+from lpdseg.segmenting.bundle import described_network, load_segmenter, weights_digest
 from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.edits import Edit, Edits, as_read, prototype_keys
 from lpdseg.tissue import TissueClasses
@@ -27,6 +29,28 @@ FROM = "from.json"
 """Of a run's folder: where it started, and the labels that are not those of its data."""
 
 _CHECKPOINT = "best"
+_REMEDY = "without it nobody knows which labels were learnt; restore it or train again"
+
+
+class _Edits(Described):
+    file: str
+    sha256: str
+    said: dict[str, dict[Literal["name", "merge", "hide", "move"], str | bool]]
+
+
+class _Corrections(Described):
+    file: str
+    sha256: str
+
+
+class _From(Described):
+    """`FROM`. What has a default is not in those of earlier versions."""
+
+    run: str
+    labels: dict[str, Annotated[str, Field(pattern="^[01]+$")] | None]
+    edits: _Edits | None = None
+    corrections: _Corrections | None = None
+    learnt: Corrected | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,6 +191,7 @@ def start_from(
     `lpdseg.data.corrected.fit_corrections`.
     """
     state = read_state(run, _CHECKPOINT)
+    described_network(run, state)  # before it is built
     trained = TissueClasses.from_dict(state["classes"])
     if trained.channel_names != data.classes.channel_names:
         raise CheckpointError(
@@ -256,16 +281,12 @@ def _told(run: Path) -> dict[str, Any] | None:
     """What `Start.as_json` gave; None where there is nothing."""
     path = run / FROM
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        more = {name: told.get(name) for name in ("edits", "corrections", "learnt")}
-        return {"run": str(told["run"]), "labels": dict(told["labels"]), **more}
+        told = read_json(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error}), and without it nobody knows which labels were learnt; restore it or "
-            "train again"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}), and {_REMEDY}") from error
+    return conform(_From, told, path, CheckpointError, _REMEDY).model_dump()
 
 
 def _text(labels: Labels | None) -> str | None:

@@ -1,6 +1,5 @@
 """What `segment` has written of slides and patches, as layers."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from PIL import Image
 
 from lpdseg.errors import DataError, LpdsegError
 from lpdseg.extras import needed
+from lpdseg.files import read_json
 from lpdseg.tissue import TissueClasses
 from lpdseg.workflows.slides.layout import output_path
 from lpdseg.workflows.tables import read_table
@@ -187,8 +187,8 @@ def _classes_of(state: dict[str, Any], path: Path) -> TissueClasses:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        told = read_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); segment again") from error
     if not isinstance(told, dict):
         raise DataError(f"{path} is no record of this program; segment again")

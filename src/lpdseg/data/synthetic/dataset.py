@@ -1,6 +1,5 @@
 """A generated data set on disk, in the folder layout of BCSS-WSSS, with the sub-type of every evaluated pixel."""
 
-import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +21,7 @@ from lpdseg.data.synthetic.patch import SyntheticPatch, check_arguments, generat
 from lpdseg.data.synthetic.patient import patient_name
 from lpdseg.data.synthetic.subtypes import BACKGROUND, CLASSES, SUBTYPES, subtype_palette
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.files import replacing, write_json, write_text
+from lpdseg.files import read_json, replacing, write_json, write_text
 from lpdseg.guard import MAIN_GUARD, end_if_run_again
 
 PATCHES: Mapping[str, int] = {"train": 1200, "valid": 240, "test": 360}
@@ -158,7 +157,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         write_json(note, settings)
         return
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = read_json(note)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {note}: {error}; choose a new folder") from error
     if not isinstance(found, dict):

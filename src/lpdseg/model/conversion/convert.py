@@ -122,7 +122,7 @@ def _of_timm(config: dict[str, Any], source: str) -> tuple[str | None, dict[str,
     if "mean" in facts and "std" in facts:
         try:
             known["normalisation"] = tuple(tuple(map(float, facts[key])) for key in ("mean", "std"))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise WeightsError(f"{source}: mean and std of its config.json are no numbers; correct them") from error
     return config.get("architecture"), options, known
 

@@ -61,10 +61,10 @@ def prove(
 
 def _load_again(folder: Path, converted: Converted) -> nn.Module:
     transformers = library("transformers")
-    config = transformers.AutoConfig.from_pretrained(folder)
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     with quiet_loading():
         network, info = transformers.MODEL_FOR_BACKBONE_MAPPING[type(config)].from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+            folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
         )
     wrong = sorted(
         str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in info[kind]

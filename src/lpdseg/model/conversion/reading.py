@@ -1,23 +1,19 @@
 """Tensors of published weights: from a folder, a file or the hub, without running code that a file holds."""
 
 import hashlib
-import json
 import re
-import warnings
-from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from lpdseg.errors import WeightsError
+from lpdseg.files import read_json
 from lpdseg.model.hub import cache_alone
+from lpdseg.model.pickles import RefusedError, read_pickle
 from lpdseg.model.weights_folder import PICKLES, gated, shards
 
 _NESTED = ("teacher", "state_dict", "model", "model_state_dict", "backbone", "encoder", "student")
@@ -77,7 +73,7 @@ def _config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (ValueError, OSError) as error:
         raise WeightsError(f"{path} is not the JSON of a network: {error}; get it again") from error
     if not isinstance(values, dict):
@@ -119,19 +115,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # The settings of a training, which many checkpoints hold as well, are data.
-        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is refused below
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        SafetensorError,
-        UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-    ) as error:
+        found = read_pickle(path)
+    except RefusedError as error:
+        raise WeightsError(f"{path} is not read: {error}; get the same weights as safetensors") from error
+    except Exception as error:  # what is damaged raises almost anything
         raise WeightsError(_unreadable(path, str(error))) from error
     tensors = _tensors(found)
     if not tensors:

@@ -4,9 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lpdseg.files import write_json
+from pydantic import ConfigDict, Field
+
+from lpdseg.files import read_json, write_json
+from lpdseg.schema import Described, Seconds, Share, Whole, fits
 from lpdseg.slides.slide import SlideError
 from lpdseg.workflows.slides.layout import output_path, state_path
 
@@ -92,39 +95,66 @@ def describe_output(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"bytes": total, "sha256": digest.hexdigest(), "options": dict(options)}
 
 
+class _Slide(Described):
+    sha256: str
+
+
+class _Settings(Described):
+    predict: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Made(Described):
+    slide: _Slide
+    settings: _Settings
+
+
+class _Output(Described):
+    bytes: Whole
+    sha256: str
+    options: dict[str, Any]
+
+
+class _Earlier(_Made, _Output):
+    pass
+
+
+class _Area(Described):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    pixels: Whole
+    mm2: float | None
+    percent: float | None
+
+
+class _State(_Made):
+    """A slide's state, in which somebody may have changed something."""
+
+    format: Literal[2]
+    path: str
+    outputs: dict[str, _Output]
+    earlier: dict[str, _Earlier]
+    areas: list[_Area] = Field(default_factory=list)
+
+
+class _Finished(_State):
+    """What is finished tells all that its result is made from."""
+
+    notes: list[str]
+    areas: list[_Area]
+    tissue_share: Share
+    windows: Whole
+    windows_per_second: Seconds
+    waiting_share: Seconds
+
+
 def read_state(out: Path, stem: str) -> dict[str, Any] | None:
     """A slide's state; None where there is none that this version reads."""
     try:
-        state = json.loads(state_path(out, stem).read_text(encoding="utf-8"))
+        state: dict[str, Any] = read_json(state_path(out, stem))
     except (OSError, ValueError):
         return None
-    return state if isinstance(state, dict) and _is_readable(state) else None
-
-
-def _is_readable(state: dict[str, Any]) -> bool:
-    """Whether somebody has changed its shape: what is finished tells all that its result is made from."""
-    finished = state.get("status") == "finished"
-    shapes: dict[str, type | tuple[type, ...]] = {
-        "path": str,
-        "slide": dict,
-        "settings": dict,
-        "outputs": dict,
-        "earlier": dict,
-    }
-    if finished:
-        number = (int, float)
-        shapes |= {"notes": list, "areas": list, "tissue_share": number, "windows": int}
-        shapes |= {"windows_per_second": number, "waiting_share": number}
-    if state.get("format") != FORMAT or not all(isinstance(state.get(key), kind) for key, kind in shapes.items()):
-        return False
-    known = {"name", "pixels", "mm2", "percent"}
-    made = {"slide", "settings"}
-    noted = "sha256" in state["slide"] and all(
-        isinstance(one, dict) and one.keys() >= keys
-        for entries, keys in ((state["outputs"], {"bytes", "sha256", "options"}), (state["earlier"], made))
-        for one in entries.values()
-    )
-    return noted and all(isinstance(area, dict) and set(area) == known for area in state.get("areas", []))
+    finished = isinstance(state, dict) and state.get("status") == "finished"
+    return state if fits(_Finished if finished else _State, state) else None
 
 
 def write_state(out: Path, stem: str, values: Mapping[str, Any]) -> None:

@@ -292,3 +292,11 @@ def test_a_class_is_one_however_its_letters_are_written(tmp_path: Path) -> None:
     assert {one.name for one in read_regions(path).regions} == {composed}
     for asked in (composed, decomposed):
         assert {one.name for one in read_regions(path, [asked]).regions} == {asked}
+
+
+def test_a_small_packed_file_of_many_values_is_refused_before_they_are_made(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson.gz"
+    path.write_bytes(gzip.compress(b"[" + b"[]," * (1 << 23) + b"[]]"))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataError, match="more than 16,777,216 values; split it"):
+        read_regions(path)

@@ -296,7 +296,7 @@ def test_what_is_no_8_bit_rgb_slide(
     elif kind == "stack":
         tifffile.imwrite(path, np.stack([small] * 3), photometric="rgb", metadata=None)
     else:
-        monkeypatch.setattr("lpdseg.slides.tiff_pages._MAX_SEGMENT", 100_000)
+        monkeypatch.setattr("lpdseg.slides.tiff_pages.MAX_SEGMENT", 100_000)
         write_pyramid(path, [IMAGE], tile=(208, 320))
     with pytest.raises(SlideError) as error:
         opened(path)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from lpdseg.data.image_bounds import too_long, too_much
 from lpdseg.errors import DataError
 from lpdseg.tissue import NO_CLASS, TissueClasses
 
@@ -140,11 +141,15 @@ def _opened(
 ) -> Iterator[tuple[Image.Image, ImageHeader]]:
     """Opens one image of one of `formats`; whatever a decoder throws becomes a `DataError` with the path."""
     try:
+        if (why := too_long(path, file)) is not None:
+            raise DataError(why)
         with Image.open(path if file is None else file, formats=formats) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path} has {width} x {height} pixels; cut it into patches")
-            if getattr(image, "n_frames", 1) > 1:
+            if (why := too_much(path, image, file)) is not None:
+                raise DataError(why)
+            if getattr(image, "is_animated", False):  # to count them, each would be looked at
                 raise DataError(
                     f"{path} holds several images; save one per file (for a whole slide see segment --to)"
                 )

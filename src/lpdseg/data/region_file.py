@@ -17,8 +17,11 @@ REGION_SUFFIXES = (*_PLAIN, ".geojson.gz", ".json.gz", ".geojson.zip", ".json.zi
 """How files of regions end."""
 
 
-MOST_BYTES = 1 << 30
+MOST_BYTES = 1 << 28
 """Of a file of regions, unpacked."""
+
+_MOST_VALUES = 1 << 24
+"""Of a JSON text, by the marks between them: each takes about 50 bytes once it is read."""
 
 
 def read_features(path: Path, most: int = MOST_BYTES) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -80,6 +83,10 @@ def _listed(value: Any, source: str) -> list[Any]:
 
 def _values(path: Path, most: int) -> Iterator[Any]:
     for text in _texts(path, most):
+        if sum(text.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+            raise DataError(
+                f"{path} holds more than {_MOST_VALUES:,} values; split it, or export regions without cells"
+            )
         try:
             yield json.loads(text)
         except (ValueError, RecursionError) as error:  # of JSON and of UTF-8

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from lpdseg.data.image_bounds import too_long, too_much
 from lpdseg.data.patches import pixel_mode
 from lpdseg.slides.rectangle import on_white
 from lpdseg.slides.slide import Level, SlideError, SlideFacts
@@ -54,10 +55,12 @@ def open_image(path: Path) -> ImageSlide | None:
     **Raises:** `SlideError` for an image that is damaged, not 8-bit RGB, of many frames, or above `MAX_PIXELS`.
     """
     try:
+        if (why := too_long(path)) is not None:
+            raise SlideError(why)
         with _SILENT, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # size is checked here, and damage raises
             with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
-                if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+                if image.format == "TIFF" and getattr(image, "is_animated", False):
                     return None
                 _check(path, image)
                 return ImageSlide(path, np.array(image))
@@ -75,8 +78,10 @@ def _check(path: Path, image: Image.Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_large(path, f"{width} x {height}")
-    if getattr(image, "n_frames", 1) > 1:
+    if getattr(image, "is_animated", False):
         raise SlideError(f"{path} holds several images; save one")
+    if (why := too_much(path, image)) is not None:
+        raise SlideError(why)
     mode = pixel_mode(image)
     if mode != "RGB":
         raise SlideError(f"{path} has mode {mode}; save it as 8-bit RGB without alpha")

@@ -4,11 +4,16 @@ from pathlib import Path
 
 from lpdseg.errors import LpdsegError
 from lpdseg.extras import needed
+from lpdseg.slides.directories import check_directories
 from lpdseg.slides.formats import CONVERT, READERS, UNREAD_FORMATS, slide_suffixes
 from lpdseg.slides.inputs import SlideFile, find_slides
 from lpdseg.slides.slide import Slide, SlideError
 
 __all__ = ["SlideFile", "find_slides", "open_slide", "slide_suffixes"]
+
+
+MOST_PIXELS = 400_000_000_000
+"""Of level 0: a glass slide of 75 x 25 mm has less than half at 0.1 microns per pixel."""
 
 
 def open_slide(path: Path) -> Slide:
@@ -17,8 +22,9 @@ def open_slide(path: Path) -> Slide:
     A file that a reader knows but finds damaged is refused, even if the next one would read what is left of it. A
     reader whose library is not installed is passed over.
 
-    **Raises:** `SlideError` for a file that is missing, empty, damaged, of no known format, or not allowed to be
-    read; `SettingsError` that names the extra where only a library that is not installed could read it.
+    **Raises:** `SlideError` for a file that is missing, empty, damaged, of no known format, not allowed to be read,
+    or that claims more than a slide has, see `check_directories` and `MOST_PIXELS`; `SettingsError` that names the
+    extra where only a library that is not installed could read it.
     """
     _check_file(path)
     missing: LpdsegError | None = None
@@ -32,6 +38,10 @@ def open_slide(path: Path) -> Slide:
             continue
         slide = reader.open(path)
         if slide is not None:
+            width, height = slide.facts.size
+            if width * height > MOST_PIXELS:
+                slide.close()
+                raise SlideError(f"{path} claims {width} x {height} pixels, as no slide has; export it again")
             return slide
     if missing is not None:
         raise missing
@@ -49,6 +59,7 @@ def _check_file(path: Path) -> None:
         with path.open("rb") as file:
             if not file.read(1):
                 raise SlideError(f"{path} is empty; copy it again")
+        check_directories(path)
     except FileNotFoundError as error:
         raise SlideError(f"{path} does not exist; check the path") from error
     except OSError as error:

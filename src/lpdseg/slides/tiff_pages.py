@@ -15,7 +15,7 @@ _OLD_APERIO_YCBCR = 33003
 _REDUCED = 1
 """NewSubfileType of a smaller copy; 9 is a macro image, and 4 a mask."""
 
-_MAX_SEGMENT = 1 << 28
+MAX_SEGMENT = 1 << 28
 """Bytes of the largest strip or tile that is decoded at once."""
 
 
@@ -66,7 +66,7 @@ def check_page(path: Path, page: Any) -> None:
             f"{path} is compressed as {compression}, which cannot be read; save it with JPEG or deflate"
         )
     rows, columns = segment_size(page)
-    if rows * columns * 3 > _MAX_SEGMENT and not is_plain(page):
+    if rows * columns * 3 > MAX_SEGMENT and not is_plain(page):
         raise SlideError(
             f"{path} has {'tiles' if page.is_tiled else 'strips'} of {columns} x {rows} pixels, too large to read "
             "in parts; save it as a tiled TIFF"

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from lpdseg.slides.coded_size import coded_pixels
 from lpdseg.slides.rectangle import WHITE
-from lpdseg.slides.tiff_pages import JPEG, is_plain, segment_size
+from lpdseg.slides.tiff_pages import JPEG, MAX_SEGMENT, is_plain, segment_size
 
 _KEPT_BYTES = 1 << 26
 """Decoded segments that are kept for the next rectangle."""
@@ -30,12 +31,15 @@ class Segments:
     """
 
     def __init__(self, page: Any, instead: Instead | None = None) -> None:
+        from tifffile import TIFF
+
         self._page, self._instead = page, instead
         self._rows, self._columns = segment_size(page)
         self._across = -(-page.imagewidth // self._columns)
         self._down = -(-page.imagelength // self._rows)
         self._planes = 3 if page.planarconfig == 2 else 1
         self._decode = page.decode
+        self._coded = page.compression in TIFF.IMAGE_COMPRESSIONS
         # A writer that leaves a tile out tells its place as 0, or its length, or both.
         told = np.minimum(page.databytecounts, page.dataoffsets)[: self._planes * self._down * self._across]
         there: Bool[np.ndarray, "down across"] = np.asarray(
@@ -97,6 +101,10 @@ class Segments:
             data = file.read(count)
             if self._page.compression == JPEG and _END_OF_JPEG not in data:
                 raise ValueError("premature end of JPEG data")  # which libjpeg fills with grey
+            if self._coded:
+                pixels = coded_pixels(data, jpeg=self._page.compression == JPEG)
+                if 3 * pixels > MAX_SEGMENT:
+                    raise ValueError(f"a tile or strip of {pixels:,} pixels")
         elif self._instead is not None:
             plane, place = divmod(number, self._down * self._across)
             filled = self._instead(*self._shown(*divmod(place, self._across)))

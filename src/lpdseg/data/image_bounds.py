@@ -1,0 +1,56 @@
+"""What an image file may hold beside its pixels, and how much work it may make: small ones can take minutes."""
+
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+_MOST_MORE = 1 << 23
+"""Bytes beside pixels: profiles, thumbnails, texts. A PNG of 10 MiB can have a million chunks, each looked at."""
+
+_MOST_BYTES_PER_PIXEL = 8
+_MOST_SCANS = 100
+"""Of a progressive JPEG, each of which goes over all pixels; encoders make about ten."""
+
+_SCAN = b"\xff\xda"
+
+
+def too_long(path: Path, file: BytesIO | None = None) -> str | None:
+    """As `too_much`, of a PNG that has not been opened: that alone goes over all its chunks."""
+    size = _size(path, file)
+    if size <= _MOST_MORE:
+        return None
+    if file is None:
+        with path.open("rb") as opened:
+            start = opened.read(24)
+    else:
+        start = bytes(file.getbuffer()[:24])
+    if start[12:16] != b"IHDR" or len(start) < 24:
+        return None
+    return _of_size(path, size, int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big"))
+
+
+def too_much(path: Path, image: Image.Image, file: BytesIO | None = None) -> str | None:
+    """Why an image that is open, and not decoded yet, holds more than its pixels need; None where it does not.
+
+    `file` is what `path` holds where it has been read already.
+
+    **Raises:** `OSError`.
+    """
+    if (why := _of_size(path, _size(path, file), image.width, image.height)) is not None:
+        return why
+    if "progressive" in image.info:
+        held = path.read_bytes() if file is None else file.getvalue()
+        if (scans := held.count(_SCAN)) > _MOST_SCANS:
+            return f"{path} is a JPEG of {scans:,} scans, of {_MOST_SCANS} at most; save it as PNG"
+    return None
+
+
+def _size(path: Path, file: BytesIO | None) -> int:
+    return path.stat().st_size if file is None else file.getbuffer().nbytes
+
+
+def _of_size(path: Path, size: int, width: int, height: int) -> str | None:
+    if size <= _MOST_MORE + _MOST_BYTES_PER_PIXEL * width * height:
+        return None
+    return f"{path} has {size:,} bytes for {width} x {height} pixels; save it as PNG without metadata"

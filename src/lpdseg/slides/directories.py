@@ -1,0 +1,131 @@
+"""How many directories and tags a TIFF claims to have, which is looked at before any library reads them.
+
+Libraries follow the directories one after another wherever they point, and load the values of each one's tags: a
+file of some hundred bytes can keep them busy for ever, one of a MiB fill the memory.
+"""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from lpdseg.slides.slide import SlideError
+
+MOST_DIRECTORIES = 20_000
+"""Of a file: planes and channels of a stack, or levels; 300 planes of 64 channels are 19,200."""
+
+_MOST_NUMBERS = 1 << 23
+"""That all tags hold: a slide of 200,000 x 200,000 pixels in tiles of 128 has 6.5 million with its levels."""
+
+_MOST_BYTES = 1 << 24
+"""Of texts and such that all tags hold: descriptions, profiles, OME-XML."""
+
+_MOST_TAGS = 4096
+"""Of a directory; libraries read none that has more."""
+
+_SUB_IFDS = 330
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Of a value of each type."""
+_TEXT = (1, 2, 6, 7)
+_UNREAD = 37724
+"""Layers of Photoshop, which no reader of slides loads."""
+
+
+def check_directories(path: Path) -> None:
+    """Refuses a TIFF whose directories point in a circle, are too many, or claim more values than a slide has.
+
+    Other files, and directories that are cut short or lie outside of the file, are left to those that read them.
+
+    **Raises:** `SlideError`; `OSError` where the file cannot be read.
+    """
+    with path.open("rb") as file:
+        form = _form(file.read(8), ndpi=path.suffix.lower() == ".ndpi")
+        if form is None:
+            return
+        size = file.seek(0, 2)
+        file.seek(form.first)
+        waiting, seen = [(form.next_of(file), True)], set[int]()
+        numbers = texts = 0
+        while waiting:
+            offset, chained = waiting.pop()
+            if not 0 < offset < size:
+                continue
+            if offset in seen:
+                raise SlideError(
+                    f"{path} has directories that point in a circle, to byte {offset} again; export it again"
+                )
+            seen.add(offset)
+            if len(seen) > MOST_DIRECTORIES:
+                raise SlideError(
+                    f"{path} has more than {MOST_DIRECTORIES:,} directories, as no slide has; save one RGB image"
+                )
+            found = form.tags(file, offset)
+            if found is None:
+                continue
+            tags, after = found
+            if chained:
+                waiting.append((after, True))
+            for code, kind, count, place in tags.tolist():
+                length = count * _BYTES.get(kind, 0)
+                if code == _SUB_IFDS:
+                    if count > MOST_DIRECTORIES:
+                        raise SlideError(f"{path} has a directory with {count:,} others within it; export it again")
+                    waiting += [(one, False) for one in form.offsets(file, kind, count, place, size)]
+                if length <= form.slot or place + length > size or code == _UNREAD:
+                    continue
+                numbers, texts = numbers + count * (kind not in _TEXT), texts + length * (kind in _TEXT)
+                if numbers > _MOST_NUMBERS or texts > _MOST_BYTES:
+                    held = f"{numbers:,} numbers" if numbers > _MOST_NUMBERS else f"{texts:,} bytes of text"
+                    raise SlideError(f"{path} has tags that hold {held}, as no slide has; export it again")
+
+
+class _Form:
+    """How a kind of TIFF writes numbers: classic, BigTIFF, and NDPI, whose directories have 64-bit offsets."""
+
+    def __init__(self, order: str, big: bool, ndpi: bool) -> None:
+        self._order = order
+        self.first = 8 if big else 4
+        self.slot = 8 if big else 4
+        self._count = order + ("Q" if big else "H")
+        self._next = order + ("Q" if big or ndpi else "I")
+        number = order + ("u8" if big else "u4")
+        self._tag = np.dtype([("code", order + "u2"), ("kind", order + "u2"), ("count", number), ("place", number)])
+
+    def next_of(self, file: BinaryIO) -> int:
+        """The offset that stands where the file is; 0 where it ends."""
+        return self._number(file, self._next) or 0
+
+    def tags(self, file: BinaryIO, offset: int) -> tuple[np.ndarray, int] | None:
+        """The entries of a directory, and where the next one is; None where it is cut short or no directory."""
+        file.seek(offset)
+        count = self._number(file, self._count)
+        if count is None or count > _MOST_TAGS:
+            return None
+        held = file.read(count * self._tag.itemsize)
+        if len(held) < count * self._tag.itemsize:
+            return None
+        return np.frombuffer(held, self._tag), self.next_of(file)
+
+    def offsets(self, file: BinaryIO, kind: int, count: int, place: int, size: int) -> list[int]:
+        """The values of a tag of offsets; none where they lie outside of the file."""
+        width = _BYTES.get(kind, 0)
+        if width not in (4, 8) or not count:
+            return []
+        if count * width <= self.slot:
+            return [place]
+        if place + count * width > size:
+            return []
+        file.seek(place)
+        found: list[int] = np.frombuffer(file.read(count * width), f"{self._order}u{width}").tolist()
+        return found
+
+    def _number(self, file: BinaryIO, form: str) -> int | None:
+        held = file.read(struct.calcsize(form))
+        return None if len(held) < struct.calcsize(form) else int(struct.unpack(form, held)[0])
+
+
+def _form(start: bytes, *, ndpi: bool) -> _Form | None:
+    order = {b"II": "<", b"MM": ">"}.get(start[:2])
+    kind = 0 if order is None or len(start) < 8 else struct.unpack(order + "H", start[2:4])[0]
+    return _Form(order, kind == 43, ndpi) if order is not None else None

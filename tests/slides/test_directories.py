@@ -1,0 +1,140 @@
+"""Files that claim more than a slide has are refused before a library follows them."""
+
+import io
+import resource
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from drawn_tiffs import Drawn
+from PIL import Image
+
+from lpdseg.slides.directories import MOST_DIRECTORIES, check_directories
+from lpdseg.slides.readers import open_slide
+from lpdseg.slides.slide import SlideError
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Inside, no more than 5 s of the processor and 1 GiB more memory than before."""
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    yield
+    assert time.process_time() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
+
+
+@contextmanager
+def refused(path: Path, told: str) -> Iterator[None]:
+    with bounded(), pytest.raises(SlideError, match=told) as caught:
+        yield
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 500 + len(str(path))
+
+
+@pytest.mark.parametrize("others", [0, 1, 300])
+def test_a_circle(tmp_path: Path, others: int) -> None:
+    tiff = Drawn()
+    tags = tiff.image()
+    places = [tiff.directory(tags) for _ in range(others + 1)]
+    for place, after in zip(places, [*places[1:], places[0]], strict=True):
+        tiff.follow(place, after)
+    path = tiff.write(tmp_path / "a.tif", places[0])
+    with refused(path, "in a circle"):
+        open_slide(path)
+
+
+def test_a_directory_within_itself(tmp_path: Path) -> None:
+    tiff = Drawn()
+    tags = tiff.image()
+    path = tiff.write(tmp_path / "a.tif", tiff.directory(tags | {330: (13, 1, len(tiff.content))}))
+    with refused(path, "in a circle"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".svs", ".scn"])
+def test_too_many_pages(tmp_path: Path, suffix: str) -> None:
+    tiff = Drawn()
+    tags = tiff.image()
+    places = [tiff.directory(tags) for _ in range(MOST_DIRECTORIES + 1)]
+    for place, after in pairwise(places):
+        tiff.follow(place, after)
+    path = tiff.write(tmp_path / f"a{suffix}", places[0])
+    with refused(path, "more than 20,000 directories"):
+        open_slide(path)
+
+
+def test_too_many_directories_within_one(tmp_path: Path) -> None:
+    tiff = Drawn()
+    within = tiff.add(struct.pack("<I", tiff.directory(tiff.image())) * 30_000)
+    path = tiff.write(tmp_path / "a.tif", tiff.directory(tiff.image() | {330: (4, 30_000, within)}))
+    with refused(path, "a directory with 30,000 others"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "count", "told"), [(324, 4, 100_000, "numbers"), (270, 2, 1 << 18, "bytes")]
+)
+def test_values_that_all_pages_share(tmp_path: Path, tag: int, kind: int, count: int, told: str) -> None:
+    tiff = Drawn()
+    tags = tiff.image()
+    tags[tag] = (kind, count, tiff.add(bytes(count * (4 if kind == 4 else 1))))
+    places = [tiff.directory(tags) for _ in range(100)]
+    for place, after in pairwise(places):
+        tiff.follow(place, after)
+    path = tiff.write(tmp_path / "a.tif", places[0])
+    with refused(path, f"tags that hold .* {told}"):
+        open_slide(path)
+
+
+def test_a_stack_of_many_planes_and_a_large_slide_pass(tmp_path: Path) -> None:
+    tiff = Drawn()
+    tags = tiff.image()
+    places = [tiff.directory(tags) for _ in range(64 * 200)]
+    for place, after in pairwise(places):
+        tiff.follow(place, after)
+    check_directories(tiff.write(tmp_path / "stack.tif", places[0]))
+    tiff = Drawn()
+    tiles = (200_000 // 128) ** 2
+    told = tiff.add(bytes(4 * tiles))
+    tags = tiff.image(200_000) | {324: (4, tiles, told), 325: (4, tiles, told)}
+    check_directories(tiff.write(tmp_path / "large.tif", tiff.directory(tags)))
+
+
+@pytest.mark.parametrize("content", [b"II", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff", b"\x89PNG", b""])
+def test_what_is_cut_short_or_no_tiff_is_left_to_others(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(content)
+    check_directories(path)
+
+
+def test_more_pixels_than_any_slide(tmp_path: Path) -> None:
+    tiff = Drawn()
+    tiles = (10**6 // 4096 + 1) ** 2
+    told = tiff.add(bytes(4 * tiles))
+    tags = tiff.image(10**6) | {322: (3, 1, 4096), 323: (3, 1, 4096), 324: (4, tiles, told), 325: (4, tiles, told)}
+    path = tiff.write(tmp_path / "a.tif", tiff.directory(tags))
+    with refused(path, "claims 1000000 x 1000000 pixels"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize(("form", "compression"), [("JPEG", 7), ("WEBP", 50001)])
+def test_a_tile_of_more_pixels_than_it_has_room_for(tmp_path: Path, form: str, compression: int) -> None:
+    held = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(held, form, lossless=True)
+    data = bytearray(held.getvalue())
+    if form == "JPEG":
+        frame = data.index(b"\xff\xc0")
+        data[frame + 5 : frame + 9] = struct.pack(">HH", 65_000, 65_000)
+    else:
+        start = data.index(b"VP8L") + 9
+        data[start : start + 4] = struct.pack("<I", 16_382 | 16_382 << 14)
+    tiff = Drawn()
+    tags = tiff.image(64, bytes(data), compression) | ({262: (3, 1, 6)} if form == "JPEG" else {})
+    path = tiff.write(tmp_path / "a.tif", tiff.directory(tags))
+    slide = open_slide(path)
+    with refused(path, "pixels"):
+        slide.read(0, 0, 0, 64, 64)
+    slide.close()

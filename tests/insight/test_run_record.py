@@ -12,5 +12,5 @@ from lpdseg.insight.run_record import data_of
 @pytest.mark.parametrize("data", [False, ["/data"], {"source": [["/data"]]}, {"source": None}, {}])
 def test_data_of_another_shape_is_no_data(data: object, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"settings": {}, "data": data}))
-    with pytest.raises(CheckpointError, match="name the data with --data"):
+    with pytest.raises(CheckpointError, match="with --data"):
         data_of(tmp_path)

@@ -90,6 +90,7 @@ def test_what_was_written_is_loaded(run: Path) -> None:
         ("backbone", "hidden_sizes", [1 << 20] * 3, "values, but its files hold"),
         ("backbone", "hidden_sizes", [8, 8, 24], "do not fit its settings"),
         ("backbone", "depths", [10**9, 1, 1], "and at most"), ("backbone", "depths", [9999, 1, 1], "400 blocks"),
+        ("backbone", "depth", 400.0, "400 blocks"),
         ("backbone", "model_type", "brought", "cannot be the encoder"), ("backbone", "model_type", 5, "no network"),
         ("backbone", "auto_map", {"AutoConfig": "x.y"}, ""), ("backbone", "_attn_implementation", "lab/kernel", ""),
         ("backbone", "num_labels", 10**12, ""), ("backbone", "hidden_act", "x" * 10**5, "no network can be built"),

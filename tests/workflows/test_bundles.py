@@ -23,6 +23,7 @@ from lpdseg.model.runtime import OnnxNetwork
 from lpdseg.segmenting.backends import TOLERANCE
 from lpdseg.segmenting.bundle import edits_within
 from lpdseg.sharing.folder import CARD, DESCRIPTION, FILES, GRAPH, SUMS, WEIGHTS
+from lpdseg.workflows.slides.options import SlideOptions
 
 SECRET = "/srv/lab-of-jane/weights"
 EDITS = "# by Dr. Somebody\npink 1: {name: stroma}\nblue 2: {move: pink}\n"
@@ -132,6 +133,13 @@ def test_edits_travel_without_their_remarks(prototype_run: Path, small_data: Pat
     assert theirs.prototype_names == ours.prototype_names and theirs.edits_sha256 == ours.edits_sha256
     assert b"Somebody" not in (out / DESCRIPTION).read_bytes()
     assert api.load_for_prototypes(out, device="cpu").edits_sha256 is None
+    pytest.importorskip("starlette", reason="the extra view is not installed")
+    from lpdseg.view.items import Opened
+    from lpdseg.view.visit import Visit
+
+    seen = Visit([out], Opened((), theirs.classes), SlideOptions(device="cpu"))
+    assert seen.runs[0].plain.edits_sha256 is None and seen.runs[0].segmenter.edits_sha256 == ours.edits_sha256
+    seen.close()
     other = tmp_path / "other.yaml"
     other.write_text("pink 2: {hide: true}\n")
     assert api.load(out, device="cpu", edits=other).edits_sha256 == hashlib.sha256(other.read_bytes()).hexdigest()
@@ -260,6 +268,35 @@ def test_what_a_hub_may_hold_that_is_no_bundle(
     with pytest.raises(CheckpointError, match="cannot be read"):
         lpdseg.push_bundle(tmp_path, "lab/new")
     assert hub.made == []
+
+
+def test_a_hub_that_is_away(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of the library that the hub's asks through are of no common kind."""
+
+    class LostError(Exception):
+        pass
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise LostError("Name or service not known\nmore")
+
+    hub = StandIn(tmp_path, monkeypatch)
+    monkeypatch.setattr(hub, "create_repo", lost)
+    with pytest.raises(
+        OutputError, match=r"^lab/x: the hub did not do it \(Name or service not known\); log in with"
+    ):
+        lpdseg.push_bundle(bundle, "lab/x")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lost)
+    with pytest.raises(
+        CheckpointError, match=r"^hf:lab/x: the hub did not do it .*; check its name, go online once"
+    ):
+        api.load("hf:lab/x")
+    monkeypatch.setattr("lpdseg.sharing.hub.cache_alone", lambda repo: True)
+    with pytest.raises(
+        CheckpointError, match=r"^hf:lab/y: it is not in the cache of the hub, which does not answer; "
+    ):
+        api.load("hf:lab/y")
+    with pytest.raises(OutputError, match=r"^lab/x: the hub does not answer; go online to send a bundle$"):
+        lpdseg.push_bundle(bundle, "lab/x")
 
 
 def test_local_folders_ask_no_hub(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ def _figures(
     found: Verified, data: Manifest, described: Mapping[str, Any], state: Mapping[str, Any], device: str
 ) -> None:
     """The figures of validation, had again."""
-    segmenter = load_segmenter(found.run, "best", device)
+    segmenter = load_segmenter(found.run, "best", device, as_trained=True)
     settings, learnt = (
         parse_settings(state["settings"], str(found.run)),
         LearntFrom.from_dict(state.get("corrected")),

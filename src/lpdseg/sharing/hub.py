@@ -37,8 +37,9 @@ def _fetched(named: str) -> Path:
     from huggingface_hub import snapshot_download
 
     repo, revision = _parts(named)
-    with _told(named, CheckpointError, "check its name, go online once, or name a folder"):
-        away = cache_alone(repo)
+    away = cache_alone(repo)
+    why = "it is not in the cache of the hub, which does not answer" if away else None
+    with _told(named, CheckpointError, "check its name, go online once, or name a folder", why):
         folder = Path(
             snapshot_download(repo, revision=revision, allow_patterns=[*FILES, SUMS], local_files_only=away)
         )
@@ -62,6 +63,8 @@ def push(folder: Path, name: str, *, private: bool = True) -> str:
 
     files = check(folder)
     repo, revision = _parts(name)
+    if cache_alone(repo):
+        raise OutputError(f"{name}: the hub does not answer; go online to send a bundle")
     api = HfApi()
     with _told(name, OutputError, "log in with 'hf auth login' or set HF_TOKEN, and check the name"):
         made = api.create_repo(repo, private=private, exist_ok=True)
@@ -84,10 +87,12 @@ def _parts(named: str) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _told(named: str, kind: type[CheckpointError] | type[OutputError], advice: str) -> Iterator[None]:
-    """What the hub's library raises, as a sentence."""
+def _told(
+    named: str, kind: type[CheckpointError] | type[OutputError], advice: str, why: str | None = None
+) -> Iterator[None]:
+    """What the hub's library raises, as a sentence; `why` is the reason where that is known."""
     try:
         yield
-    except (OSError, ValueError) as error:  # all errors of the hub are one of these
-        why = gated(named, error) or f"the hub did not do it ({first_line(error)[:300]}); {advice}"
-        raise kind(f"{named}: {why}") from error
+    except Exception as error:  # of whichever library the hub's asks through
+        why = why or f"the hub did not do it ({first_line(error)[:300]})"
+        raise kind(f"{named}: {gated(named, error) or f'{why}; {advice}'}") from error

@@ -208,7 +208,7 @@ def start_from(
     stands_in: Sequence[int] = ()
     keys: tuple[str, ...] = ()
     if edits is not None:
-        plain = load_segmenter(run, _CHECKPOINT, device)
+        plain = load_segmenter(run, _CHECKPOINT, device, as_trained=True)
         plan = EditedSegmenter(plain, edits).plan
         counts_for = [-1 if k in plan.hidden or c >= len(trained) else c for k, c in enumerate(plan.target)]
         stands_in, keys = plan.shown, prototype_keys(plan.trained, trained.names)

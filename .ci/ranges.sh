@@ -5,13 +5,13 @@ set -eu
 uv=$1
 hand=$(mktemp)
 trap 'rm -f "$hand"' EXIT
-# torch stays at the build of constraints.txt. Starlette's and matplotlib's lower ends warn with later releases of what they need.
+# torch stays at the build of constraints.txt. Lower ends of starlette, typer and matplotlib warn with later releases of what they need.
 grep '^torch==' constraints.txt > "$hand"
 for end in lowest newest; do
     how=highest
     if [ $end = lowest ]; then
         how=lowest-direct
-        printf 'anyio<4.13\npyparsing<3.3\n' >> "$hand"
+        printf 'anyio<4.13\nclick<8.4\npyparsing<3.3\n' >> "$hand"
     else
         grep '^torch==' constraints.txt > "$hand"
     fi

@@ -42,6 +42,11 @@ def test_the_temporary_name_keeps_the_suffix_and_the_old_file_until_the_end(tmp_
     assert path.read_text() == "new"
 
 
+def test_a_name_that_no_system_can_have_stays_as_it_is(tmp_path: Path) -> None:
+    for name in ("é\0/x", "é/x\0", "x\0"):
+        assert as_on_disk(tmp_path / name) == tmp_path / name
+
+
 def test_others_may_read_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     before = os.umask(0o027)

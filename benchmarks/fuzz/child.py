@@ -50,7 +50,7 @@ def main(name: str, inputs: int, seed: int, shared: Path, failures: Path) -> Non
 
         def mutate(data: bytes, most: int, number: int) -> bytes:
             random = Random(number)
-            if random.random() < 0.5:
+            if random.random() < 0.25:
                 return guided.Mutate(data, most)
             return changed([data], target, random)[:most]
 
@@ -63,6 +63,7 @@ def main(name: str, inputs: int, seed: int, shared: Path, failures: Path) -> Non
             "seed": seed,
             "max_len": longest(target),
             "rss_limit_mb": 0,
+            "mutate_depth": 1,
             "verbosity": 0,
             "len_control": 0,
         }

@@ -153,7 +153,7 @@ def as_on_disk(path: Path) -> Path:
     parent = as_on_disk(path.parent)
     try:
         names = _names_in(parent, parent.stat().st_mtime_ns)
-    except OSError:
+    except (OSError, ValueError):  # the latter of names that no system can have
         return path
     return parent / names.get(name_key(path.name), path.name)
 

@@ -81,3 +81,10 @@ def test_no_microns_per_pixel_where_the_name_gives_none(name: str) -> None:
 
 def test_a_figure_that_no_number_can_hold_is_no_microns_per_pixel() -> None:
     assert mpp_from_name(Path(f"x_MPP-{'9' * 400}.png")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"), [("TCGA-A0-A0SK _x.png", "TCGA-A0-A0SK"), ("p 1 _x.png", "p 1"), (" _x.png", "_x")]
+)
+def test_a_patient_is_the_same_in_a_manifest_whose_cells_are_stripped(name: str, patient: str) -> None:
+    assert patient_from_name(Path(name)) == patient

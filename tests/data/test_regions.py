@@ -219,6 +219,15 @@ def test_zip(name: str, tmp_path: Path) -> None:
         read_regions(path)
 
 
+def test_a_zip_whose_names_of_files_are_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ö.json", "[]")
+    path.write_bytes(path.read_bytes().replace("ö".encode(), b"\xb2\xb2"))
+    with pytest.raises(DataError, match="is damaged or no zip file"):
+        read_regions(path)
+
+
 def test_a_class_that_is_none_of_those_named(tmp_path: Path) -> None:
     path = write(tmp_path, collection(feature(), feature(classification={"name": "Tumor"})))
     assert len(read_regions(path).regions) == 2

@@ -79,7 +79,7 @@ def labels_from_name(path: PurePath, count: int) -> tuple[int, ...] | None:
 def patient_from_name(path: PurePath) -> str:
     """The patient, or slide, that a patch was cut from: see `known_patient`, else the part before the first `_`."""
     stem = plain_text(_BRACKETS.sub("", path.stem))
-    return known_patient(path) or stem.split("_", 1)[0] or stem or plain_text(path.stem)
+    return known_patient(path) or stem.split("_", 1)[0].strip() or stem.strip() or plain_text(path.stem)
 
 
 def known_patient(path: PurePath) -> str | None:
@@ -92,7 +92,7 @@ def known_patient(path: PurePath) -> str | None:
     if match := _PATIENT.search(stem):
         return match[1]
     if match := _TCGA.match(stem):
-        return match[0].upper()
+        return match[0].strip().upper()  # as a cell of a manifest
     if match := _LEADING_NUMBER.match(stem):
         return match[1]
     return None

@@ -104,7 +104,8 @@ def _texts(path: Path, most: int) -> list[bytes]:
         raise DataError(f"{path} does not exist; check the path") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is truncated or no gzip file; export the regions again") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # the last two: of encrypted ones
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+        # The second and third of encrypted ones, the last of names of files.
         raise DataError(f"{path} is damaged or no zip file that can be read; export the regions again") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); change its rights") from error

@@ -1,0 +1,131 @@
+"""Commands of seconds to disturb, on small data that is drawn: what each is given, and what it writes."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SMALL = (
+    "model.encoder=resnet18", "model.stages=3", "model.prototypes=2", "model.prototype_dim=16",
+    "model.hidden_dim=8",
+    "loss.scale_weights=[0,0.1,1]", "predict.fusion=[0,0.4,0.6]", "predict.refine=none", "predict.background=none",
+    "train.batch=4", "train.epochs=4", "train.validations=4", "train.precision=32-true", "train.log_every=1",
+    "train.lr=1e-3", "train.lr_warmup=0", "data.stain_jitter=0", "loss.contrast.weight=0.1",
+    "loss.diversity.weight=0.5", "loss.composite.weight=0", "loss.morphology.encoder=stain",
+)  # fmt: skip
+_COLOURS = np.array([[230, 120, 170], [80, 70, 160]])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command.
+
+    - `words`: of the command line, from the room where its inputs lie and the folder that it writes.
+    - `again`: further words of the command that goes on.
+    - `inputs`: what it reads, for faults of reading, as patterns below the room.
+    """
+
+    name: str
+    words: Callable[[Path, Path], list[str]]
+    again: tuple[str, ...] = ()
+    inputs: str = ""
+
+
+def draw_room(room: Path, train: Callable[[list[str]], None]) -> None:
+    """Patches, slides with regions, a trained run and a benchmark; once, below `room`."""
+    rng = np.random.default_rng(0)
+    for name in ("patches/train", "patches/valid/img", "patches/valid/mask", "slides", "regions"):
+        (room / name).mkdir(parents=True)
+    for number in range(20):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[:, (0, 32, 14)[number % 3] :] = 1
+        image, label = _image(mask, rng), f"{int((mask == 0).any())}{int((mask == 1).any())}"
+        if number < 12:
+            image.save(room / "patches" / "train" / f"t{number % 3}_{number}[{label}].png")
+        else:
+            image.save(room / "patches" / "valid" / "img" / f"v{number % 2}_{number}.png")
+            Image.fromarray(mask).save(room / "patches" / "valid" / "mask" / f"v{number % 2}_{number}.png")
+    for name in ("a", "b", "c"):
+        mask = np.zeros((256, 320), np.uint8)
+        mask[:, 160:] = 1
+        _image(mask, rng).save(room / "slides" / f"{name}.png")
+        features = [_region("pink", 0), _region("blue", 160)]
+        text = json.dumps({"type": "FeatureCollection", "features": features})
+        (room / "regions" / f"{name}.geojson").write_text(text, encoding="utf-8")
+    (room / "patches" / "classes.yaml").write_text("names: [pink, blue]\n", encoding="utf-8")
+    (room / "benchmark.yaml").write_text(
+        json.dumps(
+            {
+                "name": "small", "reference": "A", "set": [*SMALL, "train.epochs=1", "train.validations=1"],
+                "data": {"drawn": {"path": str(room / "patches")}},
+                "variants": {"A": {}, "B": {"set": ["train.lr=2e-3"]}},
+            }
+        ),
+        encoding="utf-8",
+    )  # fmt: skip
+    train(_train(room, room / "run"))
+
+
+def _image(mask: np.ndarray, rng: np.random.Generator) -> Image.Image:
+    pixels = _COLOURS[mask] + rng.integers(-20, 20, (*mask.shape, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def _region(name: str, left: int) -> dict[str, object]:
+    corners = [[left, 0], [left + 160, 0], [left + 160, 256], [left, 256], [left, 0]]
+    geometry = {"type": "Polygon", "coordinates": [corners]}
+    return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}
+
+
+def _train(room: Path, out: Path) -> list[str]:
+    settings = [word for one in SMALL for word in ("--set", one)]
+    words = ["train", "--data", f"{room}/patches", "--out", str(out), "--classes", "pink,blue", "--device", "cpu"]
+    return [*words, *settings]
+
+
+def _segment(room: Path, out: Path) -> list[str]:
+    return ["segment", f"{room}/run", f"{room}/patches/valid/img", f"{room}/patches/train", "--out", str(out),
+            "--overlay", "--probabilities", "--uncertainty", "--device", "cpu"]  # fmt: skip
+
+
+def _slides(room: Path, out: Path) -> list[str]:
+    return ["segment", f"{room}/run", f"{room}/slides", "--out", str(out), "--to", "geojson,ome-tiff,zarr,png,csv",
+            "--mpp", "0.5", "--model-mpp", "0.5", "--device", "cpu", "--workers", "1"]  # fmt: skip
+
+
+def _tile(room: Path, out: Path) -> list[str]:
+    return ["data", "tile", f"{room}/slides", "--regions", f"{room}/regions", "--out", str(out), "--size", "32",
+            "--mpp", "0.5", "--patch-mpp", "0.5"]  # fmt: skip
+
+
+def _evaluate(room: Path, out: Path) -> list[str]:
+    return ["evaluate", f"{room}/run", "--data", f"{room}/patches", "--device", "cpu", "--gate", "predicted",
+            "--gate", "none", "--json", f"{out}/e.json", "--csv", f"{out}/e.csv"]  # fmt: skip
+
+
+def _benchmark(room: Path, out: Path) -> list[str]:
+    return ["benchmark", f"{room}/benchmark.yaml", "--out", str(out), "--device", "cpu"]
+
+
+def _bundle(room: Path, out: Path) -> list[str]:
+    return ["bundle", f"{room}/run", str(out), "--data", f"{room}/patches", "--split", "valid", "--device", "cpu"]
+
+
+CASES = (
+    Case("train", _train, ("--resume",), "patches/train/*"),
+    Case("segment patches", _segment, (), "patches/valid/img/*"),
+    Case("segment slides", _slides, (), "slides/*"),
+    Case("tile", _tile, (), "slides/*"),
+    Case("evaluate", _evaluate, (), "patches/valid/*/*"),
+    Case("benchmark", _benchmark, (), "patches/train/*"),
+    Case("bundle", _bundle, (), "patches/valid/*/*"),
+)
+
+
+def fresh(out: Path) -> None:
+    """Nothing of an earlier trial."""
+    shutil.rmtree(out, ignore_errors=True)

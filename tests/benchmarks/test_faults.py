@@ -1,0 +1,69 @@
+"""What the faults' script takes for the same result, for half a file, and for a command that was killed."""
+
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "faults"
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    sys.modules.pop("run", None)
+    yield importlib.import_module("run")
+    for name in ("run", "cases", "comparing"):
+        sys.modules.pop(name, None)
+
+
+def write(folder: Path, seconds: float, mask: bytes = b"mask", **more: object) -> Path:
+    folder.mkdir()
+    (folder / "a.png").write_bytes(mask)
+    (folder / "run.json").write_text(json.dumps({"status": "finished", "loss": 0.5, "seconds": seconds} | more))
+    return folder
+
+
+def test_records_may_tell_another_time_and_nothing_else(faults: ModuleType, tmp_path: Path) -> None:
+    first, second = (faults.held(write(tmp_path / name, time)) for name, time in (("a", 1.0), ("b", 2.0)))
+    wanted = faults.steady(first, second)
+    assert faults.differences(wanted, faults.held(write(tmp_path / "c", 3.0, resumed=1))) == []
+    assert faults.differences(faults.steady(first, first), second) == []  # that agreed by chance
+    assert faults.differences(wanted, faults.held(write(tmp_path / "d", 1.0, loss=0.6))) == [
+        "run.json differs in /0/loss"
+    ]
+    assert faults.differences(wanted, faults.held(write(tmp_path / "e", 1.0, b"mas"))) == ["a.png differs"]
+    (tmp_path / "c" / ".a.png.12.tmp.png").touch()
+    (tmp_path / "c" / "a.png").unlink()
+    assert faults.differences(wanted, faults.held(tmp_path / "c")) == ["lacks a.png", "left .a.png.12.tmp.png"]
+
+
+def test_half_files_and_false_ends_are_seen(faults: ModuleType, tmp_path: Path) -> None:
+    first, second = (faults.held(write(tmp_path / name, time)) for name, time in (("a", 1.0), ("b", 2.0)))
+    wanted = faults.steady(first, second)
+
+    def told(name: str, *values: object, **more: object) -> list[str]:
+        return list(faults.half_done(SimpleNamespace(out=write(tmp_path / name, 9.0, *values, **more)), wanted))
+
+    assert told("c") == told("d", status="running", loss=None) == []
+    assert told("e", b"ma") == ["a.png is half-written"]
+    assert told("f", loss=0.1) == ["run.json says that it is finished and is not"]
+
+
+def test_a_command_is_killed_with_all_its_processes(faults: ModuleType) -> None:
+    def kill(process: int, cpu: float) -> bool:
+        if os.getpgid(process) != process:  # it has no group of its own yet
+            return False
+        os.killpg(process, signal.SIGKILL)
+        return True
+
+    ended, acted = faults.run_command(["--version"], kill)
+    assert (ended.code, acted) == (-signal.SIGKILL, True)
+    ended, acted = faults.run_command(["settings", "--preset", "none-such"], lambda process, cpu: False)
+    assert (ended.code, acted) == (2, False) and "lpdseg: " in ended.said

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lpdseg.errors import OutputError
-from lpdseg.files import as_on_disk, check_name, replacing, replacing_folder, write_json, write_text
+from lpdseg.files import as_on_disk, check_name, is_there, replacing, replacing_folder, write_json, write_text
 
 
 def names_in(folder: Path) -> list[str]:
@@ -45,6 +45,8 @@ def test_the_temporary_name_keeps_the_suffix_and_the_old_file_until_the_end(tmp_
 def test_a_name_that_no_system_can_have_stays_as_it_is(tmp_path: Path) -> None:
     for name in ("é\0/x", "é/x\0", "x\0"):
         assert as_on_disk(tmp_path / name) == tmp_path / name
+        assert not is_there(tmp_path / name)
+    assert not is_there(tmp_path / ("x" * 5000)) and is_there(tmp_path)
 
 
 def test_others_may_read_what_was_written(tmp_path: Path) -> None:

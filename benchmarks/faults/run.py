@@ -197,7 +197,11 @@ def half_done(room: Room, wanted: Held) -> Iterator[str]:
     for name, content in held(room.out).items():
         hidden = any(part.startswith(".") for part in Path(name).parts)
         expected = wanted.get(name)
-        if hidden or expected is None or name in ("metrics.jsonl", "summary.csv", "manifest.csv", "slides.json"):
+        if (
+            hidden
+            or expected is None
+            or name in ("metrics.jsonl", "metrics.csv", "summary.csv", "manifest.csv", "slides.json")
+        ):
             continue  # of tables that grow, a shorter one is whole
         tables = ("table.md", "table.html", "table.csv", "results.json")
         growing = "/checkpoints/" in f"/{name}" or name.endswith(tables)

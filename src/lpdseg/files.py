@@ -146,6 +146,11 @@ def result_name(stem: str) -> str:
     return "_" * (len(stem) - len(shown)) + shown
 
 
+def is_there(path: Path) -> bool:
+    """Whether something is there; nothing is by a name that no system can have, as strangers' files may tell."""
+    return os.path.exists(path)  # noqa: PTH110 - that of a Path raises for such names
+
+
 def as_on_disk(path: Path) -> Path:
     """The path or, where nothing is there, one whose names are spelt otherwise; see `name_key`."""
     if path == path.parent or (str(path).isascii() and "\\x" not in str(path)) or os.path.lexists(path):

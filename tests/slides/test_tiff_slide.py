@@ -303,6 +303,17 @@ def test_what_is_no_8_bit_rgb_slide(
     assert str(error.value).startswith(f"{path} ") and told in str(error.value) and "; save " in str(error.value)
 
 
+def test_an_image_without_pixels_is_refused(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "x.tif", [scene(96, 64)])
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages[0].tags["ImageLength"].valueoffset
+    data = bytearray(path.read_bytes())
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(bytes(data))
+    with pytest.raises(SlideError, match="holds no pixels"):
+        open_tiff(path)
+
+
 def test_a_file_that_is_no_tiff(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_text("not a slide")
     assert open_tiff(tmp_path / "a.tif") is None

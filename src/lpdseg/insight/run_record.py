@@ -8,7 +8,7 @@ from typing import Any
 from lpdseg.data.opening import same_classes
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError
-from lpdseg.files import read_json
+from lpdseg.files import is_there, read_json
 from lpdseg.schema import Described, PerCent, Seconds, Whole, conform
 from lpdseg.sharing.folder import is_bundle, read_description
 from lpdseg.sharing.hub import local
@@ -79,7 +79,7 @@ def data_of(run: Path) -> Path:
     if not isinstance(told, dict) or "source" not in told:
         raise CheckpointError(f"{run} does not say where its training data are; name some with --data")
     source = Path(str(told["source"]))
-    if not source.exists() or source == Path():
+    if not is_there(source) or source == Path():
         raise CheckpointError(f"{run} was trained on {source}, which is not there now; name the data with --data")
     return source
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
 from lpdseg.errors import WeightsError
-from lpdseg.files import read_json
+from lpdseg.files import is_there, read_json
 from lpdseg.schema import Described, Scale, fits
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt")
@@ -138,7 +138,7 @@ def shards(index: Path) -> list[Path]:
             raise ValueError("it names files of other folders")
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise WeightsError(f"{index} is not the index of a set of files ({error}); get it again") from error
-    missing = [name for name in names if not (index.parent / name).is_file()]
+    missing = [name for name in names if not is_there(index.parent / name)]
     if missing:
         raise WeightsError(
             f"{index.parent} lacks {len(missing)} of the {len(names)} files that {index.name} names (the first is "

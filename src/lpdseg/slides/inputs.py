@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from lpdseg.files import is_there
 from lpdseg.folders import is_result, look_through, some, tell
 from lpdseg.plain import name_key
 from lpdseg.slides.formats import CONVERT, UNREAD_FORMATS, slide_suffixes
@@ -128,7 +129,7 @@ def _without_pictures(paths: Sequence[Path], root: Path) -> list[Path]:
 
 def _in_table(csv_path: Path) -> Iterator[SlideFile]:
     for path, mpp, where in read_slide_table(csv_path):
-        if not path.is_file():
+        if not (is_there(path) and path.is_file()):
             raise SlideError(f"{where}: {path} does not exist; restore the slide or take the line out")
         yield SlideFile(_with_known_suffix(path), mpp)
 

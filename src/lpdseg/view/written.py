@@ -11,7 +11,7 @@ from PIL import Image
 
 from lpdseg.errors import DataError, LpdsegError
 from lpdseg.extras import needed
-from lpdseg.files import read_json
+from lpdseg.files import is_there, read_json
 from lpdseg.tissue import TissueClasses
 from lpdseg.workflows.slides.layout import output_path
 from lpdseg.workflows.tables import read_table
@@ -129,7 +129,7 @@ def patch_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
     classes, model = _classes_of({"settings": told}, folder / "segment.json"), str(told.get("weights_sha256", ""))
     for row in read_table(folder / "summary.csv", "image").values():
         path, mask = Path(row["image"]), Path(row.get("mask", ""))
-        if not path.is_file():
+        if not (is_there(path) and path.is_file()):
             raise DataError(
                 f"{path}, of which {folder} holds a mask, is not there now; put it back, or name patches"
             )
@@ -164,7 +164,7 @@ def slide_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
         if not isinstance(settings, dict) or not isinstance(outputs, dict | None):
             raise DataError(f"{state} is no record of this program; segment again")
         path = Path(str(told.get("path", "")))
-        if not path.exists():
+        if not is_there(path):
             raise DataError(
                 f"{path}, of which {folder} holds results, is not there now; put it back, or name slides"
             )

@@ -45,6 +45,14 @@ def test_no_marks_of_a_merge_are_left(page: Path) -> None:
     assert not re.findall(r"^(?:<{7} |={7}$|>{7} ).*", page.read_text(), re.M)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_hold_a_promise_are_there(page: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
+    assert page.name != "trust.md" or len(named) > 20
+    for path, name in named:
+        assert (ROOT / path).is_file() and f"def {name or 'test_'}" in (ROOT / path).read_text(encoding="utf-8")
+
+
 def test_the_corrections_of_the_how_to_are_right_about_the_demo() -> None:
     """A new user pastes them: the patches have these names, and the tissue is what is drawn."""
     page = (ROOT / "docs" / "how-to" / "correct.md").read_text(encoding="utf-8")

@@ -162,5 +162,6 @@ def test_a_start_that_left_no_checkpoint_does_not_block_the_next(
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "run.json").write_text("{}")
+    record = {"status": "running", "settings": {}, "data": {}, "versions": {}}  # killed before the first step
+    (run / "run.json").write_text(json.dumps(record))
     assert api.train(small_data, run, overrides=small_settings, epochs=1 / 3, device="cpu").steps == 1

@@ -105,7 +105,7 @@ def test_shards_that_are_missing(weights: Path, tmp_path: Path) -> None:
 
 def test_weights_of_the_hub_that_have_to_be_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     config: dict[str, Any] = {"architecture": "vit_large_patch16_224", "pretrained_cfg": {}}
-    monkeypatch.setattr("transformers.PreTrainedConfig.get_config_dict", lambda _: (config, {}))
+    monkeypatch.setattr("transformers.PreTrainedConfig.get_config_dict", lambda *_, **__: (config, {}))
     with pytest.raises(
         WeightsError, match=r"lab/net holds weights of the library timm .*weights convert lab/net OUT"
     ):

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from lpdseg.errors import OutputError
-from lpdseg.files import as_on_disk, check_name, is_there, replacing, replacing_folder, write_json, write_text
+from lpdseg.files import (
+    as_on_disk,
+    check_name,
+    is_there,
+    replacing,
+    replacing_apart,
+    replacing_folder,
+    write_json,
+    write_text,
+)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -30,6 +39,19 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert path.read_text() == "old"
     assert names_in(tmp_path) == ["x.txt"]
+
+
+def test_what_a_library_leaves_beside_a_file_goes_with_the_folder_of_both(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_text("old")
+    with pytest.raises(OutputError, match=r"cannot write .*x\.safetensors"), replacing_apart(path) as temporary:
+        temporary.with_name(".tmpAbCdEf").write_text("half of the new")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_text() == "old" and names_in(tmp_path) == [path.name]
+    with replacing_apart(path) as temporary:
+        temporary.with_name(".tmpAbCdEf").touch()
+        temporary.write_text("new")
+    assert path.read_text() == "new" and names_in(tmp_path) == [path.name]
 
 
 def test_the_temporary_name_keeps_the_suffix_and_the_old_file_until_the_end(tmp_path: Path) -> None:

@@ -24,9 +24,14 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are asked 
 _HALF = """
 import sys, time
 from pathlib import Path
-from lpdseg.files import replacing, replacing_folder
-with replacing(Path(sys.argv[1], "a.png")) as file, replacing_folder(Path(sys.argv[1], "folder")) as folder:
+from lpdseg.files import replacing, replacing_apart, replacing_folder
+with (
+    replacing(Path(sys.argv[1], "a.png")) as file,
+    replacing_folder(Path(sys.argv[1], "folder")) as folder,
+    replacing_apart(Path(sys.argv[1], "a.safetensors")) as apart,
+):
     file.write_bytes(b"half")
+    (apart.parent / ".tmpOfALibrary").touch()
     (folder / "part").touch()
     print("half", flush=True)
     time.sleep(600)
@@ -51,7 +56,7 @@ def test_leftovers_go_with_the_next_writing_once_their_process_is_dead(tmp_path:
     with program([sys.executable, "-c", _HALF, str(tmp_path)], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None and writer.stdout.readline() == "half\n"
         first = half_written(tmp_path)
-        assert len(first) == 2
+        assert len(first) == 3
         with alone_in(tmp_path, "trying"):
             assert half_written(tmp_path) == first  # it lives
         writer.send_signal(signal.SIGKILL)

@@ -10,7 +10,9 @@ from typing import Any
 _PASSED = ("tensorboard",)
 """Folders of event files, whose names and bytes tell the time."""
 
-_TIMES = re.compile(r"/([a-z_]*seconds?|[a-z_]*time|started|ended|finished|waiting_share|loader_wait_share)$")
+_TIMES = re.compile(
+    r"/([a-z_]*seconds?|minutes(/.*)?|[a-z_]*time|started|ended|finished|waiting_share|loader_wait_share)$"
+)
 """Values that tell the time; two runs may happen to agree on one."""
 
 Held = dict[str, Any]

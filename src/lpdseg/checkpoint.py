@@ -17,7 +17,7 @@ from torch import Tensor
 from lpdseg.choices import Tuning
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError, OutputError, SettingsError
-from lpdseg.files import read_json, replacing, write_json
+from lpdseg.files import read_json, replacing_apart, write_json
 from lpdseg.model.weights_folder import LEAST_SD, shapes
 from lpdseg.schema import Described, FileName, PerCent, Scale, Seconds, Share, Whole, conform
 from lpdseg.settings import parse_settings
@@ -227,7 +227,7 @@ def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor
 
 def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
-        with replacing(path) as temporary:
+        with replacing_apart(path) as temporary:
             save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
     except SafetensorError as error:
         raise OutputError(f"cannot write {path}: {error}; free space or choose another folder") from error

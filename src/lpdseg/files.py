@@ -54,6 +54,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replacing_apart(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a library that puts a temporary of its own beside what it writes: both lie in a temporary
+    folder, and go with it where the process is killed.
+
+    **Raises:** `OutputError` as `replacing`.
+    """
+    folder: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = make_beside(path, ".tmp", Path.mkdir)
+        yield folder / path.name
+        (folder / path.name).replace(path)
+    except OSError as error:
+        raise _refused(path, error) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Gives an empty temporary folder beside `path`; when the block ends well it becomes `path`.
 

@@ -110,6 +110,28 @@ def test_what_is_cut_short_or_no_tiff_is_left_to_others(tmp_path: Path, content:
     check_directories(path)
 
 
+@pytest.mark.parametrize(("kind", "count"), [(9, 1), (5, 1), (4, 7), (4, 0), (4, 2**31), (0, 1)])
+@pytest.mark.parametrize("tag", [256, 257, 278, 322, 323])
+def test_a_size_that_is_no_number(tmp_path: Path, tag: int, kind: int, count: int) -> None:
+    """Negative ones were opened; several ones were taken for gigabytes."""
+    tiff = Drawn()
+    place = tiff.add(bytes(64))
+    tags = tiff.image() | {tag: (kind, count, place if count == 7 else 2**32 - 128)}
+    path = tiff.write(tmp_path / "a.tif", tiff.directory(tags))
+    with refused(path, "gives a size of an image"):
+        check_directories(path)
+
+
+def test_a_directory_that_does_not_say_what_follows(tmp_path: Path) -> None:
+    """The library that reads pages took its end for another one, for ever."""
+    tiff = Drawn()
+    first = tiff.directory(tiff.image())
+    path = tiff.write(tmp_path / "a.tif", first)
+    path.write_bytes(path.read_bytes()[:-4])
+    with refused(path, "ends within the directory at byte"):
+        open_slide(path)
+
+
 def test_more_pixels_than_any_slide(tmp_path: Path) -> None:
     tiff = Drawn()
     tiles = (10**6 // 4096 + 1) ** 2

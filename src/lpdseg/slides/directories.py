@@ -25,6 +25,8 @@ _MOST_TAGS = 4096
 """Of a directory; libraries read none that has more."""
 
 _SUB_IFDS = 330
+_SIZES = (256, 257, 278, 322, 323)
+"""Width and length of an image, of its strips and tiles: each one number without a sign."""
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Of a value of each type."""
 _TEXT = (1, 2, 6, 7)
@@ -33,7 +35,8 @@ _UNREAD = 37724
 
 
 def check_directories(path: Path) -> None:
-    """Refuses a TIFF whose directories point in a circle, are too many, or claim more values than a slide has.
+    """Refuses a TIFF whose directories point in a circle, are too many, claim more values than a slide has or sizes
+    that are none, or do not say whether another follows.
 
     Other files, and directories that are cut short or lie outside of the file, are left to those that read them.
 
@@ -64,9 +67,16 @@ def check_directories(path: Path) -> None:
             if found is None:
                 continue
             tags, after = found
+            if after is None:  # tifffile would take this directory for the next one, for ever
+                raise SlideError(f"{path} ends within the directory at byte {offset}; copy it again")
             if chained:
                 waiting.append((after, True))
             for code, kind, count, place in tags.tolist():
+                if code in _SIZES and (count != 1 or kind not in (1, 3, 4, 16)):
+                    raise SlideError(
+                        f"{path} gives a size of an image (tag {code}) as {count:,} values of type {kind}, not as "
+                        "one whole number; export it again"
+                    )
                 length = count * _BYTES.get(kind, 0)
                 if code == _SUB_IFDS:
                     if count > MOST_DIRECTORIES:
@@ -96,8 +106,9 @@ class _Form:
         """The offset that stands where the file is; 0 where it ends."""
         return self._number(file, self._next) or 0
 
-    def tags(self, file: BinaryIO, offset: int) -> tuple[np.ndarray, int] | None:
-        """The entries of a directory, and where the next one is; None where it is cut short or no directory."""
+    def tags(self, file: BinaryIO, offset: int) -> tuple[np.ndarray, int | None] | None:
+        """The entries of a directory, and where the next one is, which may be cut off; None where entries are cut
+        short, or it is no directory."""
         file.seek(offset)
         count = self._number(file, self._count)
         if count is None or count > _MOST_TAGS:
@@ -105,7 +116,7 @@ class _Form:
         held = file.read(count * self._tag.itemsize)
         if len(held) < count * self._tag.itemsize:
             return None
-        return np.frombuffer(held, self._tag), self.next_of(file)
+        return np.frombuffer(held, self._tag), self._number(file, self._next)
 
     def offsets(self, file: BinaryIO, kind: int, count: int, place: int, size: int) -> list[int]:
         """The values of a tag of offsets; none where they lie outside of the file."""

@@ -33,7 +33,7 @@ def level_pages(path: Path, tiff: Any) -> tuple[list[Any], str | None]:
     if not pages or _next_page(tiff, pages[-1]) >= tiff.filehandle.size:
         raise SlideError(f"{path} ends before its last image, after {tiff.filehandle.size} bytes; copy it again")
     largest = max(page.imagewidth * page.imagelength for page in pages)
-    if not largest:
+    if largest <= 0:
         raise SlideError(f"{path} holds no pixels: an image in it is 0 high or wide; copy or export it again")
     finest = [page for page in pages if page.imagewidth * page.imagelength == largest]
     if len(finest) > 1:

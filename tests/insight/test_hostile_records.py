@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from changing import mutated
 from lpdseg.benchmark.outcome import read_outcome
 from lpdseg.benchmark.plan import Run
 from lpdseg.data.cut_slides import read_sources
@@ -20,7 +21,6 @@ from lpdseg.training.metrics import read_metrics
 from lpdseg.training.regions import FILE, read_regions
 from lpdseg.training.start import FROM, read_labels
 from lpdseg.workflows.slides.state import FORMAT, read_state
-from mutating import mutated
 
 SHA = "0" * 64
 RUN = Run("data", "variant", 0, load_settings(), "key")

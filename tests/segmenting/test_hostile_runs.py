@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from changing import mutated
 from lpdseg.checkpoint import save_checkpoint
 from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.methods.table import METHODS
@@ -19,7 +20,6 @@ from lpdseg.model.encoder import Encoder
 from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
 from lpdseg.settings import load_settings
 from lpdseg.tissue import TissueClasses
-from mutating import mutated
 
 ENCODER: dict[str, Any] = {
     "backbone": {

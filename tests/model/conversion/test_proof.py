@@ -1,6 +1,5 @@
 """Comparison with timm, played by a library of one network, where the real one is not installed."""
 
-import importlib.metadata
 import json
 import sys
 from collections.abc import Callable
@@ -48,8 +47,8 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> Timm:
         library = SimpleNamespace(create_model=create_model, layers=SimpleNamespace(SwiGLUPacked="packed"))
         monkeypatch.setitem(sys.modules, "timm", library)
         monkeypatch.setattr(proof, "find_spec", lambda _: library)
-        real = importlib.metadata.version
-        monkeypatch.setattr(proof, "version", lambda name: "9.9" if name == "timm" else real(name))
+        real = proof.version_of
+        monkeypatch.setattr(proof, "version_of", lambda name: "9.9" if name == "timm" else real(name))
         return built
 
     return install

@@ -666,7 +666,7 @@ def test_a_process_that_is_killed_leaves_nothing_half_written(
         words = [sys.executable, str(script), str(prototype_run), str(tmp_path / "slides"), str(out), stage]
         with program(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
             assert killed.stdout is not None and killed.stdout.readline() == "there\n"
-        assert (out / ".work" / "b").is_dir()
+        assert (out / ".work" / "b.parts").is_dir()
         assert json.loads((out / "states" / "b.json").read_text())["status"] == "running"
         whole = {name: held for name, held in files(out).items() if name not in half_written(out)}
         new = {name for name in whole if name not in first}

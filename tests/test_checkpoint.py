@@ -69,6 +69,14 @@ def test_a_damaged_state_is_an_error(text: str, words: str, tmp_path: Path) -> N
         read_state(tmp_path, "last")
 
 
+def test_a_threshold_that_no_patch_reaches_is_taken(tmp_path: Path) -> None:
+    chosen = [1.001, 0.0]  # calibration goes a step beyond the highest probability
+    save(tmp_path, "last", 1.0)
+    path = tmp_path / "checkpoints" / "last.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"thresholds": chosen}))
+    assert read_state(tmp_path, "last")["thresholds"] == chosen
+
+
 def test_damaged_or_missing_tensors_are_an_error(tmp_path: Path) -> None:
     save(tmp_path, "last", 1.0)
     state = read_state(tmp_path, "last")
@@ -90,7 +98,7 @@ def test_damaged_or_missing_tensors_are_an_error(tmp_path: Path) -> None:
         ("encoder.std", [0.5, -0.5, 0.5], "encoder.std.1"), ("encoder.std", [1e-300, 0.5, 0.5], "encoder.std.0"),
         ("encoder", [], "encoder"), ("encoder.last_stride", 3, "encoder.last_stride"),
         ("thresholds", [0.5], "1 thresholds and 2 offsets for 2 classes"), ("thresholds", "0.5", "thresholds"),
-        ("thresholds", [2.0, 0.5], "thresholds.0"), ("offsets", [float("inf"), 0.0], "offsets.0"),
+        ("thresholds", [1.5, 0.5], "thresholds.0"), ("offsets", [float("inf"), 0.0], "offsets.0"),
         ("temperature", 0.0, "temperature"), ("temperature", 1e-300, "temperature"), ("mpp", 1e-30, "mpp"),
         ("mpp", True, "mpp"), ("patch", [0, 5], "patch.0"), ("patch", [10**12, 5], "patch.0"),
         ("step", "5", "step"), ("step", -1, "step"), ("step", 10**12, "step"), ("steps", 1e308, "steps"),

@@ -8,7 +8,7 @@ import pytest
 
 from lpdseg.errors import DataError
 from lpdseg.files import write_json, write_text
-from lpdseg.plain import ESCAPED, plain_text, plain_values
+from lpdseg.plain import ESCAPED, one_line, plain_text, plain_values
 
 RAW = os.fsdecode(b"caf\xe9 \xff.png")
 
@@ -38,3 +38,10 @@ def test_files_and_errors_can_hold_every_name(tmp_path: Path) -> None:
     assert (tmp_path / os.fsdecode(b"\xe4.csv")).read_text(encoding="utf-8") == f"image\n{plain_text(RAW)}\n"
     with pytest.raises(DataError, match=r"caf\\xE9"):
         raise DataError(f"{RAW} is damaged")
+
+
+def test_one_line_keeps_letters_and_nothing_that_breaks_a_line_or_steers_a_terminal() -> None:
+    for text in ("plain", "Schäfer 12", "日本", "no\u00a0break", r"C:\x12"):
+        assert one_line(text) == text
+    assert one_line("a\nb\r\x1b[31m\u2028\u202ec\x85\t") == "a�b��[31m��c��"
+    assert one_line(RAW) == plain_text(RAW)

@@ -65,7 +65,7 @@ class _State(Described):
     steps: Whole
     seconds: Seconds
     best: PerCent | None
-    thresholds: list[Annotated[float, Field(ge=0, le=2)]]  # one that no score reaches lies above 1
+    thresholds: list[Annotated[float, Field(ge=0, le=1.01)]]  # one that no score reaches lies just above 1
     offsets: list[Annotated[float, Field(ge=-1e3, le=1e3)]]
     valid: dict[str, Any] | None
     classes: dict[str, Any]

@@ -20,6 +20,15 @@ def plain_text(text: str) -> str:
     return text if text.isascii() else _LONE.sub(lambda found: _escape(found[0]), text)
 
 
+def one_line(text: str) -> str:
+    """A text as every format and terminal can hold it in one line: bytes that are no UTF-8 written out, breaks of
+    lines and what else would steer a terminal as `�`.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if _shows(letter) else "�" for letter in plain_text(text))
+
+
 def name_key(name: str) -> str:
     """What the spellings of a file's name have in common: letters may be composed or decomposed (Macs decompose
     them), and bytes that are no UTF-8 written out.
@@ -42,6 +51,10 @@ def plain_values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain_values(entry) for entry in value]
     return value
+
+
+def _shows(letter: str) -> bool:
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"  # spaces of other kinds
 
 
 def _escape(letter: str) -> str:

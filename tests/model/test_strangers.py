@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
@@ -196,6 +196,7 @@ VALUES = st.recursive(
 )
 
 
+@example(name="depths", value={"\n": 1048577})
 @given(
     st.sampled_from(["depths", "hidden_sizes", "hidden_act", "model_type", "num_channels", "out_features"]), VALUES
 )

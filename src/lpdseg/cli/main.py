@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         sys.stdout.flush()
     except LpdsegError as error:
-        return _say(_sentence(error), error.exit_code)
+        return _say(str(error) or type(error).__name__, error.exit_code)
     except Stopped as stopped:
         return _say(f"stopped; {stopped}", stopped.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -169,12 +169,6 @@ def _say(text: str, code: int) -> int:
     if is_first():
         print(f"lpdseg: {text}", file=sys.stderr)  # noqa: T201 - the one line that an error may have
     return code
-
-
-def _sentence(error: LpdsegError) -> str:
-    """The error's own sentence, also where a loader process wrapped it into a traceback."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[-1].removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")
 
 
 def _explain_usage(error: Exception) -> int:

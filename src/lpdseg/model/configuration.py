@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from lpdseg.errors import LpdsegError, WeightsError
-from lpdseg.plain import plain_text
 
 _CODE = re.compile(
     r"auto_map|custom_\w+|_*\w+_implementation\w*|\w*kernels?_config|use_kernels|fusion_config|transformers_weights"
@@ -65,7 +64,7 @@ def plain_configuration(values: dict[str, Any], source: str, depth: int = 0) -> 
         if isinstance(value, dict):
             found[name] = plain_configuration(value, source, depth + 1)
         elif fault := _fault(name, value):
-            raise WeightsError(f"{source} says {plain_text(str(name))} = {value!r}, {fault}; get it again")
+            raise WeightsError(f"{source} says {name} = {value!r}, {fault}; get it again")
     return found
 
 

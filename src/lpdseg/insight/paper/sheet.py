@@ -16,7 +16,7 @@ from lpdseg.errors import OutputError
 from lpdseg.extras import needed
 from lpdseg.files import replacing
 from lpdseg.outputs import FIGURE, WRITER, check_file
-from lpdseg.plain import plain_text
+from lpdseg.plain import one_line
 from lpdseg.tissue import Colour
 
 MM = 1 / 25.4
@@ -181,11 +181,6 @@ def write_figure(path: Path, draw: Callable[[], Sheet], dpi: int, told: str = ""
     if any("missing from" in str(one.message) for one in caught):
         return (f"{path} shows letters as boxes that its font lacks; SVG leaves the font to who opens it",)
     return ()
-
-
-def one_line(text: str) -> str:
-    """A name as every format can hold it: bytes that are no UTF-8 written out, other unprintable ones as `�`."""
-    return "".join(letter if letter.isprintable() else "�" for letter in plain_text(text))
 
 
 def rgb(colour: Colour) -> tuple[float, float, float]:

@@ -1,6 +1,7 @@
 """What an image file may hold beside its pixels, and how much work it may make: small ones can take minutes."""
 
-from io import BytesIO
+import os
+from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 
 from PIL import Image
@@ -13,6 +14,21 @@ _MOST_SCANS = 100
 """Of a progressive JPEG, each of which goes over all pixels; encoders make about ten."""
 
 _SCAN = b"\xff\xda"
+
+
+class HeldFile(BufferedReader):
+    """A file that is asked for no more than it holds: Python makes room for all that is asked before it reads.
+
+    **Raises:** `OSError`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(FileIO(path))
+        self._held = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See `BufferedReader.read`."""
+        return super().read(size if size is None or size < 0 else min(size, self._held))
 
 
 def too_long(path: Path, file: BytesIO | None = None) -> str | None:

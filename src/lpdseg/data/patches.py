@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from lpdseg.data.image_bounds import too_long, too_much
+from lpdseg.data.image_bounds import HeldFile, too_long, too_much
 from lpdseg.errors import DataError
 from lpdseg.tissue import NO_CLASS, TissueClasses
 
@@ -143,7 +143,7 @@ def _opened(
     try:
         if (why := too_long(path, file)) is not None:
             raise DataError(why)
-        with Image.open(path if file is None else file, formats=formats) as image:
+        with HeldFile(path) if file is None else file as held, Image.open(held, formats=formats) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"{path} has {width} x {height} pixels; cut it into patches")

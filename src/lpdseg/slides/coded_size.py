@@ -1,35 +1,117 @@
-"""How many pixels a coded strip or tile claims, whatever its TIFF says of it: decoders make room for them first."""
+"""How many samples a coded strip or tile claims, whatever its TIFF says of it: decoders make room for them first.
 
+Where a format has its size in a box around the codestream as well, that of the codestream counts, as for decoders;
+where there are several, the largest.
+"""
+
+import struct
+from collections.abc import Iterator
 from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+MOST_SAMPLES = 1 << 26
+"""Of the largest strip or tile that is decoded at once: 4,728 x 4,728 pixels in RGB. Decoders of JPEG 2000 and
+JPEG XL need several times as many bytes."""
+
+_CHANNELS = 3
+_MOST_SCANS = 100
+"""Of a progressive JPEG, each of which goes over all pixels; encoders make about ten."""
 
 _OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG that begin a frame."""
 
+_JPEG_2000 = b"\xff\x4f\xff\x51"
+_JPEG_XR = b"WMPHOTO\0"
+_JPEG_XL = b"\xff\x0a"
+_JPEG_XL_BOX = b"\0\0\0\x0cJXL \r\n\x87\n"
+_RATIOS = ((1, 1), (6, 5), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+"""Width to height, by which JPEG XL may give its width."""
 
-def coded_pixels(data: bytes, *, jpeg: bool) -> int:
-    """Width times height of an image in JPEG, JPEG 2000, WebP or PNG; 0 where that is not known.
 
-    **Raises:** `ValueError` for a JPEG without a frame.
+def check_coded(data: bytes) -> None:
+    """Refuses an image in JPEG, JPEG 2000, JPEG XL, JPEG XR, WebP or PNG that claims more than `MOST_SAMPLES`.
+
+    **Raises:** `ValueError` for that, for a JPEG of more scans than encoders make, and for data of which it cannot
+    be told; `struct.error` for a header that is cut short.
     """
-    if jpeg:
+    samples = _samples(data)
+    if samples > MOST_SAMPLES:
+        raise ValueError(f"a tile or strip of {samples // _CHANNELS:,} pixels")
+
+
+def _samples(data: bytes) -> int:
+    if data.startswith(b"\xff\xd8"):
+        if (scans := data.count(b"\xff\xda")) > _MOST_SCANS:
+            raise ValueError(f"a JPEG of {scans:,} scans")
         return _of_jpeg(data)
-    try:
-        with Image.open(BytesIO(data), formats=("JPEG2000", "WEBP", "PNG")) as image:
-            return int(image.width * image.height)
-    except UnidentifiedImageError:
-        return 0
+    if data.startswith((_JPEG_XL, _JPEG_XL_BOX)):
+        return _of_jpeg_xl(data)
+    if data.startswith(b"II\xbc"):
+        return max(map(_of_jpeg_xr, _after(data, _JPEG_XR)), default=MOST_SAMPLES + 1)
+    found = max(map(_of_jpeg_2000, _after(data, _JPEG_2000)), default=0)
+    if found:
+        return found
+    with Image.open(BytesIO(data), formats=("WEBP", "PNG")) as image:
+        return int(image.width * image.height) * max(_CHANNELS, len(image.getbands()))
+
+
+def _after(data: bytes, mark: bytes) -> Iterator[bytes]:
+    """The bytes that follow each of a mark."""
+    at = data.find(mark)
+    while at >= 0:
+        yield data[at + len(mark) : at + len(mark) + 64]
+        at = data.find(mark, at + 1)
 
 
 def _of_jpeg(data: bytes) -> int:
     at = 2
-    while at + 9 <= len(data):
+    while at + 10 <= len(data):
         marker = data[at + 1]
         if data[at] != 0xFF:
             break
         if marker in _OF_FRAME:
-            return int.from_bytes(data[at + 5 : at + 7], "big") * int.from_bytes(data[at + 7 : at + 9], "big")
+            height, width, channels = struct.unpack_from(">HHB", data, at + 5)
+            return int(height * width * max(channels, _CHANNELS))
         # Bytes that fill up to a marker have no length.
         at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     raise ValueError("no frame in JPEG data")
+
+
+def _of_jpeg_2000(head: bytes) -> int:
+    right, bottom, left, top, channels = struct.unpack_from(">4I16xH", head, 4)
+    return int(max(right - left, 0) * max(bottom - top, 0) * max(channels, _CHANNELS))
+
+
+def _of_jpeg_xr(head: bytes) -> int:
+    short = head[2] & 0x80
+    width, height = struct.unpack_from(">HH" if short else ">II", head, 4)
+    return int((width + 1) * (height + 1) * _CHANNELS)
+
+
+def _of_jpeg_xl(data: bytes) -> int:
+    at = 2
+    if not data.startswith(_JPEG_XL):
+        at = 12
+        while data[at + 4 : at + 8] not in (b"jxlc", b"jxlp"):
+            (length,) = struct.unpack_from(">I", data, at)
+            if length < 8:
+                raise ValueError("no codestream in JPEG XL data")
+            at += length
+        at += 10 if data[at + 4 : at + 8] == b"jxlc" else 14
+    bits = int.from_bytes(data[at : at + 16], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & ((1 << count) - 1), bits >> count
+        return value
+
+    small = take(1)
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height = side()
+    ratio = take(3)
+    width = height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1] if ratio else side()
+    return width * height * _CHANNELS

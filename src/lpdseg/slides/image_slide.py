@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from lpdseg.data.image_bounds import too_long, too_much
+from lpdseg.data.image_bounds import HeldFile, too_long, too_much
 from lpdseg.data.patches import pixel_mode
 from lpdseg.slides.rectangle import on_white
 from lpdseg.slides.slide import Level, SlideError, SlideFacts
@@ -59,7 +59,7 @@ def open_image(path: Path) -> ImageSlide | None:
             raise SlideError(why)
         with _SILENT, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # size is checked here, and damage raises
-            with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
+            with HeldFile(path) as held, Image.open(held, formats=("PNG", "JPEG", "TIFF")) as image:
                 if image.format == "TIFF" and getattr(image, "is_animated", False):
                     return None
                 _check(path, image)

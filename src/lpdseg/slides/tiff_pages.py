@@ -4,6 +4,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lpdseg.slides.coded_size import MOST_SAMPLES
 from lpdseg.slides.levels import trusted_levels
 from lpdseg.slides.slide import SlideError
 from lpdseg.slides.tiff_scenes import other_scenes, several
@@ -11,7 +14,14 @@ from lpdseg.slides.tiff_scenes import other_scenes, several
 _RGB, _YCBCR = 2, 6
 JPEG = 7
 """The tag Compression of tiles and strips that are JPEGs."""
-_OLD_APERIO_YCBCR = 33003
+CODED = {6, JPEG, 22610, 33004, 33005, 33007, 34712, 34892, 34933, 34934, 50001, 50002, 52546}
+"""Compressions by formats of images (JPEG, JPEG 2000, JPEG XL, JPEG XR, PNG, WebP), which say how large they are:
+see `check_coded`."""
+_PLAIN = {1, 5, 8, 32773, 32946, 34925, 34926, 50000}
+"""Those whose decoders are told how many bytes there may be: none, LZW, deflate, PackBits, LZMA, Zstandard."""
+QUICK = _PLAIN - {34925} | {JPEG}
+"""What is decoded at 100 MB in a second at least."""
+
 _REDUCED = 1
 """NewSubfileType of a smaller copy; 9 is a macro image, and 4 a mask."""
 
@@ -53,29 +63,25 @@ def check_page(path: Path, page: Any) -> None:
     **Raises:** `SlideError` for another number of channels, depth or colour model, a compression that is not known,
     strips or tiles too large to decode at once, and a file that ends before its pixels do.
     """
-    from tifffile import TIFF
-
     kind = f"{page.samplesperpixel} channel{'s' * (page.samplesperpixel != 1)} of {page.bitspersample} bits"
     if page.samplesperpixel != 3 or page.bitspersample != 8 or page.imagedepth != 1:
         raise SlideError(f"{path} has {kind}; save it as 8-bit RGB without alpha")
     if page.photometric != _RGB and not (page.photometric == _YCBCR and page.compression == JPEG):
         colours = getattr(page.photometric, "name", page.photometric)
         raise SlideError(f"{path} has the colour model {colours}; save it as 8-bit RGB")
-    known = page.compression == 1 or page.compression in TIFF.DECOMPRESSORS
-    if not known or page.compression == _OLD_APERIO_YCBCR:
+    if page.compression not in CODED | _PLAIN:
         compression = getattr(page.compression, "name", page.compression)
         raise SlideError(
             f"{path} is compressed as {compression}, which cannot be read; save it with JPEG or deflate"
         )
     rows, columns = segment_size(page)
-    if rows * columns * 3 > MAX_SEGMENT and not is_plain(page):
+    most = MOST_SAMPLES if page.compression in CODED else MAX_SEGMENT
+    if rows * columns * 3 > most and not is_plain(page):
         raise SlideError(
             f"{path} has {'tiles' if page.is_tiled else 'strips'} of {columns} x {rows} pixels, too large to read "
             "in parts; save it as a tiled TIFF"
         )
-    end = max(
-        (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0
-    )
+    end = int(np.add(page.dataoffsets, page.databytecounts, dtype=np.float64).max(initial=0))
     if end > page.parent.filehandle.size:
         raise SlideError(
             f"{path} ends after {page.parent.filehandle.size} bytes, but its pixels reach to {end}; copy it again"

@@ -1,15 +1,15 @@
 """Rectangles of one page of a TIFF, of which only the tiles or strips that they touch are decoded."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from lpdseg.slides.coded_size import coded_pixels
+from lpdseg.slides.coded_size import check_coded
 from lpdseg.slides.rectangle import WHITE
-from lpdseg.slides.tiff_pages import JPEG, MAX_SEGMENT, is_plain, segment_size
+from lpdseg.slides.tiff_pages import CODED, JPEG, QUICK, is_plain, segment_size
 
 _KEPT_BYTES = 1 << 26
 """Decoded segments that are kept for the next rectangle."""
@@ -31,15 +31,13 @@ class Segments:
     """
 
     def __init__(self, page: Any, instead: Instead | None = None) -> None:
-        from tifffile import TIFF
-
         self._page, self._instead = page, instead
         self._rows, self._columns = segment_size(page)
         self._across = -(-page.imagewidth // self._columns)
         self._down = -(-page.imagelength // self._rows)
         self._planes = 3 if page.planarconfig == 2 else 1
         self._decode = page.decode
-        self._coded = page.compression in TIFF.IMAGE_COMPRESSIONS
+        self._coded = page.compression in CODED
         # A writer that leaves a tile out tells its place as 0, or its length, or both.
         told = np.minimum(page.databytecounts, page.dataoffsets)[: self._planes * self._down * self._across]
         there: Bool[np.ndarray, "down across"] = np.asarray(
@@ -47,6 +45,9 @@ class Segments:
         )
         self._there = there
         self._kept: OrderedDict[int, UInt8[np.ndarray, "rows columns samples"] | None] = OrderedDict()
+        self.decoded = 0
+        """Bytes so far, as if of JPEG: what takes some eight times as long counts as eight."""
+        self._cost = self._rows * self._columns * (3 // self._planes) * (1 if page.compression in QUICK else 8)
         self._most = max(_KEPT_BYTES // (self._rows * self._columns * (3 // self._planes)), self._planes)
         self._mapped = page.asarray(out="memmap") if is_plain(page) else None
 
@@ -79,10 +80,12 @@ class Segments:
         rows = slice(max(y, 0) // self._rows, -(-(y + height) // self._rows))
         return self._there[rows, max(x, 0) // self._columns : -(-(x + width) // self._columns)]
 
-    def missing(self) -> Iterator[tuple[int, int, int, int]]:
-        """The tiles or strips that are not in the file: x, y, width and height of what the page shows of them."""
-        for row, column in np.argwhere(~self._there).tolist():
-            yield self._shown(row, column)
+    def missing(self, most: int) -> tuple[int, list[tuple[int, int, int, int]]]:
+        """How many tiles or strips are not in the file, and x, y, width and height of what the page shows of them:
+        of `most` at most, spread evenly."""
+        places = np.flatnonzero(~self._there)
+        chosen = places[np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(np.int64)]
+        return len(places), [self._shown(*divmod(place, self._across)) for place in chosen.tolist()]
 
     def _shown(self, row: int, column: int) -> tuple[int, int, int, int]:
         x, y = column * self._columns, row * self._rows
@@ -102,15 +105,14 @@ class Segments:
             if self._page.compression == JPEG and _END_OF_JPEG not in data:
                 raise ValueError("premature end of JPEG data")  # which libjpeg fills with grey
             if self._coded:
-                pixels = coded_pixels(data, jpeg=self._page.compression == JPEG)
-                if 3 * pixels > MAX_SEGMENT:
-                    raise ValueError(f"a tile or strip of {pixels:,} pixels")
+                check_coded(data)
         elif self._instead is not None:
             plane, place = divmod(number, self._down * self._across)
             filled = self._instead(*self._shown(*divmod(place, self._across)))
             if filled is not None:
                 return self._keep(number, filled[..., plane : plane + 1] if self._planes > 1 else filled)
         options = {} if self._page.jpegtables is None else {"jpegtables": self._page.jpegtables}
+        self.decoded += self._cost
         decoded = self._decode(data, number, **options)[0]
         return self._keep(number, None if decoded is None else decoded[0])
 

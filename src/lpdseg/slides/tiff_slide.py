@@ -24,6 +24,12 @@ from lpdseg.slides.tiff_segments import Segments
 SUFFIXES = (".tif", ".tiff", ".svs", ".qptiff", ".btf")
 
 
+_LOOKED = 20_000
+"""Of the tiles that a level lacks, which are looked at when a slide is opened."""
+
+_DECODED = 1 << 29
+"""Bytes that may be decoded for such looks, see `Segments.decoded`."""
+
 _BLOCK = 128
 """Side of the blocks in which a missing tile is made from a finer level, which may be many times as large."""
 
@@ -61,17 +67,21 @@ class TiffSlide:
 
     def _left_out(self) -> Iterator[str]:
         """Tells of tiles that one level has and another lacks."""
-        if gone := sum(self._shows_tissue(*place) for place in self._segments[0].missing()):
-            yield (
-                f"{self.path} lacks {gone} tile{'s' * (gone != 1)} of level 0 where coarser levels show tissue, "
-                "which may be read as white; copy or export it again"
-            )
-        for level, segments in enumerate(self._segments[1:], start=1):
-            lost = sum(self._is_finer_there(level, *place) for place in segments.missing())
-            if lost:
-                yield (
-                    f"{self.path} lacks {lost} tile{'s' * (lost != 1)} of level {level} that finer levels have; "
-                    "they are made from those"
+        for level in range(len(self._segments) if len(self._segments) > 1 else 0):
+            count, places = self._segments[level].missing(_LOOKED)
+            gone = looked = 0
+            for place in places:
+                gone += self._is_finer_there(level, *place) if level else self._shows_tissue(*place)
+                looked += 1
+                if sum(segments.decoded for segments in self._segments) > _DECODED:
+                    break
+            if gone:
+                tiles = f"{gone} tile{'s' * (gone != 1)} of level {level}"
+                among = "" if looked == count else f", among {looked:,} of {count:,} left out that were looked at,"
+                yield f"{self.path} lacks {tiles}{among} " + (
+                    "that finer levels have; they are made from those"
+                    if level
+                    else "where coarser levels show tissue, which may be read as white; copy or export it again"
                 )
 
     def _shows_tissue(self, x: int, y: int, width: int, height: int) -> bool:

@@ -94,6 +94,15 @@ def test_one_thing_is_no_plural(visit: "Visit") -> None:
         )
 
 
+def test_panels_scroll_and_the_page_does_not(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        page.set_viewport_size({"width": 1000, "height": 400})
+        page.locator("#prototypes details").first.evaluate("one => { one.open = true; }")
+        expect(page.locator("#prototypes .card").first).to_be_visible()
+        assert page.evaluate("document.querySelector('aside').scrollHeight > innerHeight")
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
 def test_images_that_are_found_can_be_ranked_alone(visit: "Visit") -> None:
     with served(visit) as address, browsing(address) as page:
         page.get_by_label("Find an image").fill("nothing")

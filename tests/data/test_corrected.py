@@ -1,6 +1,7 @@
 """Corrections that meet a data set."""
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from lpdseg.data.composites import TrainingBatches
 from lpdseg.data.corrected import NOBODY, CorrectedPatch, LearntFrom, fit_corrections
 from lpdseg.data.corrected_patches import CorrectedBatches, CorrectedPatches
 from lpdseg.data.corrections import Corrections, Drawn
+from lpdseg.data.cut_slides import CutSlides
 from lpdseg.data.dataset import Draw, TrainingPatches
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.tissue import IGNORE, TissueClasses
+from lpdseg.training.taught import teach
 
 CLASSES = TissueClasses(("a", "b"))
 
@@ -130,13 +133,43 @@ def test_what_was_drawn_on_a_slide_is_spread_over_its_patches(data: Manifest, tm
         expected[0, 2:6, 15:] = 1
         expected[1, 2:6, :4] = 1
         np.testing.assert_array_equal([left, right], expected)
-        assert set(fitted.labels.values()) == {(1, 1)} and fitted.notes == ()
+        assert set(fitted.labels.values()) == {(1, 1)}
+        told = f"what was drawn on the slide {image} lies on 2 train patches of case 1"
+        assert fitted.notes == (f"x.geojson: {told}",)
     sliver = fit_corrections(corrections(box("case 1", "b", 120, 184, 138.5, 192)), cut)
     assert len(sliver.patches) == 1 and len(sliver.labels) == 1
     with pytest.raises(DataError, match="drawn on case 1 as b lies on none of the patches"):
         fit_corrections(corrections(box("case 1", "b", 0, 0, 20, 20)), cut)
     with pytest.raises(DataError, match="corrects the image 'case 2', which"):
         fit_corrections(corrections(box("case 2", "b", 0, 0, 20, 20)), cut)
+
+
+def test_whose_the_patches_of_a_slide_are_is_told(data: Manifest, tmp_path: Path) -> None:
+    records = []
+    for split, patient, x in (("train", "p", 0), ("train", "p", 48), ("valid", "v", 96), ("test", "t", 960)):
+        path = tmp_path / split / "case" / f"case_{x}_0.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 16), (x % 256, 0, 0)).save(path)
+        records.append(PatchRecord(path, (1, 0) if split == "train" else None, split, patient))
+    slide = {"path": "case.svs", "slide": {"sha256": "0"}, "scale": [2, 2], "origin": [0, 0]}
+    (tmp_path / "slides.json").write_text(json.dumps({"case": slide}))
+    cut = Manifest(CLASSES, (*data.records, *records), tmp_path)
+    slides = CutSlides(cut)
+    assert [astuple(one) for one in slides.parts("case.svs")] == [
+        ("case.svs", "test", "t", 1), ("case.svs", "train", "p", 2), ("case.svs", "valid", "v", 1)
+    ]  # fmt: skip
+    assert slides.parts("other") == []
+    fitted = fit_corrections(corrections(box("case.svs", "a", 40, 0, 110, 10), box("v", "a", 0, 0, 5, 5)), cut)
+    assert fitted.notes == tuple(
+        f"x.geojson: what was drawn on the slide case.svs lies on {told}"
+        for told in ("2 train patches of p", "1 valid patch of v, who leaves the figures of valid")
+    )
+    assert sum(one.patches for one in fitted.slides) == 3 and len(fitted.patches) == 4
+    assert LearntFrom.of(fitted.patches).patients["valid"] == ("v",)
+    told = teach(corrections(box("case.svs", "a", 40, 0, 110, 10)), cut, NOBODY)[0].told
+    assert told is not None and told["slides"][1] == {
+        "slide": "case.svs", "split": "valid", "patient": "v", "patches": 1
+    }  # fmt: skip
 
 
 def corrected(data: Manifest, beside: TrainingPatches) -> CorrectedPatches:

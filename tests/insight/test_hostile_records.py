@@ -37,7 +37,8 @@ VALID: dict[str, Any] = {
         "changed": [{"patient": "p", "split": "valid", "patches": 3, "share": 5.0, "held": None}],
         "corrected": {"pixels": 9, "before": 5.0, "after": 6.0, "classes": {"a": {"pixels": 9, "before": 5.0,
                                                                                 "after": None}}},
-        "taught": {"strokes": 1, "areas": 2, "patches": 1, "labelled": 0, "other_label": 0}, "test": False,
+        "taught": {"strokes": 1, "areas": 2, "patches": 1, "labelled": 0, "other_label": 0,
+                   "slides": [{"slide": "s.svs", "split": "valid", "patient": "p", "patches": 2}]}, "test": False,
     },
     FROM: {
         "run": "runs/a", "labels": {"a.png": "01", "b.png": None},

@@ -167,6 +167,7 @@ def test_what_corrections_have_changed_is_told(build: Callable[[TissueClasses], 
     assert "<b>p train 3 12.3" in words and "<b>p" not in text and "<i>TUM" not in text
     now = {"pixels": 1200, "before": 4, "after": None}
     changes["taught"] = {"strokes": 7, "areas": 2, "patches": 5, "labelled": 3, "other_label": 4}
+    changes["taught"]["slides"] = [{"slide": "<b>s.svs", "split": "valid", "patient": "p", "patches": 1}]
     changes["corrected"] = {**now, "classes": {"<i>TUM": now}}
     changes["changed"][0]["held"] = 5.67
     (run / "changes.json").write_text(json.dumps(changes))
@@ -174,6 +175,7 @@ def test_what_corrections_have_changed_is_told(build: Callable[[TissueClasses], 
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     words = " ".join(" ".join(Page(text).words).split())
     assert "corrected: strokes, 7; areas, 2; on patches, 5; images whose labels were said, 3;" in words
+    assert "drawn on the slide <b>s.svs lies on 1 valid patch of p." in words and "<b>s.svs" not in text
     assert (
         "<i>TUM 1,200 4.0 – all 1,200 4.0 –" in words and "<b>p train 3 12.3 5.7" in words and "<i>TUM" not in text
     )

@@ -70,7 +70,7 @@ def test_strokes_are_learnt(
     assert told["losses"]["correction"] == "corrected pixels, cross-entropy"
     assert told["from"]["corrections"] | {"file": "", "sha256": ""} == {
         "file": "", "sha256": "", "strokes": 3, "areas": 0, "patches": 3, "labelled": 0, "other_label": 3,
-        "left_out": {},
+        "slides": [], "left_out": {},
     }  # fmt: skip
     assert any("teaches: strokes 3, areas 0, patches 3; images" in note for note in notes.notes)
     assert read_labels(out)["train/t0_0[01].png"] == (1, 1)

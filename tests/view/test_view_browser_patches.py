@@ -1,5 +1,6 @@
 """The page over a data set and many images, in a real browser: what drawing costs, what is ranked and found."""
 
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -62,6 +63,47 @@ def test_what_is_drawn_on_patches_of_figures_costs_patients(visit: "Visit") -> N
         page.get_by_role("button", name="Remove area 1").click()
         page.keyboard.press("v")
         expect(cost).to_have_text("")
+
+
+def test_whose_the_patches_of_a_slide_are_is_told_where_it_is_drawn_on(
+    visit_to: Callable[..., "Visit"], prototype_run: Path, tmp_path: Path
+) -> None:
+    for name in ("case", "other"):
+        Image.new("RGB", (2100, 40), "pink").save(tmp_path / f"{name}.png")
+    told = {"path": "case.png", "slide": {"sha256": "0"}, "scale": [1, 1], "origin": [0, 0]}
+    (tmp_path / "data/case").mkdir(parents=True)
+    (tmp_path / "data/slides.json").write_text(json.dumps({"case": told}))
+    rows = ["path,pink,blue,split,patient"]
+    for number, (split, patient) in enumerate(
+        [("train", "<i>p</i>"), ("valid", "v"), ("valid", "v"), ("valid", "w")]
+    ):
+        path = f"case/case_{number}_0.png" if number < 3 else "w.png"
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / "data" / path)
+        rows.append(f"{path},1,0,{split},{patient}")
+    (tmp_path / "data/manifest.csv").write_text("\n".join(rows) + "\n")
+    slides = [tmp_path / "case.png", tmp_path / "other.png"]
+    visit = visit_to(prototype_run, tmp_path / "data", *slides)
+    with served(visit) as address, browsing(address) as page:
+        cost = page.locator("#cost")
+        opened(page, "case.png")
+        expect(cost).to_have_text("")
+        page.keyboard.press("s")
+        expect(cost).to_have_text(
+            "What is drawn here is learnt on the patches that were cut from this slide: 1 patch of train, of "
+            "patient <i>p</i>; 2 patches of valid, of patient v. Figures are measured on valid. Training would "
+            "learn what is drawn here, and take patient v out of the figures of valid: 2 of its 3 patches."
+        )
+        page.locator("#middle").click()
+        expect(cost).to_contain_text("Training learns what you drew here, and takes patient v out of the figures")
+        opened(page, "w.png")  # what was drawn on the slide counts on other images too
+        expect(cost).to_contain_text("2 patients that you drew on, w among them, out of the figures of valid: 3 of")
+        expect(cost).to_contain_text("That leaves nobody to measure on")
+        opened(page, "other.png")
+        expect(cost).to_contain_text("The data have no patches of this slide, so training would refuse")
+    with served(visit_to(prototype_run, *slides)) as address, browsing(address) as page:
+        opened(page, "case.png")
+        page.keyboard.press("a")
+        expect(page.locator("#cost")).to_contain_text("have no patches of this slide")  # the run's own data
 
 
 def test_the_class_to_draw_with_has_keys(visit: "Visit") -> None:

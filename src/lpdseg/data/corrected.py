@@ -3,16 +3,16 @@
 H and W are height and width in pixels; C classes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from lpdseg.data.corrections import Corrections, Drawn
-from lpdseg.data.cut_slides import CutSlides
+from lpdseg.data.cut_slides import CutSlides, Part
 from lpdseg.data.geometry import Size
 from lpdseg.data.patches import read_header, sides
 from lpdseg.data.records import Manifest, PatchRecord, content_digest, path_below
@@ -132,11 +132,13 @@ class Fitted:
     - `patches`: those with corrected pixels, in the order of the data set.
     - `labels`: of each training patch whose labels change, by path below the data's folder: C of 0 or 1.
     - `notes`: what a person should know.
+    - `slides`: those that were drawn on, and whose patches have learnt of it.
     """
 
     patches: tuple[CorrectedPatch, ...] = ()
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    slides: tuple[Part, ...] = ()
 
 
 def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
@@ -154,14 +156,14 @@ def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
     known, names = _Images(data, corrections.source), data.classes.names
     drawn: dict[str, list[Drawn]] = {}
     said: dict[str, dict[str, int]] = {}
-    slides, spread = CutSlides(data), set[str]()
+    slides, spread = CutSlides(data), dict[str, set[str]]()
     for one in corrections.drawn:
         if one.image in known or one.image not in slides:
             drawn.setdefault(known.path(one.image), []).append(one)
             continue
         for path, part in slides.on_patches(one):
             drawn.setdefault(path, []).append(part)
-            spread.add(path)
+            spread.setdefault(path, set()).add(one.image)
     for image, labels in corrections.labels.items():
         said.setdefault(known.path(image), {}).update(labels)
     patches: list[CorrectedPatch] = []
@@ -191,7 +193,25 @@ def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
         notes.append(
             f"{corrections.source}: the labels that it says of {known_so} training patches are those that they have"
         )
-    return Fitted(tuple(patches), changed, tuple(notes))
+    parts = _parts(patches, {known.records[path].path: images for path, images in spread.items()})
+    notes += [f"{corrections.source}: {_told(part)}" for part in parts]
+    return Fitted(tuple(patches), changed, tuple(notes), parts)
+
+
+def _parts(patches: Sequence[CorrectedPatch], spread: Mapping[Path, set[str]]) -> tuple[Part, ...]:
+    """Of each slide, by the patches that hold what was drawn on it."""
+    records = [one.record for one in patches if one.record.path in spread]
+    images = sorted({image for some in spread.values() for image in some})
+    return tuple(
+        part for image in images for part in Part.count(image, (r for r in records if image in spread[r.path]))
+    )
+
+
+def _told(part: Part) -> str:
+    """A sentence on a slide that was drawn on."""
+    patches = f"{part.patches} {part.split} {'patch' if part.patches == 1 else 'patches'}"
+    cost = f", who leaves the figures of {part.split}" if part.split in _FIGURES else ""
+    return f"what was drawn on the slide {part.slide} lies on {patches} of {part.patient}{cost}"
 
 
 class _Images:

@@ -1,8 +1,9 @@
 """What was drawn on a slide, in the pixels of the patches that `lpdseg data tile` has cut from it."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from lpdseg.data.corrections import Drawn
 from lpdseg.data.patches import read_header
-from lpdseg.data.records import Manifest, path_below
+from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import DataError
 from lpdseg.files import read_json, result_name
 from lpdseg.plain import name_key
@@ -47,6 +48,22 @@ def read_sources(folder: Path) -> dict[str, Any]:
         return {}
 
 
+@dataclass(frozen=True)
+class Part:
+    """How many patches of a slide one split has, and whose they are."""
+
+    slide: str
+    split: str
+    patient: str
+    patches: int
+
+    @classmethod
+    def count(cls, slide: str, records: Iterable[PatchRecord]) -> "list[Part]":
+        """The parts that patches of a slide make, by split and patient."""
+        found = Counter((record.split, record.patient) for record in records)
+        return [cls(slide, *key, number) for key, number in sorted(found.items())]
+
+
 class CutSlides:
     """The slides that patches of a data set were cut from."""
 
@@ -62,6 +79,18 @@ class CutSlides:
     def __contains__(self, image: str) -> bool:
         return name_key(image) in self._called
 
+    def parts(self, image: str) -> list[Part]:
+        """Whose the patches are that were cut from a slide; none of one that the data set does not have."""
+        return Part.count(image, (record for record, _ in self._patches(image))) if image in self else []
+
+    def _patches(self, image: str) -> Iterator[tuple[PatchRecord, tuple[int, ...]]]:
+        """The patches of a slide, each with its corner in pixels of level 0."""
+        folder = result_name(self._called[name_key(image)])
+        for record in self._data.records:
+            corner = _CORNER.search(record.path.stem)
+            if record.path.parent.name == folder and corner is not None:
+                yield record, tuple(map(int, corner.groups()))
+
     def on_patches(self, drawn: Drawn) -> Iterator[tuple[str, Drawn]]:
         """The patches, by path below the data's folder, that hold some of what was drawn on a slide, and that part.
 
@@ -71,14 +100,10 @@ class CutSlides:
         """
         import shapely
 
-        stem = self._called[name_key(drawn.image)]
-        slide, area, found = self._slides[stem], drawn.area, False
-        for record in self._data.records:
-            corner = _CORNER.search(record.path.stem)
-            if record.path.parent.name != result_name(stem) or corner is None:
-                continue
-            (x, y), (sx, sy) = map(int, corner.groups()), slide["scale"]
-            left, top = (at - origin for at, origin in zip((x, y), slide["origin"], strict=True))
+        slide, area, found = self._slides[self._called[name_key(drawn.image)]], drawn.area, False
+        sx, sy = slide["scale"]
+        for record, corner in self._patches(drawn.image):
+            left, top = (at - origin for at, origin in zip(corner, slide["origin"], strict=True))
             height, width = read_header(record.path).size
             part = shapely.intersection(area, shapely.box(left, top, left + width * sx, top + height * sy))
             if part.area > 0:

@@ -67,12 +67,20 @@ class _Corrected(_Right):
     classes: dict[str, _Right]
 
 
+class _Slide(Described):
+    slide: str
+    split: str
+    patient: str
+    patches: Whole
+
+
 class _Taught(Described):
     strokes: Whole
     areas: Whole
     patches: Whole
     labelled: Whole
     other_label: Whole
+    slides: list[_Slide] = Field(default_factory=list)
 
 
 class _Changes(Described):

@@ -1,7 +1,7 @@
 """Corrections that a run learns from, and what they make of its figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def teach(corrections: Corrections, data: Manifest, before: LearntFrom) -> tuple
         "file": corrections.source, "sha256": corrections.sha256,
         "strokes": strokes, "areas": len(corrections.drawn) - strokes, "patches": len(fitted.patches),
         "labelled": len(corrections.labels), "other_label": len(fitted.labels),
+        "slides": [asdict(part) for part in fitted.slides],
         "left_out": (learnt.as_dict() or {}).get("patients", {}),
     }  # fmt: skip
     return Taught(fitted.patches, learnt, told, corrections.text()), fitted

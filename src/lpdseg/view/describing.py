@@ -1,6 +1,7 @@
 """What the page is told, as plain values: the visit, an image, a place on it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,11 @@ def session(visit: Visit) -> dict[str, Any]:
                 "truth": item.truth is not None,
                 "written": item.written is not None,
                 "labels": item.labels,
+                "parts": None if item.parts is None else [asdict(part) for part in item.parts],
             }
             for item in visit.items
         ],
+        "patients": visit.opened.patients,
         "notes": [*visit.opened.notes, *visit.drawings.notes],
         "edits": edits(visit),
         "corrections": corrections(visit),

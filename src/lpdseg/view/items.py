@@ -1,9 +1,12 @@
 """What is looked at: slides and patches, with what is known of each."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lpdseg.data.cut_slides import CutSlides, Part
 from lpdseg.data.opening import same_classes
 from lpdseg.data.patches import IMAGE_SUFFIXES, read_header
 from lpdseg.data.records import Manifest, PatchRecord, path_below
@@ -39,6 +42,7 @@ class Item:
     - `group`, `patient`, `labels`, `truth`: of a data set: its split, patient, labels by class and true mask.
     - `mpp`: (x, y) microns per pixel where a table or the data set tells.
     - `written`: what `segment` has written of it.
+    - `parts`: of a slide: whose the patches are that were cut from it; None where nobody knows.
     """
 
     path: Path
@@ -50,15 +54,20 @@ class Item:
     truth: Path | None = None
     mpp: tuple[float, float] | None = None
     written: Written | None = None
+    parts: tuple[Part, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The items of a visit, the classes of their true masks, and what a person should know of them."""
+    """The items of a visit, the classes of their true masks, and what a person should know of them.
+
+    `patients`: patches by split and patient of the data that corrections are learnt beside.
+    """
 
     items: tuple[Item, ...]
     classes: TissueClasses
     notes: tuple[str, ...] = field(default=())
+    patients: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def open_items(
@@ -81,7 +90,7 @@ def open_items(
 
     **Raises:** `DataError`, `CheckpointError` for what is not there, cannot be read, or is of other classes.
     """
-    items, notes = list[Item](), list[str]()
+    items, notes, data = list[Item](), list[str](), list[Manifest]()
     shown = classes
     for source in sources or (data_of(run),):
         found, manifest = _of(source, classes, named, mask_values, not sources)
@@ -89,7 +98,19 @@ def open_items(
         if manifest is not None:
             shown = manifest.classes
             notes += manifest.notes
-    return Opened(tuple(items), shown, tuple(notes))
+            data.append(manifest)
+    if not data and any(item.slide for item in items):
+        with suppress(LpdsegError):  # a run may outlive its data, and is looked at without
+            data.append(same_classes(classes, data_of(run), named, mask_values))
+    cut = [CutSlides(one) for one in data]
+    known = (
+        replace(item, parts=tuple(part for slides in cut for part in slides.parts(item.name)))
+        if item.slide and cut else item for item in items
+    )  # fmt: skip
+    patients: dict[str, Counter[str]] = {}
+    for record in (record for one in data for record in one.records):
+        patients.setdefault(record.split, Counter())[record.patient] += 1
+    return Opened(tuple(known), shown, tuple(notes), patients)
 
 
 def _of(

@@ -82,22 +82,43 @@ function list() {
   show();
 }
 
-// Of a patch that figures are measured on: what training does with what is drawn or ticked here.
+// Whose the patches are that what is drawn on an image becomes: itself, or those that were cut from a slide.
+const partsOf = ({ slide, parts, group, patient }) => (slide ? parts ?? [] : [{ split: group, patient }]);
+const isMeasured = ({ split }) => ["valid", "test"].includes(split);
+const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+
+// What training does with what is drawn or ticked here: whom it takes out of which figures.
 function cost() {
-  const { group, patient } = state.session.images[state.index];
+  const image = state.session.images[state.index];
   const [drawn, ticked] = [mine().some((one) => one.geometry), mine().some((one) => one.properties.labels)];
   const parts = [];
-  if (["valid", "test"].includes(group) && (drawn || ["area", "stroke"].includes(tool))) {
-    const all = state.session.images.filter((one) => one.group === group);
-    const names = new Set(features.filter((one) => one.geometry).map((one) => one.properties.image));
-    const gone = new Set([patient, ...all.filter((one) => names.has(one.name)).map((one) => one.patient)]);
-    const lost = all.filter((one) => gone.has(one.patient)).length;
-    const who = gone.size === 1 ? `patient ${patient}` : `${counted(gone.size, "patient")} that you drew on, ${patient} among them,`;
-    parts.push(`This is a patch of ${group}, which figures are measured on. Training ${drawn ? "learns what you drew here, and takes" : "would learn what is drawn here, and take"} ${who} out of the figures of ${group}: ${figure(lost)} of its ${counted(all.length, "patch", "patches")}.`);
-    if (lost === all.length) parts.push("That leaves nobody to measure on, so training will refuse; draw on patches of train.");
+  if (drawn || ["area", "stroke"].includes(tool)) {
+    if (image.slide) parts.push(onSlide(image));
+    for (const split of new Set(partsOf(image).filter(isMeasured).map((one) => one.split))) parts.push(...lost(image, split, drawn));
   }
-  if (["valid", "test"].includes(group) && ticked) parts.push(`Labels of patches of ${group} are not learnt: what is ticked here changes nothing.`);
+  if (isMeasured({ split: image.group }) && ticked) parts.push(`Labels of patches of ${image.group} are not learnt: what is ticked here changes nothing.`);
   told("cost", parts.join(" "));
+}
+
+function onSlide({ parts }) {
+  if (!parts) return "Nobody knows whose patches this slide has: the data that the run was trained on cannot be read.";
+  if (!parts.length) return "The data have no patches of this slide, so training would refuse what is drawn here; cut some with lpdseg data tile.";
+  const held = parts.map(({ split, patient, patches }) => `${counted(patches, "patch", "patches")} of ${split}, of patient ${patient}`);
+  return `What is drawn here is learnt on the patches that were cut from this slide: ${held.join("; ")}.`;
+}
+
+function lost(image, split, drawn) {
+  const sizes = new Map(Object.entries(state.session.patients[split] ?? {}));
+  const names = new Set(features.filter((one) => one.geometry).map((one) => one.properties.image));
+  const others = state.session.images.filter((one) => names.has(one.name)).flatMap(partsOf).filter((one) => one.split === split);
+  const here = partsOf(image).filter((one) => one.split === split).map((one) => one.patient);
+  const gone = new Set([...here, ...others.map((one) => one.patient)]);
+  const [fewer, all] = [[...gone].map((one) => sizes.get(one) ?? 0), [...sizes.values()]].map(sum);
+  const who = gone.size === 1 ? `patient ${here[0]}` : `${counted(gone.size, "patient")} that you drew on, ${here[0]} among them,`;
+  const what = image.slide ? `Figures are measured on ${split}.` : `This is a patch of ${split}, which figures are measured on.`;
+  const found = [`${what} Training ${drawn ? "learns what you drew here, and takes" : "would learn what is drawn here, and take"} ${who} out of the figures of ${split}: ${figure(fewer)} of its ${counted(all, "patch", "patches")}.`];
+  if (fewer === all) found.push("That leaves nobody to measure on, so training will refuse; draw on patches of train.");
+  return found;
 }
 
 function saved(yes) {

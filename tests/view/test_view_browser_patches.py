@@ -168,7 +168,10 @@ def test_both_runs_tell_what_is_under_the_cursor(
     both = visit_to([prototype_run, small_run], small_data, mpp=0.5)
     with served(both) as address, browsing(address) as page:
         expect(page.locator(".view .title")).to_have_text(["First run: prototypes", "Second run: small"])
-        expect(page.locator("#whose")).to_have_text("Areas, prototypes and edits are of the first run.")
+        expect(page.locator("#whose")).to_have_text(
+            "Areas, prototypes and edits are of the first run. "
+            "The second run is shown as it was trained, without edits."
+        )
         areas = page.locator("#areas tbody td:nth-child(2)")
         expect(areas.first).not_to_have_text("")
         assert {text.split(" ")[1] for text in areas.all_inner_texts() if text} == {"µm²"}  # of nothing as well

@@ -109,6 +109,29 @@ def test_edits_of_the_run_act_from_the_start(
     assert told["edits"]["changed"] is False
 
 
+def test_a_second_run_is_shown_with_its_own_edits_which_stay(
+    visit_to: Callable[..., Any], asking: Callable[..., TestClient], prototype_run: Path, own_run: Path,
+    small_data: Path,
+) -> None:  # fmt: skip
+    file = own_run / "edits.yaml"
+    file.write_text("# mine\npink 1: {move: blue}\npink 2: {name: rosy}\n")
+    visit = visit_to([prototype_run, own_run], small_data)
+    client = asking(visit)
+    first, second = client.get("/api/session").json()["runs"]
+    assert first["edits"] is None and second["edits"] == {"file": str(file), "count": 2}
+    client.post("/api/fields", json={"image": 12, "box": [0, 0, 32, 32]})
+    assert visit.wait(60)
+    path = visit.items[12].path
+    for run, edits in enumerate((None, file)):
+        wanted = api.load(prototype_run, device="cpu", edits=edits).segment(read_image(path)).mask
+        answer = client.get(f"/layers/{run}/12/mask/5/0/0?hidden=0")
+        pixels = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))[..., 3] == 255
+        assert (pixels == (wanted != 0)).all()
+    saved = client.post("/api/edits", json={"entries": {"pink 1": {"hide": True}}})
+    assert saved.status_code == 200 and visit.runs[1].version == 1  # edits in the page are of the first run
+    assert file.read_text().startswith("# mine")
+
+
 def test_a_file_that_somebody_else_changed_is_kept(opened: Opened) -> None:
     _, client, run = opened
     (run / "edits.yaml").write_text("blue 1: {hide: true}\n")

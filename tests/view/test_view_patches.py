@@ -1,6 +1,8 @@
 """Patches: tiles are the pixels, layers are what `segment` makes, and memory stays as it is."""
 
 import io
+import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from lpdseg.insight.pictures import heat_palette
 from lpdseg.pictures.masks import class_palette, outlines
 from lpdseg.view.layers import STRIPES
 from lpdseg.view.visit import Visit
+from lpdseg.view.written import patch_results
 
 
 def picture(client: TestClient, address: str) -> np.ndarray:
@@ -160,6 +163,14 @@ def test_what_segment_wrote_is_read_back(
     grey = picture(client, "/layers/0/2/written-gap/5/0/0")[..., :3]
     assert (grey == heat_palette()[(found.uncertainty.grey / 255 * 254).round().astype(int)]).all()
     assert visit.runs[0].known(2) == {}  # nothing was computed
+    # Files are told by the record, whatever became of their times; without it, as of earlier versions, by these.
+    record = json.loads((out / "segment.json").read_text())
+    assert record["outputs"] == ["masks", "prototypes", "uncertainty", "probabilities"]
+    for file in (out / "probabilities").iterdir():
+        os.utime(file, (0, 0))
+    assert "probabilities" in dict(patch_results(out))[visit.items[2].path].files
+    (out / "segment.json").write_text(json.dumps({**record, "outputs": None}))
+    assert "probabilities" not in dict(patch_results(out))[visit.items[2].path].files
     # What an earlier run left beside new masks is not of them, and another run's prototypes have other numbers.
     api.segment_files(small_run, [images], out, device="cpu")
     told = asking(visit_to(prototype_run, out)).get("/api/images/2").json()["runs"][0]["layers"]

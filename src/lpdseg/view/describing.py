@@ -67,7 +67,9 @@ def run_facts(run: ShownRun) -> dict[str, Any]:
         ],
         "classes": len(classes),
         "prototypes": _prototypes(run),
-    }
+        "edits": {"file": segmenter.edits.source, "count": len(segmenter.edits.entries)}
+        if isinstance(segmenter, EditedSegmenter) else None,
+    }  # fmt: skip
 
 
 def _prototypes(run: ShownRun) -> list[dict[str, Any]]:

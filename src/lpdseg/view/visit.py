@@ -9,7 +9,7 @@ from typing import Any
 
 from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.segmenting.bundle import edits_within
-from lpdseg.segmenting.edits import as_read
+from lpdseg.segmenting.edits import Edits, as_read
 from lpdseg.view.atlas import Atlas
 from lpdseg.view.drawn import FILE as CORRECTIONS
 from lpdseg.view.drawn import Drawings
@@ -26,6 +26,15 @@ Job = tuple[int, int, int]
 """Number of a run, of an item, and of a field."""
 
 
+def own_edits(run: Path, checkpoint: str) -> Edits | None:
+    """The edits in a run's folder, or that a bundle comes with; None where there are none.
+
+    **Raises:** `DataError` for edits that cannot be read.
+    """
+    file = run / EDITS
+    return as_read(file) if KeptFile(file).is_there else edits_within(run, checkpoint)
+
+
 class Visit:
     """One or two runs and the items that are looked at with them; beside the first maybe many others, whose masks
     are not shown: images can be ranked by where they all differ.
@@ -36,7 +45,8 @@ class Visit:
     **Arguments:**
 
     - `folders`: of the runs. The classes of all must be those of the first. Of more than two, one is shown.
-    - `options`: their `edits` are of the first run; by default those in its folder, where there are any.
+    - `options`: their `edits` are of the first run; by default those in its folder, where there are any. A second
+      one has those in its own folder.
     - `corrections`: the file of what is drawn; by default one in the first run's folder.
 
     **Raises:** `CheckpointError` where classes differ; `DataError` for edits or corrections that cannot be read;
@@ -46,17 +56,14 @@ class Visit:
     def __init__(
         self, folders: Sequence[Path], opened: Opened, options: SlideOptions, corrections: Path | None = None
     ) -> None:
-        own = folders[0] / EDITS
-        path = options.edits if isinstance(options.edits, str | Path) else own
+        path = options.edits if isinstance(options.edits, str | Path) else folders[0] / EDITS
         file = KeptFile(Path(path))
-        said = as_read(options.edits if options.edits is not None else own if file.is_there else None)
-        if said is None:
-            said = edits_within(folders[0], options.checkpoint)
-        options = replace(options, edits=said)
+        said = own_edits(folders[0], options.checkpoint) if options.edits is None else as_read(options.edits)
+        # Edits are of one run's prototypes: a second one that is shown has its own; those that are asked, none.
+        others = [own_edits(one, options.checkpoint) if len(folders) == 2 else None for one in folders[1:]]
         self.opened, self.items = opened, opened.items
         self.pictures = Pictures(opened.items)
-        plain = replace(options, edits=None)
-        chosen = (options, *[plain] * (len(folders) - 1))  # edits are of the first run's prototypes
+        chosen = [replace(options, edits=one) for one in (said, *others)]
         runs = [
             ShownRun(folder, opened.items, self.pictures, own, READINGS if number < 1 or len(folders) < 3 else 0)
             for number, (folder, own) in enumerate(zip(folders, chosen, strict=True))

@@ -139,13 +139,18 @@ def patch_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
             files |= {"prototypes": folder / "prototypes" / place} if told.get("prototypes") else {}
             files |= {"gap": folder / "uncertainty" / place} if told.get("uncertainty") else {}
             probabilities = folder / "probabilities" / place.with_suffix(".npz")
-            files |= {"probabilities": probabilities} if _is_newer(probabilities, folder / mask) else {}
+            outputs = told.get("outputs")
+            if isinstance(outputs, list):
+                recorded = "probabilities" in outputs
+            else:  # of earlier versions
+                recorded = _is_newer(probabilities, folder / mask)
+            files |= {"probabilities": probabilities} if recorded else {}
         files = {kind: file for kind, file in files.items() if file.is_file() and _is_inside(file, folder)}
         yield path, Written(classes, own, files) if "mask" in files else None
 
 
 def _is_newer(path: Path, than: Path) -> bool:
-    """Whether it was written after another file; no record tells of it."""
+    """Whether it was written after another file, where no record tells of it."""
     return path.is_file() and than.is_file() and path.stat().st_mtime_ns >= than.stat().st_mtime_ns
 
 

@@ -113,7 +113,8 @@ def export_patches(
       `prototypes` the area share of each, with `uncertainty` the share of tissue that is unsure, and the first
       digits of the digests of the model, of edits, and of the data that offsets were chosen anew on. Rows of images
       that earlier runs have segmented stay.
-    - `segment.json`: settings, thresholds and counts, whether the run has finished, what the values in maps of
+    - `segment.json`: settings, thresholds and counts, whether the run has finished, the folders of this list that
+      it filled (`outputs`), what the values in maps of
       prototypes are (`prototypes`: names by value, and `background`; null without them), what those of
       `uncertainty` mean, and `described`.
 
@@ -166,6 +167,7 @@ def export_patches(
                 "images": len(images),
                 "segmented": len(summary.rows),
                 "skipped": skipped,
+                "outputs": [name for name, asked in wanted.items() if asked],
                 "prototypes": described_prototypes(segmenter) if prototypes else None,
                 "uncertainty": meaning(**segmenter.how_sure) if uncertainty else None,
                 "notes": list(segmenter.notes),

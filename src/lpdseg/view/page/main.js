@@ -345,6 +345,12 @@ function pressed(event) {
 
 // ---- beginning
 
+// What acts on the second run, where nothing of it is changed.
+function editsOf({ edits }) {
+  if (!edits) return "The second run is shown as it was trained, without edits.";
+  return `The second run is shown with ${counted(edits.count, "edit")} of ${edits.file}, ${edits.count === 1 ? "which stays as it is" : "which stay as they are"}.`;
+}
+
 function linked(pictures) {
   let following = false;
   for (const picture of pictures) {
@@ -361,7 +367,7 @@ export async function begin() {
   told("about", run().about);
   const several = state.session.runs.length > 1;
   state.pictures = state.session.runs.map((one, number) => new Picture(number, several ? `${ORDINALS[number]}: ${one.name}` : ""));
-  if (several) told("whose", "Areas, prototypes and edits are of the first run.");
+  if (several) told("whose", `Areas, prototypes and edits are of the first run. ${editsOf(state.session.runs[1])}`);
   if (state.session.asked) told("whose", `What is shown is of ${run().name}; images can be ranked by where its masks and those of ${counted(state.session.asked, "other run")} differ.`);
   byId("views").append(...state.pictures.map((picture) => picture.box));
   for (const picture of state.pictures) {

@@ -27,12 +27,14 @@ class Case:
     - `words`: of the command line, from the room where its inputs lie and the folder that it writes.
     - `again`: further words of the command that goes on.
     - `inputs`: what it reads, for faults of reading, as patterns below the room.
+    - `workers`: whether it has processes of its own at work.
     """
 
     name: str
     words: Callable[[Path, Path], list[str]]
     again: tuple[str, ...] = ()
     inputs: str = ""
+    workers: bool = False
 
 
 def draw_room(room: Path, train: Callable[[list[str]], None]) -> None:
@@ -87,6 +89,10 @@ def _train(room: Path, out: Path) -> list[str]:
     return [*words, *settings]
 
 
+def _train_loaded(room: Path, out: Path) -> list[str]:
+    return [*_train(room, out), "--set", "data.workers=1"]
+
+
 def _segment(room: Path, out: Path) -> list[str]:
     return ["segment", f"{room}/run", f"{room}/patches/valid/img", f"{room}/patches/train", "--out", str(out),
             "--overlay", "--probabilities", "--uncertainty", "--device", "cpu"]  # fmt: skip
@@ -117,8 +123,9 @@ def _bundle(room: Path, out: Path) -> list[str]:
 
 CASES = (
     Case("train", _train, ("--resume",), "patches/train/*"),
+    Case("train with a loader", _train_loaded, ("--resume",), "patches/train/*", workers=True),
     Case("segment patches", _segment, (), "patches/valid/img/*"),
-    Case("segment slides", _slides, (), "slides/*"),
+    Case("segment slides", _slides, (), "slides/*", workers=True),
     Case("tile", _tile, (), "slides/*"),
     Case("evaluate", _evaluate, (), "patches/valid/*/*"),
     Case("benchmark", _benchmark, (), "patches/train/*"),

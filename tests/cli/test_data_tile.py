@@ -14,6 +14,7 @@ import tifffile
 from PIL import Image
 from shapely.geometry import box, mapping
 
+from lpdseg.alone import alone_in
 from lpdseg.cli.main import main
 from lpdseg.data.check import check_data
 from lpdseg.data.importers import load_data
@@ -311,3 +312,10 @@ def test_slides_and_options_that_cannot_be_used(slides: Path, tile: Run, tmp_pat
 def test_help_needs_no_image_library() -> None:
     code = "import sys, lpdseg.cli.tile; sys.exit(any(name in sys.modules for name in ('PIL', 'numpy', 'shapely')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_second_process_leaves_the_data_set_alone(slides: Path, tile: Run, tmp_path: Path) -> None:
+    with alone_in(tmp_path / "out", "trying"):
+        assert "another process is cutting patches in" in tile(slides, code=1)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    assert "30 train patches" in tile(slides)

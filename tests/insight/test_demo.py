@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from lpdseg.alone import alone_in
+from lpdseg.errors import OutputError
 from lpdseg.insight import demo
 from lpdseg.model.pip_weights import has_pip_weights
 
@@ -107,3 +109,10 @@ def test_what_opens_the_viewer_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("sys.argv", [".venv/bin/lpdseg", "demo"])
     assert demo.viewer_command(Path("a")) == ".venv/bin/lpdseg view a/run"
+
+
+def test_a_second_demo_in_a_folder_is_refused(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "out", "trying"):
+        with pytest.raises(OutputError, match=r"another process is making the demo in .*out; wait for it"):
+            run(tmp_path / "out")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]

@@ -294,8 +294,19 @@ def test_run_folder_is_not_overwritten(data: Manifest, tmp_path: Path) -> None:
         train(settings, renamed, tmp_path / "run", resume=True)
     for path in (tmp_path / "run" / "checkpoints").glob("last*"):
         path.unlink()
-    with pytest.raises(CheckpointError, match="no checkpoint to resume"):
+    with pytest.raises(CheckpointError, match="none to go on from"):
         train(settings, data, tmp_path / "run", resume=True)
+
+
+def test_a_best_state_alone_is_neither_gone_on_from_nor_written_over(data: Manifest, tmp_path: Path) -> None:
+    settings, states = small_settings("train.epochs=1"), tmp_path / "run" / "checkpoints"
+    train(settings, data, tmp_path / "run")
+    (states / "last.json").unlink()
+    before = (states / "best.json").read_bytes()
+    for resume in (False, True):  # so that neither sends to the other
+        with pytest.raises(CheckpointError, match="none to go on from; remove it, or choose another --out"):
+            train(settings, data, tmp_path / "run", resume=resume)
+    assert (states / "best.json").read_bytes() == before
 
 
 def test_class_that_is_never_present_is_named(data: Manifest, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from lpdseg.segmenting.backends import TOLERANCE
 from lpdseg.segmenting.bundle import edits_within
 from lpdseg.sharing.folder import CARD, DESCRIPTION, FILES, GRAPH, SUMS, WEIGHTS
 from lpdseg.workflows.slides.options import SlideOptions
+from processes import program
 
 SECRET = "/srv/lab-of-jane/weights"
 EDITS = "# by Dr. Somebody\npink 1: {name: stroma}\nblue 2: {move: pink}\n"
@@ -210,6 +213,45 @@ def test_a_bundle_is_replaced_unless_somebody_keeps_things_in_it(
     (out / "corrections.geojson").write_text("{}")
     with pytest.raises(OutputError, match=r"holds corrections\.geojson, which would be lost"):
         lpdseg.make_bundle(prototype_run, out)
+
+
+_MAKING = """
+import sys, time
+from lpdseg.workflows.bundles import making
+
+whole = making.seal
+
+def waiting(folder):
+    if sys.argv[3] == "after":
+        whole(folder)
+    print("there", flush=True)
+    time.sleep(600)
+
+making.seal = waiting
+making.make_bundle(sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_a_process_that_is_killed_leaves_the_bundle_of_before(
+    prototype_run: Path, small_run: Path, tmp_path: Path, stage: str
+) -> None:
+    def files() -> dict[str, bytes]:
+        found = [path for path in tmp_path.rglob("*") if path.is_file()]
+        return {str(path.relative_to(tmp_path)): path.read_bytes() for path in found}
+
+    out = tmp_path / "out"
+    lpdseg.make_bundle(prototype_run, out)
+    wanted = files()
+    shutil.rmtree(out)
+    lpdseg.make_bundle(small_run, out)
+    before = files()
+    words = [sys.executable, "-c", _MAKING, str(prototype_run), str(out), stage]
+    with program(words, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None and killed.stdout.readline() == "there\n"
+    assert before.items() <= files().items()
+    lpdseg.make_bundle(prototype_run, out)
+    assert files() == wanted  # and nothing else is left
 
 
 def test_a_report_of_a_bundle(bundle: Path, small_data: Path, tmp_path: Path) -> None:

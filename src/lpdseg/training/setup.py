@@ -161,9 +161,11 @@ def check_run_folder(run: Path, resume: bool) -> bool:
     last, best = (has_checkpoint(run, name) for name in ("last", "best"))
     if plain_text(str(run)) != str(run):
         raise OutputError(f"{run} has a name that is no UTF-8, which TensorBoard cannot write to; choose another")
-    if resume and best and not last:
-        raise CheckpointError(f"{run} holds no checkpoint to resume from; choose another --out")
-    if not resume and (last or best):
+    if best and not last:
+        raise CheckpointError(
+            f"{run} holds the best state of a training but none to go on from; remove it, or choose another --out"
+        )
+    if last and not resume:
         raise CheckpointError(f"{run} already holds a run; go on with --resume, or choose another --out")
     there = (
         None if is_known(run / "run.json", RUN) else next(filter(Path.exists, map(run.joinpath, _WRITTEN)), None)

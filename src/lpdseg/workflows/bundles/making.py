@@ -2,8 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.edits import Edits, as_read
 from lpdseg.sharing import hub
 from lpdseg.sharing.folder import CARD, DESCRIPTION, FILES, GRAPH, SUMS, WEIGHTS, check, is_bundle, seal
+from lpdseg.temporary import sweep
 from lpdseg.workflows.bundles.card import card
 from lpdseg.workflows.bundles.describing import describe
 from lpdseg.workflows.graphs import export_graph
@@ -132,5 +133,9 @@ def _refuse_others(out: Path) -> None:
         raise OutputError(f"{out} holds {other}, which would be lost; choose a new folder")
 
 
-def _alone(out: Path) -> AbstractContextManager[None]:
-    return only_one(out.with_name(f".{out.name}.lock"), f"another process is writing {out}; wait for it")
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Has `out` to itself, without what killed processes left beside it."""
+    with only_one(out.with_name(f".{out.name}.lock"), f"another process is writing {out}; wait for it"):
+        sweep(out.parent)
+        yield

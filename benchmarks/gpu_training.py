@@ -16,7 +16,7 @@ from lpdseg.data.records import Manifest
 from lpdseg.evaluation.split import read_labelled
 from lpdseg.model.device import finish
 from lpdseg.quiet import quiet
-from lpdseg.segmenting.bundle import load_segmenter
+from lpdseg.segmenting.loading import load_segmenter
 from lpdseg.settings import Settings, load_settings
 from lpdseg.training.device_room import DeviceRoom
 from lpdseg.training.engine import Engine, compile_encoder, make_fabric

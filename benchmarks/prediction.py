@@ -28,7 +28,7 @@ from lpdseg.evaluation.calibration import calibrate
 from lpdseg.evaluation.split import LabelledBatch, observe_split, read_labelled, score_split
 from lpdseg.files import write_text
 from lpdseg.segmenting.backends import with_backend
-from lpdseg.segmenting.bundle import weights_digest
+from lpdseg.segmenting.loading import weights_digest
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import TissueClasses
 from measuring import spread, take_turns

@@ -22,9 +22,9 @@ from lpdseg.evaluation.worst import PatchFigures, patch_figures
 from lpdseg.export.int8 import Quantised
 from lpdseg.guard import end_if_run_again
 from lpdseg.quiet import quiet
-from lpdseg.segmenting.bundle import load_others, load_prototypes, load_segmenter, weights_digest
 from lpdseg.segmenting.edited import EditedSegmenter, edited
 from lpdseg.segmenting.edits import Edits, Offsets, as_read
+from lpdseg.segmenting.loading import load_others, load_prototypes, load_segmenter, weights_digest
 from lpdseg.segmenting.patches import find_images
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lpdseg.plain import plain_text
+from lpdseg.plain import one_line
 
 _SYSTEM = {
     "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "__macosx", "__pycache__",
@@ -101,7 +101,7 @@ def look_through(root: Path, *, recurse: bool = True, leave_out: Iterable[Path] 
 def tell(notes: Iterable[str]) -> None:
     """Logs sentences for people under `lpdseg`; unless a program says otherwise, they reach standard error."""
     for note in notes:
-        logging.getLogger("lpdseg").warning(plain_text(note))
+        logging.getLogger("lpdseg").warning("%s", one_line(note))
 
 
 def is_system(name: str) -> bool:

@@ -69,7 +69,10 @@ COVERAGE = json_of("measures of prototypes", "masks", "prototypes", "dead", "cla
 RECORD_ROWS = csv_of("table of records", "split", "gate", "background", "miou", "images")
 PATCH_ROWS = csv_of("table of patches", "patch", "patient", "split", "pixels", "error", "confused")
 PATIENT_ROWS = csv_of("table of patients", "patient", "patches", "pixels", "miou", "error")
-PAGE = marked("page of this package", f'<meta name="generator" content="{WRITER}">'.encode())
+PAGE = marked(
+    "page of this package (those of version 0.1 do not say that they are)",
+    f'<meta name="generator" content="{WRITER}">'.encode(),
+)
 FIGURE = marked(
     "figure of this package",
     *(text.encode() for text in (f"Software\0{WRITER}", f"<dc:title>{WRITER}<", f"/Creator ({WRITER})")),

@@ -33,6 +33,8 @@ def conform(kind: type[Kind], value: Any, source: object, error: type[LpdsegErro
     """
     try:
         return TypeAdapter(kind).validate_python(value)
+    except UnicodeEncodeError as fault:
+        raise error(f"{source} holds text that is no Unicode; {remedy}") from fault
     except ValidationError as fault:
         first = fault.errors()[0]
         name = ".".join(map(str, first["loc"]))
@@ -46,6 +48,6 @@ def fits(kind: type[BaseModel], value: Any) -> bool:
     """Whether a value is what a model says."""
     try:
         kind.model_validate(value)
-    except ValidationError:
+    except (ValidationError, UnicodeEncodeError):
         return False
     return True

@@ -59,7 +59,17 @@ def test_mistakes_are_told_in_a_sentence(changes: dict[str, object], told: str, 
     assert text.startswith(f"{path}: ") and told in text and "\n" not in text
 
 
-@pytest.mark.parametrize(("text", "told"), [("a: [", "is not valid YAML"), ("- a", "is no benchmark")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", "is not valid YAML"),
+        ("- a", "is no benchmark"),
+        (
+            '{name: x, reference: a, data: {d: {path: p}}, variants: {"\\ud83e\\uddec": {}}}',
+            "holds text that is no Unicode",
+        ),
+    ],
+)
 def test_what_is_no_mapping_is_refused(text: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "bench.yaml"
     path.write_text(text)

@@ -11,8 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from lpdseg.cli import progress
 from lpdseg.cli.main import main
+from lpdseg.durations import Pacer
+from lpdseg.folders import tell as tell_notes
+from lpdseg.training.progress import Lines
+from lpdseg.workflows.slides.result import SlideResult
 
 RAW, SHOWN = os.fsdecode(b"Sch\xe4fer 12"), r"Sch\xE4fer 12"
 
@@ -75,3 +81,36 @@ def test_a_check_prints_and_writes(tmp_path: Path) -> None:
     assert SHOWN.encode() in done.stdout
     report = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
     assert any(SHOWN in file for problem in report["errors"] for file in problem["files"])
+
+
+STEERS = "a\x1b[2J\nlpdseg: all is well.svs"
+"""A name that would clear a terminal and add a line of its own."""
+
+
+def test_lines_on_the_way_steer_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "Pacer", lambda first: Pacer(first=0))
+    with progress.stages() as say:
+        say(STEERS, 1, 2)
+    with progress.slide_stages() as (tell, ended):
+        tell(1, 1, Path(STEERS), "reading", None)
+        ended(SlideResult(Path(STEERS), "kept", f"{STEERS} lacks 3 tiles"))
+    Lines(Console(stderr=True), Pacer(first=1e9)).note(STEERS)
+    with caplog.at_level("WARNING", "lpdseg"):
+        tell_notes([f"{STEERS} is passed over", "100 % of the rest"])
+    lines = capsys.readouterr().err.splitlines() + [record.getMessage() for record in caplog.records]
+    assert len([line for line in lines if "all is well.svs" in line]) == 4, lines
+    assert "100 % of the rest" in lines
+    assert all(line.isprintable() and not line.startswith("lpdseg:") for line in lines), lines
+
+
+def test_notes_of_commands_steer_no_terminal(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(small_data, tmp_path / "data"))
+    first = sorted((data / "train").iterdir())[0]
+    (first.parent / "x\x1b[2J\ny[10].png").write_bytes(b"no image")
+    assert main(["data", "check", str(data), "--classes", "pink,blue"]) == 1
+    shown = capsys.readouterr()
+    assert "x�[2J�y" in shown.out and "\x1b" not in shown.out + shown.err

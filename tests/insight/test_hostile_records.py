@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from changing import mutated
+from lpdseg.benchmark import page
 from lpdseg.benchmark.outcome import read_outcome
 from lpdseg.benchmark.plan import Run
+from lpdseg.benchmark.spread import Spread
 from lpdseg.data.cut_slides import read_sources
 from lpdseg.errors import LpdsegError
 from lpdseg.insight.run_record import data_of, read_run
@@ -58,8 +60,35 @@ VALID: dict[str, Any] = {
         "windows": 3, "windows_per_second": 1.5, "waiting_share": 0.1, "earlier": {},
         "areas": [{"name": "a", "pixels": 3, "mm2": None, "percent": 100.0}],
     },
-    "result.json": {"records": [{"gate": "predicted", "by_patient": {"p": [[1, 2], [3, 4]]}}], "coverage": None},
+    "result.json": {
+        "finished": "2026-01-01", "steps": 4, "parameters": 5, "training_seconds": 9.5, "prediction_ms": 1.5,
+        "hardware": {"machine": "x", "cores": 2, "cpu_capability": "AVX2", "device": "cpu", "threads": 1},
+        "versions": {"torch": "2.13"}, "code": "ab", "coverage": {"measures": {"dead": 1}},
+        "records": [
+            {"gate": gate, "images": 3, "patients": 1, "miou": 50.0, "classes": {"a": {"iou": 50.0}},
+             "notes": ["n"], "by_patient": {"p": [[1, 2], [3, 4]], "q": [[0, 0], [0, 0]]}}
+            for gate in ("predicted", "oracle")
+        ],
+    },
 }  # fmt: skip
+
+
+def _used(folder: Path) -> dict[str, Any] | None:
+    """A result, as tables use it; one that is none counts as absent."""
+    found = read_outcome(RUN, folder)
+    if found.result is not None:
+        assert found.status == "finished" and isinstance(found.measures(), dict)
+        for gate in ("predicted", "oracle"):
+            tissues = list(found.record(gate)["classes"])
+            matrices = found.matrices(gate)
+            assert matrices.shape[1] == matrices.shape[2] >= len(tissues) > 0
+            spreads = [Spread.of([found.record(gate)["classes"][name]["iou"]]) for name in tissues]
+            assert spreads and isinstance(
+                found.record(gate)["images"] + found.result["training_seconds"], int | float
+            )
+        assert page._machine(found.result["hardware"]) and page._versions(found.result["versions"]) is not None
+        assert page._code([found.result["code"]]) and found.result["finished"][:10] <= "~"
+    return found.result
 
 
 READ: dict[str, Callable[[Path], object]] = {
@@ -69,7 +98,7 @@ READ: dict[str, Callable[[Path], object]] = {
     FILE: read_regions,
     "slides.json": read_sources,
     "states/s.json": lambda folder: read_state(folder, "s"),
-    "result.json": lambda folder: read_outcome(RUN, folder),
+    "result.json": _used,
 }
 
 

@@ -17,6 +17,7 @@ from lpdseg.data.seen import SEEN
 from lpdseg.insight.verify import ELSEWHERE, Verified, verify
 from lpdseg.tissue import TissueClasses, tissue_classes
 from lpdseg.training.record import describe_data
+from lpdseg.workflows.bundles.making import make_bundle
 
 
 @pytest.fixture
@@ -157,3 +158,24 @@ def _pixels(path: Path) -> Any:
     import numpy as np
 
     return np.array(Image.open(path))
+
+
+def test_the_files_of_a_bundle_are_held_against_their_sums(
+    small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle(small_run, tmp_path / "bundle")
+    found = verify(bundle, small_data, "cpu")
+    rows = {row.what: row for row in found.rows}
+    assert found.holds, found.faults
+    assert {f"{name}, SHA-256" for name in ("bundle.json", "model.safetensors", "README.md")} <= rows.keys()
+    assert {"mIoU", "IoU pink", "fingerprint of the data"} <= rows.keys()
+    (bundle / "README.md").write_text("another card")
+    (bundle / "model.safetensors").unlink()
+    told = faults(verify(bundle, small_data, "cpu"))
+    assert "README.md, SHA-256 was recorded as" in told
+    assert "model.safetensors, SHA-256 was recorded as" in told and "and is nothing now" in told
+    assert main(["verify", str(bundle), "--data", str(small_data), "--device", "cpu"]) == 1
+    assert "README.md, SHA-256" in capsys.readouterr().out
+    (bundle / "bundle.json").write_text("{}")
+    assert main(["verify", str(bundle), "--data", str(small_data), "--device", "cpu"]) == 1
+    assert "bundle.json has changed" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import onnx
@@ -8,11 +9,11 @@ import transformers
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.methods.dense import DenseNetwork
 from lpdseg.model.encoder import Encoder
-from lpdseg.model.graph import GraphFacts, write_graph
+from lpdseg.model.graph import KEY, GraphFacts, write_graph
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Wanted
-from lpdseg.model.runtime import OnnxNetwork, OpenvinoNetwork, difference
+from lpdseg.model.runtime import INT8_KEY, OnnxNetwork, OpenvinoNetwork, difference
 
 
 def encoder(config: transformers.PreTrainedConfig) -> Encoder:
@@ -88,3 +89,47 @@ def test_a_foreign_graph_is_refused(tmp_path: Path) -> None:
 def test_facts_survive_as_text() -> None:
     facts = GraphFacts(Wanted((1, 2), "softmax", "pixel", dense=True), ("map_1", "dense"), 3, 32)
     assert GraphFacts.from_json(facts.as_json()) == facts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outputs": ["map_x"]}, {"outputs": []}, {"outputs": "dense"}, {"scales": 0}, {"scales": 10**9},
+        {"stride": 1e308}, {"stride": True}, {"parts": [-1]}, {"retired": None}, {"wanted": {}}, {"wanted": None},
+        {"wanted": {"levels": [1], "merge": "no", "image_merge": "mean", "dense": True}},
+        {"wanted": ["levels"] * 99},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_facts_that_are_none_are_refused(change: dict[str, object]) -> None:
+    facts = GraphFacts(Wanted((1, 2), "softmax", "pixel", dense=True), ("map_1", "dense"), 3, 32, (0, 0, 1))
+    text = json.dumps(json.loads(facts.as_json()) | change)
+    with pytest.raises(CheckpointError, match=r"^the metadata of a\.onnx.*; export the run again$") as caught:
+        GraphFacts.from_json(text, "a.onnx")
+    assert len(str(caught.value)) <= 500
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, "[]", "7", '"\\ud800"', '{"wanted": NaN}', "{}"], ids=lambda text: text[:9]
+)
+def test_metadata_that_are_no_facts_are_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"^the metadata of a graph.*; export the run again$"):
+        GraphFacts.from_json(text)
+
+
+def test_what_another_says_of_its_graph_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write_graph(DenseNetwork(pvt(), 3, 8).eval(), Wanted((), "mean", "mean", dense=True), path)
+    facts = json.loads(GraphFacts(Wanted((), "mean", "mean", dense=True), ("dense",), 4, 32).as_json())
+    for key, text in (
+        (KEY, json.dumps(facts | {"scales": -1})),
+        (INT8_KEY, '{"difference": NaN}'),
+        (INT8_KEY, "[]"),
+    ):
+        graph = onnx.load(str(path))
+        kept = {entry.key: entry.value for entry in graph.metadata_props}
+        onnx.helper.set_model_props(graph, kept | {key: text})
+        onnx.save(graph, tmp_path / "other.onnx")
+        for build in (OnnxNetwork, lambda path: OpenvinoNetwork(path, half=False)):
+            with pytest.raises(CheckpointError, match=r"the metadata of .*other\.onnx.*; export the run again"):
+                build(tmp_path / "other.onnx")

@@ -22,8 +22,8 @@ from lpdseg.data.patches import read_image
 from lpdseg.errors import SettingsError
 from lpdseg.model.graph import write_graph
 from lpdseg.sections import PredictSettings
-from lpdseg.segmenting.bundle import TrainedOn
 from lpdseg.segmenting.edited import edited
+from lpdseg.segmenting.loading import TrainedOn
 from lpdseg.segmenting.recipe import RECIPE, recipe
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.tissue import TissueClasses

@@ -17,7 +17,7 @@ from lpdseg.checkpoint import save_checkpoint
 from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.methods.table import METHODS
 from lpdseg.model.encoder import Encoder
-from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
+from lpdseg.segmenting.loading import about, load_segmenter, trained_on, weights_digest
 from lpdseg.settings import load_settings
 from lpdseg.tissue import TissueClasses
 

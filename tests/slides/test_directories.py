@@ -160,3 +160,18 @@ def test_a_tile_of_more_pixels_than_it_has_room_for(tmp_path: Path, form: str, c
     with refused(path, "pixels"):
         slide.read(0, 0, 0, 64, 64)
     slide.close()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "form"), [(3, "H2x"), (4, "I")])
+def test_a_tile_that_no_reader_could_hold(tmp_path: Path, order: str, kind: int, form: str) -> None:
+    """OpenSlide asked for 4 GiB, and ended the process where there were none."""
+    sides = (60_000, 2_000) if kind == 3 else (2**24, 64)
+    tags = dict.fromkeys((256, 257), (4, struct.pack(order + "I", 64)))
+    tags |= {tag: (kind, struct.pack(order + form, side)) for tag, side in zip((322, 323), sides, strict=True)}
+    entries = [struct.pack(order + "HHI", tag, kind, 1) + value for tag, (kind, value) in tags.items()]
+    head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8)
+    path = tmp_path / "a.svs"
+    path.write_bytes(head + struct.pack(order + "H", len(tags)) + b"".join(entries) + bytes(4))
+    with refused(path, f"tiles of {sides[0] * sides[1]:,} pixels, too large"):
+        open_slide(path)

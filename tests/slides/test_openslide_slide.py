@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lpdseg.errors import SettingsError
-from lpdseg.slides.openslide_slide import OpenSlideSlide, open_with_openslide
+from lpdseg.slides.openslide_slide import OpenSlideSlide, _properties, open_with_openslide
 from lpdseg.slides.slide import Bounds, Level, Mpp, Slide, SlideError
 from lpdseg.slides.tiff_slide import open_tiff
 
@@ -171,3 +171,13 @@ def test_tiles_that_aperios_level_0_lacks_are_told(tmp_path: Path) -> None:
         assert slide is not None
         assert tuple(note.partition(";")[0] for note in slide.facts.notes) == notes
         slide.close()
+
+
+def test_what_openslide_lists_and_cannot_give_is_passed_over() -> None:
+    """It lists properties whose names are no text under names that it does not know."""
+
+    class Listed(dict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            return iter(("a", "lost"))
+
+    assert _properties(SimpleNamespace(properties=Listed(a="b"))) == {"a": "b"}

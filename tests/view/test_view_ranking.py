@@ -15,7 +15,7 @@ from lpdseg.data.patches import read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.evaluation.split import labelled_batches
 from lpdseg.evaluation.worst import PatchFigures, patch_figures, patient_rows, worst_first
-from lpdseg.segmenting.bundle import load_segmenter
+from lpdseg.segmenting.loading import load_segmenter
 from lpdseg.view import fields, ranking
 from lpdseg.view.visit import Visit
 

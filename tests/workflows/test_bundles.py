@@ -23,7 +23,7 @@ from lpdseg.errors import CheckpointError, OutputError, SettingsError
 from lpdseg.files import write_json
 from lpdseg.model.runtime import OnnxNetwork
 from lpdseg.segmenting.backends import TOLERANCE
-from lpdseg.segmenting.bundle import edits_within
+from lpdseg.segmenting.loading import edits_within
 from lpdseg.sharing.folder import CARD, DESCRIPTION, FILES, GRAPH, SUMS, WEIGHTS
 from lpdseg.workflows.slides.options import SlideOptions
 from processes import program
@@ -348,3 +348,23 @@ def test_local_folders_ask_no_hub(bundle: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("socket.socket.connect", refuse)
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
     api.load(bundle, device="cpu")
+
+
+def test_a_training_goes_on_from_a_bundle(
+    bundle: Path, small_data: Path, small_settings: tuple[str, ...], prototype_run: Path, tmp_path: Path
+) -> None:
+    shorter = (
+        *small_settings,
+        "train.epochs=0.4",
+        "loss.morphology.weight=0",
+        "loss.composite.weight=1",
+        "model.head_width=8",
+    )
+    runs = {}
+    for name, start in (("of the run", prototype_run), ("of the bundle", bundle)):
+        api.train(small_data, tmp_path / name, classes="pink,blue", overrides=shorter, start=start, device="cpu")
+        runs[name] = load_file(next((tmp_path / name / "checkpoints").glob("weights-*")))
+    ours, theirs = runs.values()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    kept = json.loads((tmp_path / "of the bundle" / "from.json").read_text())
+    assert kept["run"] == str(bundle)

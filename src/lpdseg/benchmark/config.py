@@ -151,6 +151,10 @@ def read_config(path: Path) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise SettingsError(f"{path}: {_explain(error)}") from error
+    except UnicodeEncodeError as error:
+        raise SettingsError(
+            f"{path} holds text that is no Unicode: {error.object[:80]!r}; write it anew"
+        ) from error
     data = {name: _beside(path, part) for name, part in config.data.items()}
     return config.model_copy(
         update={"data": data, "variants": {name: _beside(path, part) for name, part in config.variants.items()}}

@@ -2,18 +2,76 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from jaxtyping import Int
+from pydantic import Field, model_validator
 
 from lpdseg.benchmark.job import FAILURE, RESULT
 from lpdseg.benchmark.plan import Run
 from lpdseg.evaluation.protocol import Record
 from lpdseg.files import read_json
+from lpdseg.schema import Described, PerCent, Seconds, Whole, fits
 
 _CIRCUMSTANCES = {"patches", "patients", "scale", "temperature"}
 """What a record of coverage says of how it was measured; they are no figures of a method."""
+
+
+class _Figures(Described):
+    iou: PerCent | None
+
+
+class _Record(Described):
+    gate: str
+    images: Whole
+    patients: Whole
+    miou: PerCent | None
+    classes: Annotated[dict[str, _Figures], Field(min_length=1)]
+    by_patient: Annotated[dict[str, list[list[Whole]]], Field(min_length=1)]
+    notes: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        """Every matrix has the same rows and columns, and as many as there are classes at least."""
+        sides = {side for matrix in self.by_patient.values() for side in (len(matrix), *map(len, matrix))}
+        if len(sides) != 1 or min(sides) < len(self.classes):
+            raise ValueError("matrices of different sizes")
+        return self
+
+
+class _Coverage(Described):
+    measures: dict[str, Any] | None = None
+    reason: str | None = None
+
+
+class _Hardware(Described):
+    machine: str
+    cores: int | None
+    cpu_capability: str
+    device: str
+    threads: Whole
+
+
+class _Result(Described):
+    """`result.json`, as `lpdseg.benchmark.job` writes it."""
+
+    finished: str
+    steps: Whole
+    parameters: Whole
+    training_seconds: Seconds
+    prediction_ms: Seconds
+    hardware: _Hardware
+    versions: dict[str, str]
+    code: str
+    coverage: _Coverage | None
+    records: Annotated[list[_Record], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _gates(self) -> Self:
+        if {"predicted", "oracle"} - {record.gate for record in self.records}:
+            raise ValueError("a gate is missing")
+        return self
 
 
 @dataclass(frozen=True)
@@ -51,9 +109,9 @@ class Outcome:
 
 
 def read_outcome(run: Run, folder: Path) -> Outcome:
-    """What the folder of a run holds; files that cannot be read count as absent."""
+    """What the folder of a run holds; files that cannot be read, or hold no result, count as absent."""
     result = _read(folder / RESULT)
-    if result is not None:
+    if result is not None and fits(_Result, result):
         return Outcome(run, result=result)
     failure = _read(folder / FAILURE)
     return Outcome(run, failure=None if failure is None else str(failure.get("reason")))

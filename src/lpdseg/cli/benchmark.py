@@ -9,6 +9,7 @@ import typer
 from lpdseg.cli.common import Device
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.plain import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,7 @@ def benchmark(
     console = Console(markup=False, highlight=False)
 
     def say(text: str) -> None:
-        console.print(text, soft_wrap=True)
+        console.print(one_line(text), soft_wrap=True)
 
     def on_the_way(text: str) -> None:
         if not is_quiet():

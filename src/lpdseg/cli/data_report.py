@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.data.check_report import CheckReport, Problem
+from lpdseg.plain import one_line
 
 _EXAMPLES = 5
 
@@ -29,7 +30,7 @@ def show(report: CheckReport) -> None:
     console = Console(markup=False, highlight=False, soft_wrap=True)
     console.print(report.source, style="bold")
     for note in report.notes:
-        console.print(f"note: {note}", style="cyan")
+        console.print(f"note: {one_line(note)}", style="cyan")
     console.print(_counts(report))
     if report.together:
         console.print(_together(report))
@@ -93,9 +94,9 @@ def _table(first: str, columns: Iterable[str]) -> Table:
 
 def _show_problem(console: Console, problem: Problem, word: str, style: str) -> None:
     """One problem with its total and at most `_EXAMPLES` of its files."""
-    console.print(Text.assemble((word, f"bold {style}"), f": {problem.message} ({len(problem.files)})"))
+    console.print(Text.assemble((word, f"bold {style}"), f": {one_line(problem.message)} ({len(problem.files)})"))
     for file in problem.files[:_EXAMPLES]:
-        console.print(f"    {file}")
+        console.print(f"    {one_line(file)}")
     if len(problem.files) > _EXAMPLES:
         console.print(f"    … and {len(problem.files) - _EXAMPLES} more; --json FILE lists all")
 

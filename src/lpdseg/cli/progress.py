@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.durations import Pacer, duration
+from lpdseg.plain import one_line
 
 if TYPE_CHECKING:
     from lpdseg.segmenting.slides.meter import Pace
@@ -31,7 +32,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
         def say(what: str, done: int, total: int) -> None:
             told = pacers.setdefault(what, Pacer(first=60)).tell(done, total)
             if told is not None:
-                console.print(f"{what} {told}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"{one_line(what)} {told}", highlight=False, markup=False, soft_wrap=True)
 
         yield say
         return
@@ -46,7 +47,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
         def tell(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what)
+                tasks[what] = bar.add_task(escape(one_line(what)))
             bar.update(tasks[what], completed=done, total=total)
 
         yield tell
@@ -70,7 +71,7 @@ def slide_stages() -> "Iterator[tuple[SlideProgress, Callable[[SlideResult], Non
         task = bar.add_task("", total=None, pace="")
 
         def tell(number: int, of: int, path: Path, stage: str, pace: "Pace | None") -> None:
-            what = f"{number}/{of} {escape(path.name)}: {stage}"
+            what = f"{number}/{of} {escape(one_line(path.name))}: {stage}"
             if pace is None:
                 bar.update(task, description=what, pace="")
             else:
@@ -80,7 +81,7 @@ def slide_stages() -> "Iterator[tuple[SlideProgress, Callable[[SlideResult], Non
             after = f" in {duration(result.seconds)}" if result.status == "segmented" else ""
             # Why a slide has failed is told at the end of the command.
             note = f": {result.sentence}" if result.sentence and result.status != "failed" else ""
-            line = f"{escape(result.path.name)} {result.status}{after}{escape(note)}"
+            line = f"{escape(one_line(result.path.name))} {result.status}{after}{escape(one_line(note))}"
             console.print(line, highlight=False, soft_wrap=True)
 
         yield tell, ended

@@ -65,8 +65,8 @@ def prototypes(
     from lpdseg.insight.atlas_page import write_atlas
     from lpdseg.insight.atlas_sheet import save_atlas_picture
     from lpdseg.outputs import COVERAGE, FIGURE, PAGE, check_outputs
-    from lpdseg.segmenting.bundle import edits_within
     from lpdseg.segmenting.edited import names_in
+    from lpdseg.segmenting.loading import edits_within
     from lpdseg.settings import parse_settings
     from lpdseg.training.regions import read_regions
 

@@ -9,6 +9,7 @@ from lpdseg.choices import Backend, OnError, OpenGate, Palette, Refinement
 from lpdseg.cli import slide_options as slides
 from lpdseg.cli.common import Device, Edits, OffsetsData, OfRun, edits_to_use
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.plain import one_line
 
 
 @slides.with_slide_options
@@ -148,7 +149,7 @@ def segment(
     if uncertainty and result.written:
         typer.echo(f"How sure they are: {out / 'uncertainty'}, 0 sure to 255 wholly unsure.")
     for note in result.notes:
-        typer.echo(note, err=True)
+        typer.echo(one_line(note), err=True)
     if result.skipped:
         typer.echo(f"Skipped {len(result.skipped)} of {result.written + len(result.skipped)} images:", err=True)
         for sentence in result.skipped:

@@ -7,6 +7,7 @@ import typer
 
 from lpdseg.choices import OpenGate, Palette
 from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun
+from lpdseg.plain import one_line
 
 
 def view(
@@ -53,7 +54,7 @@ def view(
     needed("view", "starlette", "uvicorn")
     from lpdseg.checkpoint import read_state
     from lpdseg.quiet import quiet
-    from lpdseg.segmenting.bundle import other_runs
+    from lpdseg.segmenting.loading import other_runs
     from lpdseg.sharing.hub import local
     from lpdseg.tissue import TissueClasses
     from lpdseg.view.items import open_items
@@ -70,7 +71,7 @@ def view(
         others = other_runs(compare or (), named.channel_names, run)
         visit = Visit([run, *others], opened, options, corrections)
     for note in opened.notes:
-        typer.echo(note, err=True)
+        typer.echo(one_line(note), err=True)
     if not is_loopback(host):
         typer.echo(
             f"Everybody who can reach {host} and has the address below can see these images; it is not encrypted.",

@@ -32,7 +32,7 @@ from lpdseg.insight.report import write_report
 from lpdseg.insight.sample import segment_sample, spread
 from lpdseg.model.pip_weights import PIP, has_pip_weights
 from lpdseg.outputs import FIGURE, PAGE, RECORDS, check_outputs
-from lpdseg.segmenting.bundle import load_segmenter
+from lpdseg.segmenting.loading import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, load_settings
 from lpdseg.training.fallback import settle

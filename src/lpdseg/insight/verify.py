@@ -11,14 +11,16 @@ import torch
 from lpdseg.checkpoint import NAMES, has_checkpoint, read_state
 from lpdseg.data.corrected import LearntFrom
 from lpdseg.data.opening import same_classes
-from lpdseg.data.records import Manifest, fingerprint_of
+from lpdseg.data.records import Manifest, content_digest, fingerprint_of
 from lpdseg.data.seen import changes, read_seen
 from lpdseg.errors import LpdsegError
 from lpdseg.insight.run_record import data_of, read_run
 from lpdseg.methods.table import METHODS
-from lpdseg.segmenting.bundle import load_segmenter, weights_digest
+from lpdseg.segmenting.loading import load_segmenter, weights_digest
 from lpdseg.segmenting.segmenter import Calibration
 from lpdseg.settings import parse_settings
+from lpdseg.sharing.folder import is_bundle, read_sums
+from lpdseg.sharing.hub import local
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.cell import Told, by_stage
 from lpdseg.training.metrics import read_metrics
@@ -113,8 +115,8 @@ class Verified:
 
 
 def verify(run: Path, data: Path | None = None, device: str = "auto", progress: Told | None = None) -> Verified:
-    """Looks whether a run's files are those that were written, whether its data is what it was, and whether its
-    best weights give the recorded figures on the validation split.
+    """Looks whether the files of a run, or of a bundle, are those that were written, whether its data is what it
+    was, and whether its best weights give the recorded figures on the validation split.
 
     On the machine and with the libraries of the run thresholds, offsets and temperature are chosen anew as in
     training, and all must be equal to the last bit. Elsewhere the recorded ones are used, and figures may differ by
@@ -129,6 +131,8 @@ def verify(run: Path, data: Path | None = None, device: str = "auto", progress: 
     described, state = read_run(run), read_state(run, "best")
     found = Verified(run, data_of(run) if data is None else data)
     found.unknown += list(_never(described))
+    if is_bundle(local(run)):
+        found.add(*_sums(local(run)))
     with found.noting():
         found.add(*_weights(run, found))
     found.add(*_written_twice(run, described, state))
@@ -155,6 +159,13 @@ def _never(described: Mapping[str, Any]) -> Iterator[str]:
     yield "the test split: a run records no figures of it"
 
 
+def _sums(bundle: Path) -> Iterator[Row]:
+    """Whether each file of a bundle is the one of which its list of SHA-256 speaks."""
+    for name, told in read_sums(bundle).items():
+        path = bundle / name
+        yield Row(f"{name}, SHA-256", told[:_DIGITS], content_digest(path)[:_DIGITS] if path.is_file() else None)
+
+
 def _weights(run: Path, found: Verified) -> Iterator[Row]:
     for name in NAMES:
         if has_checkpoint(run, name):
@@ -176,8 +187,9 @@ def _written_twice(run: Path, described: Mapping[str, Any], state: Mapping[str, 
     data = str(described.get("data", {}).get("fingerprint"))
     yield Row("run.json: data", data[:_DIGITS], state["data"][:_DIGITS])
     if state["valid"] is not None:
-        rows = [row for row in read_metrics(run) if row["kind"] == "valid" and row["step"] == state["step"]]
-        yield Row("metrics.jsonl: mIoU", rows[-1].get("miou") if rows else None, state["best"])
+        if not is_bundle(local(run)):
+            rows = [row for row in read_metrics(run) if row["kind"] == "valid" and row["step"] == state["step"]]
+            yield Row("metrics.jsonl: mIoU", rows[-1].get("miou") if rows else None, state["best"])
         yield Row("best.json: mIoU", state["valid"].get("miou"), state["best"])
 
 

@@ -10,16 +10,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
-from lpdseg.errors import SettingsError
+from lpdseg.choices import ImageMerge, Merge
+from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.extras import needed
 from lpdseg.files import replacing
 from lpdseg.model.network import Network, Wanted
+from lpdseg.schema import Described, Kind, conform
 
 KEY = "lpdseg"
 """Of the graph's metadata: a JSON object with what `GraphFacts` holds."""
@@ -48,19 +51,52 @@ class GraphFacts:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "GraphFacts":
-        """What `as_json` wrote."""
-        values: dict[str, Any] = json.loads(text)
-        wanted = values["wanted"] | {"levels": tuple(values["wanted"]["levels"])}
-        parts = values.get("parts")
-        return cls(
-            Wanted(**wanted),
-            tuple(values["outputs"]),
-            values["scales"],
-            values["stride"],
-            None if parts is None else tuple(parts),
-            tuple(values.get("retired", ())),
-        )
+    def from_json(cls, text: str, source: object = "a graph") -> "GraphFacts":
+        """What `as_json` wrote; `source` is what an error message names.
+
+        **Raises:** `CheckpointError` for anything else.
+        """
+        told = read_metadata(_Facts, text, source)
+        wanted = Wanted(tuple(told.wanted.levels), told.wanted.merge, told.wanted.image_merge, told.wanted.dense)
+        parts = None if told.parts is None else tuple(told.parts)
+        return cls(wanted, tuple(told.outputs), told.scales, told.stride, parts, tuple(told.retired))
+
+
+_Level = Annotated[int, Field(ge=0, lt=64)]
+_Parts = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 16)]], Field(max_length=1 << 16)]
+
+
+class _Wanted(Described):
+    levels: Annotated[list[_Level], Field(max_length=64)]
+    merge: Merge
+    image_merge: ImageMerge
+    dense: bool
+
+
+class _Facts(Described):
+    """`GraphFacts` in a graph that may be anybody's."""
+
+    wanted: _Wanted
+    outputs: Annotated[
+        list[Annotated[str, Field(pattern=r"^((map|logits)_[0-9]{1,2}|dense)$")]],
+        Field(min_length=1, max_length=129),
+    ]
+    scales: Annotated[int, Field(ge=1, le=64)]
+    stride: Annotated[int, Field(ge=1, le=4096)]
+    parts: _Parts | None = None
+    retired: _Parts = Field(default_factory=list)
+
+
+def read_metadata(kind: type[Kind], text: str, source: object) -> Kind:
+    """JSON of a graph's metadata, once it is known to be of a kind.
+
+    **Raises:** `CheckpointError`.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"the metadata of {source} are no JSON ({error}); export the run again") from error
+    return conform(kind, values, f"the metadata of {source}", CheckpointError, "export the run again")
 
 
 class _Graph(nn.Module):

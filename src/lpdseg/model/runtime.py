@@ -3,24 +3,25 @@
 B images, H x W pixels, C classes.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from lpdseg.choices import ImageMerge, Merge
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.extras import needed
 from lpdseg.maps.pad import STRIDE
-from lpdseg.model.graph import KEY, GraphFacts
+from lpdseg.model.graph import KEY, GraphFacts, read_metadata
 from lpdseg.model.network import Network, Reading, Wanted
+from lpdseg.schema import Described
 
 INT8_KEY = "lpdseg_int8"
 """Of the metadata of a graph in 8-bit integers: a JSON object with its `difference` from PyTorch and its mIoU."""
@@ -124,7 +125,7 @@ class OnnxNetwork(RuntimeNetwork):
             raise CheckpointError(f"{path} cannot be read as an ONNX graph; remove it and run again") from error
         told = self._session.get_modelmeta().custom_metadata_map
         self.facts = _facts(told.get(KEY), path)
-        self.known_difference = _known_difference(told.get(INT8_KEY))
+        self.known_difference = _known_difference(told.get(INT8_KEY), path)
 
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
         """See `RuntimeNetwork.run`."""
@@ -161,7 +162,7 @@ class OpenvinoNetwork(RuntimeNetwork):
             for key in (KEY, INT8_KEY)
         )
         self.facts = _facts(found, path)
-        self.known_difference = _known_difference(made)
+        self.known_difference = _known_difference(made, path)
         self._compiled: Any = core.compile_model(graph, "CPU", options)
 
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
@@ -185,11 +186,15 @@ def _values(reading: Reading) -> list[Tensor]:
     return [*reading.maps.values(), *reading.logits.values(), *dense]
 
 
-def _known_difference(text: str | None) -> float:
-    return 0.0 if text is None else float(json.loads(text)["difference"])
+class _Int8(Described):
+    difference: Annotated[float, Field(ge=0, le=1e6)]
+
+
+def _known_difference(text: str | None, path: Path) -> float:
+    return 0.0 if text is None else read_metadata(_Int8, text, path).difference
 
 
 def _facts(text: str | None, path: Path) -> GraphFacts:
     if text is None:
         raise CheckpointError(f"{path} is no graph that this package wrote; export the run again")
-    return GraphFacts.from_json(text)
+    return GraphFacts.from_json(text, path)

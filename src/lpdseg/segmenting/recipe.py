@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.maps.glass import GLASS_DENSITY, GLASS_STEP, GLASS_WINDOW
-from lpdseg.segmenting.bundle import TrainedOn, about, trained_on
 from lpdseg.segmenting.edited import EditedSegmenter
+from lpdseg.segmenting.loading import TrainedOn, about, trained_on
 from lpdseg.segmenting.segmenter import SMALLEST, SPOT, Segmenter
 from lpdseg.segmenting.views import BRIGHTNESS
 
@@ -29,7 +29,7 @@ def as_text(segmenter: Segmenter, run: Path, checkpoint: str = "best") -> str:
 def recipe(segmenter: Segmenter, trained: TrainedOn, told: str) -> dict[str, Any]:
     """What a segmenter does, in the order in which it does it.
 
-    `told` is the sentence of `lpdseg.segmenting.bundle.about`. In what it gives:
+    `told` is the sentence of `lpdseg.segmenting.loading.about`. In what it gives:
 
     - `about`: what the model was trained on and what its masks are for; `mpp`, `patch`: of its patches, as far as
       known.

@@ -27,6 +27,10 @@ _MOST_TAGS = 4096
 _SUB_IFDS = 330
 _SIZES = (256, 257, 278, 322, 323)
 """Width and length of an image, of its strips and tiles: each one number without a sign."""
+_TILE = (322, 323)
+_MOST_OF_TILE = 1 << 26
+"""Pixels of a tile, which readers hold in four bytes each."""
+
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Of a value of each type."""
 _TEXT = (1, 2, 6, 7)
@@ -71,12 +75,15 @@ def check_directories(path: Path) -> None:
                 raise SlideError(f"{path} ends within the directory at byte {offset}; copy it again")
             if chained:
                 waiting.append((after, True))
+            tile = 1
             for code, kind, count, place in tags.tolist():
                 if code in _SIZES and (count != 1 or kind not in (1, 3, 4, 16)):
                     raise SlideError(
                         f"{path} gives a size of an image (tag {code}) as {count:,} values of type {kind}, not as "
                         "one whole number; export it again"
                     )
+                if code in _TILE:
+                    tile *= form.value(kind, place)
                 length = count * _BYTES.get(kind, 0)
                 if code == _SUB_IFDS:
                     if count > MOST_DIRECTORIES:
@@ -88,6 +95,10 @@ def check_directories(path: Path) -> None:
                 if numbers > _MOST_NUMBERS or texts > _MOST_BYTES:
                     held = f"{numbers:,} numbers" if numbers > _MOST_NUMBERS else f"{texts:,} bytes of text"
                     raise SlideError(f"{path} has tags that hold {held}, as no slide has; export it again")
+            if tile > _MOST_OF_TILE:  # OpenSlide makes room for one, and ends the process where it cannot
+                raise SlideError(
+                    f"{path} has tiles of {tile:,} pixels, too large to read in parts; save it as a tiled TIFF"
+                )
 
 
 class _Form:
@@ -95,6 +106,7 @@ class _Form:
 
     def __init__(self, order: str, big: bool, ndpi: bool) -> None:
         self._order = order
+        self._little = order == "<"
         self.first = 8 if big else 4
         self.slot = 8 if big else 4
         self._count = order + ("Q" if big else "H")
@@ -117,6 +129,11 @@ class _Form:
         if len(held) < count * self._tag.itemsize:
             return None
         return np.frombuffer(held, self._tag), self._number(file, self._next)
+
+    def value(self, kind: int, place: int) -> int:
+        """Of a tag of one number, which stands where that of others says their place."""
+        unused = 8 * max(self.slot - _BYTES[kind], 0)
+        return place & ((1 << 8 * self.slot - unused) - 1) if self._little else place >> unused
 
     def offsets(self, file: BinaryIO, kind: int, count: int, place: int, size: int) -> list[int]:
         """The values of a tag of offsets; none where they lie outside of the file."""

@@ -5,6 +5,7 @@ Files that OpenSlide knows only as generic tiled TIFF are left to `tiff_slide`, 
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class OpenSlideSlide:
         self._factors = tuple(handle.level_downsamples)
         levels = trusted_levels(handle.level_dimensions, self._factors)
         self._indices = tuple(index for index, _ in levels)
-        properties = dict(handle.properties)
+        properties = _properties(handle)
         self._background = _colour(properties.get("openslide.background-color"))
         size = handle.dimensions
         self.facts = SlideFacts(
@@ -141,6 +142,15 @@ def _opened(path: Path) -> Any:
 
 def _unreadable(path: Path, error: Exception) -> SlideError:
     return SlideError(f"{path} cannot be opened as a slide ({error}); copy or export it again")
+
+
+def _properties(handle: Any) -> dict[str, str]:
+    """All that it can give: it lists some whose names are no text under names that it does not know."""
+    found = {}
+    for name in handle.properties:
+        with suppress(KeyError):
+            found[name] = handle.properties[name]
+    return found
 
 
 def _left_out(path: Path, properties: dict[str, str]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from lpdseg.evaluation.confusion import Scores, confusion_matrix, sum_by_patient
 from lpdseg.evaluation.split import read_labelled
 from lpdseg.files import read_json, write_json
 from lpdseg.schema import Described, PerCent, Whole, conform
-from lpdseg.segmenting.bundle import load_segmenter
+from lpdseg.segmenting.loading import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.training.regions import keep_regions
 from lpdseg.training.relabel import image_batches

@@ -14,6 +14,7 @@ from rich.progress import (
 from rich.table import Column
 
 from lpdseg.durations import Pacer
+from lpdseg.plain import one_line
 
 
 class Reporter(Protocol):
@@ -151,4 +152,4 @@ def pace_text(patches: float, waiting: float) -> str:
 
 def _print(console: Console, text: str) -> None:
     # No markup: a file name may carry its label in brackets.
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)

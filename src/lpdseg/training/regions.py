@@ -21,7 +21,7 @@ from lpdseg.files import read_json, write_json
 from lpdseg.maps.fuse import fuse_scales
 from lpdseg.maps.winners import numbered
 from lpdseg.schema import Share, Whole, conform
-from lpdseg.segmenting.bundle import load_segmenter
+from lpdseg.segmenting.loading import load_segmenter
 from lpdseg.segmenting.segmenter import Segmenter
 
 FILE = "prototypes.json"

@@ -21,7 +21,7 @@ from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoders import first_encoder
 from lpdseg.outputs import RUN, is_known
 from lpdseg.plain import plain_text, plain_values
-from lpdseg.segmenting.bundle import described_network
+from lpdseg.segmenting.loading import described_network
 from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import in_first_process

@@ -17,9 +17,9 @@ from lpdseg.files import absolute, read_json, write_json
 from lpdseg.methods.earlier import Earlier
 from lpdseg.methods.task import Task
 from lpdseg.schema import Described, conform
-from lpdseg.segmenting.bundle import described_network, load_segmenter, weights_digest
 from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.edits import Edit, Edits, as_read, prototype_keys
+from lpdseg.segmenting.loading import described_network, load_segmenter, weights_digest
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.progress import Reporter
 from lpdseg.training.relabel import Change, Labels, find_changes, with_labels

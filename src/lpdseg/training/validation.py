@@ -12,7 +12,7 @@ from lpdseg.evaluation.calibration import calibrate
 from lpdseg.evaluation.protocol import About, Record
 from lpdseg.evaluation.split import LabelledBatch, observe_split, read_labelled, score_split
 from lpdseg.model.network import Network
-from lpdseg.segmenting.bundle import make_segmenter
+from lpdseg.segmenting.loading import make_segmenter
 from lpdseg.segmenting.segmenter import Calibration
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses

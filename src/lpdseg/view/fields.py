@@ -19,7 +19,7 @@ from lpdseg.errors import SettingsError
 from lpdseg.maps.fuse import fuse_scales
 from lpdseg.maps.uncertainty import tempered
 from lpdseg.maps.winners import NO_PROTOTYPE
-from lpdseg.segmenting.bundle import trained_on
+from lpdseg.segmenting.loading import trained_on
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.segmenting.slides.stream import tissue_part
 from lpdseg.segmenting.slides.window_model import NO_WINNER, WindowModel

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float32
 
 from lpdseg.maps.winners import NO_PROTOTYPE
-from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.edits import Edits, as_read
+from lpdseg.segmenting.loading import about, load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.view.fields import Computer, Field, Frame, frame_of, windows_of
 from lpdseg.view.items import AbsentError, Item, fault_of

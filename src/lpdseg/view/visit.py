@@ -8,8 +8,8 @@ from threading import Condition, Thread
 from typing import Any
 
 from lpdseg.errors import CheckpointError, LpdsegError
-from lpdseg.segmenting.bundle import edits_within
 from lpdseg.segmenting.edits import Edits, as_read
+from lpdseg.segmenting.loading import edits_within
 from lpdseg.view.atlas import Atlas
 from lpdseg.view.drawn import FILE as CORRECTIONS
 from lpdseg.view.drawn import Drawings

@@ -13,8 +13,8 @@ from lpdseg.model.runtime import OnnxNetwork, difference
 from lpdseg.outputs import GRAPH, check_outputs
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.backends import int8_place
-from lpdseg.segmenting.bundle import load_segmenter, weights_digest
 from lpdseg.segmenting.edits import Edits
+from lpdseg.segmenting.loading import load_segmenter, weights_digest
 from lpdseg.segmenting.recipe import RECIPE, as_text
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.sharing.hub import local

@@ -11,7 +11,7 @@ import pytest
 
 from drawn_slide import DrawnSource, DrawnView, SlowView
 from lpdseg.errors import SettingsError
-from lpdseg.segmenting.bundle import load_segmenter
+from lpdseg.segmenting.loading import load_segmenter
 from lpdseg.segmenting.slides.engine import Job, LocalEngine, Strip
 from lpdseg.segmenting.slides.plan import plan_segments
 from lpdseg.slides.grid import Grid

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lpdseg.errors import SettingsError
-from lpdseg.segmenting.bundle import TrainedOn
+from lpdseg.segmenting.loading import TrainedOn
 from lpdseg.slides.slide import Bounds
 from lpdseg.workflows.slides.options import SlideOptions
 from lpdseg.workflows.slides.wanted import Wanted, resolve_windows

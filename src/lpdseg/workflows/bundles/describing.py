@@ -12,8 +12,8 @@ from lpdseg.insight.licences import Licensed, of_code, of_run
 from lpdseg.insight.run_record import read_run
 from lpdseg.model.catalogue import known
 from lpdseg.model.pip_weights import PIP
-from lpdseg.segmenting.bundle import weights_digest
 from lpdseg.segmenting.edits import Edits, as_record
+from lpdseg.segmenting.loading import weights_digest
 from lpdseg.sharing.folder import SCHEMA
 from lpdseg.version import __version__
 

@@ -15,8 +15,8 @@ from lpdseg.checkpoint import read_state, read_tensors
 from lpdseg.errors import OutputError, SettingsError
 from lpdseg.files import recover_folder, replacing_folder, write_json, write_text
 from lpdseg.segmenting.backends import TOLERANCE
-from lpdseg.segmenting.bundle import load_segmenter
 from lpdseg.segmenting.edits import Edits, as_read
+from lpdseg.segmenting.loading import load_segmenter
 from lpdseg.sharing import hub
 from lpdseg.sharing.folder import CARD, DESCRIPTION, FILES, GRAPH, SUMS, WEIGHTS, check, is_bundle, seal
 from lpdseg.temporary import sweep

@@ -15,8 +15,8 @@ from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.extras import needed
 from lpdseg.guard import end_if_run_again
 from lpdseg.quiet import quiet
-from lpdseg.segmenting.bundle import about, load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.edits import as_read
+from lpdseg.segmenting.loading import about, load_segmenter, trained_on, weights_digest
 from lpdseg.segmenting.prototype_classes import prototype_classes
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.engine import Engine, LocalEngine

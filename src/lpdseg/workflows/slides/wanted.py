@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.errors import SettingsError
-from lpdseg.segmenting.bundle import TrainedOn
+from lpdseg.segmenting.loading import TrainedOn
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.slides.mpp import COARSEST_MPP, FINEST_MPP
 from lpdseg.slides.slide import Bounds, Mpp

@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lpdseg import api
+from lpdseg import api, checkpoint
 from lpdseg.checkpoint import read_state, read_tensors
-from lpdseg.errors import OutputError, TrainingError
+from lpdseg.errors import CheckpointError, OutputError, TrainingError
 from lpdseg.guard import end_if_run_again
 from lpdseg.methods.lpd_task import LpdTask
 from lpdseg.training.loading import on_one_thread
@@ -70,6 +70,38 @@ def test_a_crash_of_any_kind_is_in_the_record(
     record = json.loads((tmp_path / "run/run.json").read_text())
     assert record["status"] == "failed"
     assert record["reason"] == "ZeroDivisionError: of a kind that nobody thought of"
+
+
+def test_a_disk_that_is_full_at_the_first_validation_lets_the_run_start_again(
+    small_data: Path, small_settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the first two checkpoints there is one: the best is smaller, and comes first."""
+    overrides = (*small_settings, "train.epochs=2", "train.validations=2")
+    run, train = tmp_path / "run", partial(api.train, small_data, classes="pink,blue", device="cpu")
+    write = checkpoint._save_tensors
+
+    def full(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+        if path.name.startswith("optimiser-"):
+            raise OutputError(f"cannot write {path}: no space left; free space or choose another folder")
+        write(path, tensors)
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="no space left"):
+        patch.setattr(checkpoint, "_save_tensors", full)
+        train(run, overrides=overrides)
+    assert sorted(path.name for path in (run / "checkpoints").glob("*.json")) == ["best.json"]
+    with pytest.raises(CheckpointError, match="go on with --resume"):
+        train(run, overrides=overrides)
+    done, whole = train(run, overrides=overrides, resume=True), train(tmp_path / "whole", overrides=overrides)
+    assert done.steps == done.total
+    for name in ("last", "best"):
+        one, two = (read_tensors(each, read_state(each, name), "weights") for each in (run, whole.run))
+        assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    (run / "checkpoints/last.json").unlink()  # by a hand: what took several validations is not begun anew
+    record = json.loads((run / "run.json").read_text())
+    for status in ("finished", "running"):
+        (run / "run.json").write_text(json.dumps(record | {"status": status}))
+        with pytest.raises(CheckpointError, match="none to go on from"):
+            train(run, overrides=overrides, resume=True)
 
 
 def test_names_that_are_no_utf_8(patches: Path, tmp_path: Path, small_settings: tuple[str, ...]) -> None:

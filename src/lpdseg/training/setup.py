@@ -15,6 +15,7 @@ from lpdseg.data.geometry import Size, common_size
 from lpdseg.data.reading import Looked, look
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError, OutputError
+from lpdseg.files import read_json
 from lpdseg.methods.table import METHODS
 from lpdseg.methods.task import Task
 from lpdseg.model.encoder import Encoder
@@ -25,6 +26,7 @@ from lpdseg.segmenting.loading import described_network
 from lpdseg.settings import Settings, parse_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.engine import in_first_process
+from lpdseg.training.metrics import read_metrics
 from lpdseg.training.progress import Reporter
 
 if TYPE_CHECKING:
@@ -161,11 +163,11 @@ def check_run_folder(run: Path, resume: bool) -> bool:
     last, best = (has_checkpoint(run, name) for name in ("last", "best"))
     if plain_text(str(run)) != str(run):
         raise OutputError(f"{run} has a name that is no UTF-8, which TensorBoard cannot write to; choose another")
-    if best and not last:
+    if best and not last and not _at_first_validation(run):
         raise CheckpointError(
             f"{run} holds the best state of a training but none to go on from; remove it, or choose another --out"
         )
-    if last and not resume:
+    if not resume and (last or best):
         raise CheckpointError(f"{run} already holds a run; go on with --resume, or choose another --out")
     there = (
         None if is_known(run / "run.json", RUN) else next(filter(Path.exists, map(run.joinpath, _WRITTEN)), None)
@@ -173,6 +175,15 @@ def check_run_folder(run: Path, resume: bool) -> bool:
     if there is not None:
         raise OutputError(f"{there} is there already and of no run, which would replace it; choose another --out")
     return last
+
+
+def _at_first_validation(run: Path) -> bool:
+    """Whether a run ended while its first validation was saved: the best is there, and never was a last one."""
+    try:
+        ended = read_json(run / "run.json")["status"] == "finished"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+    return not ended and len({row["step"] for row in read_metrics(run) if row["kind"] == "valid"}) < 2
 
 
 def read_resumable(run: Path, settings: Settings, classes: TissueClasses, fingerprint: str) -> dict[str, Any]:

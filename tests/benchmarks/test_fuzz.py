@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("tifffile", reason="the extra `slides` is not installed")
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "fuzz"
 NAMES = sorted(path.stem for path in (FOLDER / "targets").glob("*.py"))
-INPUTS = {"checkpoint": 20, "settings_file": 100, "slides": 100}
+INPUTS = {"settings_file": 100, "slides": 100}
 """Where each takes long."""
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -97,6 +98,7 @@ def test_lines_on_the_way_steer_no_terminal(
         tell(1, 1, Path(STEERS), "reading", None)
         ended(SlideResult(Path(STEERS), "kept", f"{STEERS} lacks 3 tiles"))
     Lines(Console(stderr=True), Pacer(first=1e9)).note(STEERS)
+    monkeypatch.setattr(logging.getLogger("lpdseg"), "handlers", [])  # of commands that ran before in this process
     with caplog.at_level("WARNING", "lpdseg"):
         tell_notes([f"{STEERS} is passed over", "100 % of the rest"])
     lines = capsys.readouterr().err.splitlines() + [record.getMessage() for record in caplog.records]

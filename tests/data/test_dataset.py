@@ -162,7 +162,7 @@ def test_masks_are_never_opened_in_training(tmp_path: Path, monkeypatch: pytest.
     plain = Image.open
 
     def spy(path: Any, *rest: Any, **more: Any) -> Image.Image:
-        opened.append(Path(path).name)
+        opened.append(Path(getattr(path, "name", path)).name)
         return plain(path, *rest, **more)
 
     monkeypatch.setattr(Image, "open", spy)

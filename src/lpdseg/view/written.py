@@ -5,14 +5,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from PIL import Image
 
+from lpdseg.data.image_bounds import HeldFile
 from lpdseg.errors import DataError, LpdsegError
 from lpdseg.extras import needed
 from lpdseg.files import is_there, read_json
+from lpdseg.slides.directories import check_directories
 from lpdseg.tissue import TissueClasses
+from lpdseg.view.claims import check_archive, check_pyramid, check_size, check_store
 from lpdseg.workflows.slides.layout import output_path
 from lpdseg.workflows.tables import read_table
 
@@ -47,11 +52,14 @@ class WrittenFile:
         self._channels: tuple[str, ...] = ()
         with self._told():
             if path.suffix == ".png":
-                with Image.open(path) as picture:
+                with HeldFile(path) as file, Image.open(file, formats=["PNG"]) as picture:
+                    check_size(picture.size, size)
                     self._levels = [np.asarray(picture)]
             elif path.suffix == ".npz":
-                with np.load(path, allow_pickle=False) as held:
-                    self._levels, self._channels = [held["probabilities"]], tuple(map(str, held["classes"]))
+                with ZipFile(path) as archive:
+                    check_archive(archive, size)
+                with path.open("rb") as held, NpzFile(held, allow_pickle=False) as numbers:
+                    self._levels, self._channels = [numbers["probabilities"]], tuple(map(str, numbers["classes"]))
             elif path.suffix == ".zarr":
                 self._levels, self._channels = self._store()
             else:
@@ -74,8 +82,11 @@ class WrittenFile:
         import tifffile
         import zarr
 
+        check_directories(self._path)
         self._file = tifffile.TiffFile(self._path)
-        return [zarr.open(level.aszarr(), mode="r") for level in self._file.series[0].levels]
+        levels = self._file.series[0].levels
+        check_pyramid(levels, self._size)
+        return [zarr.open(level.aszarr(), mode="r") for level in levels]
 
     def _store(self) -> tuple[list[Any], tuple[str, ...]]:
         needed("slides", "zarr", "numcodecs")
@@ -84,6 +95,7 @@ class WrittenFile:
         group = zarr.open_group(str(self._path), mode="r")
         told: Any = dict(group.attrs)
         levels = [group[one["path"]] for one in told["multiscales"][0]["datasets"]]
+        check_store(levels, self._size)
         return levels, tuple(str(one["label"]) for one in told["omero"]["channels"])
 
     def __del__(self) -> None:

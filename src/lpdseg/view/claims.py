@@ -1,0 +1,73 @@
+"""What a file of results may claim before anything of it is decoded: no more than its image has, and written in no
+other way than this program's."""
+
+import zipfile
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+_CHANNELS = 256
+_WIDEST = 8
+"""Bytes of a number."""
+_NAMES = 1 << 20
+"""Bytes of the names of classes."""
+_TOGETHER = 1 << 24
+"""Numbers that are decoded together; this program writes 2^18."""
+_PLAIN = frozenset({1, 5, 8, 32946, 50000})
+"""Compressions of TIFF that give back what was there: none, LZW, deflate by its two numbers, Zstandard."""
+
+
+def check_size(found: tuple[int, int], size: tuple[int, int]) -> None:
+    """Refuses a picture whose (W, H) are not those of its image.
+
+    **Raises:** `ValueError`.
+    """
+    if found != size:
+        raise ValueError(f"it has {found[0]} x {found[1]} pixels, and its image {size[0]} x {size[1]}")
+
+
+def check_archive(held: zipfile.ZipFile, size: tuple[int, int]) -> None:
+    """Refuses an archive of probabilities that would be larger than its image.
+
+    **Raises:** `ValueError`; `KeyError` where one of them is missing.
+    """
+    names, numbers = (held.getinfo(f"{name}.npy").file_size for name in ("classes", "probabilities"))
+    if names > _NAMES or numbers > _NAMES + _CHANNELS * _WIDEST * prod(size):
+        raise ValueError(f"it claims {names + numbers:,} bytes, more than its image can have")
+
+
+def check_pyramid(levels: Sequence[Any], size: tuple[int, int]) -> None:
+    """Refuses levels of a TIFF that are larger than their image, or of other kinds than this program writes.
+
+    **Raises:** `ValueError`.
+    """
+    for level in levels:
+        page = level.pages[0]
+        if page is None or page.compression not in _PLAIN:
+            raise ValueError("its compression is none that this program writes")
+        _check_level((page.imagelength, page.imagewidth), size)
+        rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+        together = rows * (page.tilewidth if page.is_tiled else page.imagewidth) * page.samplesperpixel
+        _check_together(together, page.bitspersample / 8)
+        if max(page.databytecounts, default=0) > 2 * _WIDEST * together + _NAMES:
+            raise ValueError("its tiles have more bytes than their pixels need")
+
+
+def check_store(levels: Sequence[Any], size: tuple[int, int]) -> None:
+    """Refuses arrays of a Zarr store that are larger than their image, or in chunks that are too large.
+
+    **Raises:** `ValueError`.
+    """
+    for level in levels:
+        _check_level(level.shape[-2:], size)
+        _check_together(prod(level.chunks), level.dtype.itemsize)
+
+
+def _check_level(found: Sequence[int], size: tuple[int, int]) -> None:
+    if len(found) != 2 or not 0 < found[0] <= size[1] or not 0 < found[1] <= size[0]:
+        raise ValueError(f"a level of it has the shape {tuple(found)}, and its image {size[0]} x {size[1]} pixels")
+
+
+def _check_together(numbers: int, width: float) -> None:
+    if numbers > _TOGETHER or width > _WIDEST:
+        raise ValueError(f"{numbers:,} of its numbers, of {width:g} bytes each, would be decoded at once")

@@ -47,7 +47,7 @@ _TICK = 0.002
 _LONGEST = 600.0
 """Seconds by the clock after which a command hangs."""
 
-_TOLD_AGAIN = frozenset({"/0/resumed", "/0/command"})
+_TOLD_AGAIN = frozenset({"/0/resumed", "/0/command", "/0/waited"})
 
 
 @dataclass
@@ -135,9 +135,10 @@ def _cpu(process: int) -> float:
 
 
 def _children(process: int) -> list[int]:
-    """Its workers; what Python runs to tidy up after them is none."""
+    """Its workers, whichever of its threads began them; what Python runs to tidy up after them is none."""
     try:
-        found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        threads = list(Path(f"/proc/{process}/task").iterdir())
+        found = [one for thread in threads for one in (thread / "children").read_text().split()]
         return [int(one) for one in found if b"resource_tracker" not in Path(f"/proc/{one}/cmdline").read_bytes()]
     except OSError:
         return []

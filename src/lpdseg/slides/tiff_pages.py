@@ -17,9 +17,9 @@ JPEG = 7
 CODED = {6, JPEG, 22610, 33004, 33005, 33007, 34712, 34892, 34933, 34934, 50001, 50002, 52546}
 """Compressions by formats of images (JPEG, JPEG 2000, JPEG XL, JPEG XR, PNG, WebP), which say how large they are:
 see `check_coded`."""
-_PLAIN = {1, 5, 8, 32773, 32946, 34925, 34926, 50000}
+PLAIN = {1, 5, 8, 32773, 32946, 34925, 34926, 50000}
 """Those whose decoders are told how many bytes there may be: none, LZW, deflate, PackBits, LZMA, Zstandard."""
-QUICK = _PLAIN - {34925} | {JPEG}
+QUICK = PLAIN - {34925} | {JPEG}
 """What is decoded at 100 MB in a second at least."""
 
 _REDUCED = 1
@@ -69,7 +69,7 @@ def check_page(path: Path, page: Any) -> None:
     if page.photometric != _RGB and not (page.photometric == _YCBCR and page.compression == JPEG):
         colours = getattr(page.photometric, "name", page.photometric)
         raise SlideError(f"{path} has the colour model {colours}; save it as 8-bit RGB")
-    if page.compression not in CODED | _PLAIN:
+    if page.compression not in CODED | PLAIN:
         compression = getattr(page.compression, "name", page.compression)
         raise SlideError(
             f"{path} is compressed as {compression}, which cannot be read; save it with JPEG or deflate"

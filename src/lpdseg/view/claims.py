@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from lpdseg.slides.tiff_pages import PLAIN, segment_size
+
 _CHANNELS = 256
 _WIDEST = 8
 """Bytes of a number."""
@@ -13,8 +15,6 @@ _NAMES = 1 << 20
 """Bytes of the names of classes."""
 _TOGETHER = 1 << 24
 """Numbers that are decoded together; this program writes 2^18."""
-_PLAIN = frozenset({1, 5, 8, 32946, 50000})
-"""Compressions of TIFF that give back what was there: none, LZW, deflate by its two numbers, Zstandard."""
 
 
 def check_size(found: tuple[int, int], size: tuple[int, int]) -> None:
@@ -43,11 +43,10 @@ def check_pyramid(levels: Sequence[Any], size: tuple[int, int]) -> None:
     """
     for level in levels:
         page = level.pages[0]
-        if page is None or page.compression not in _PLAIN:
+        if page is None or page.compression not in PLAIN:
             raise ValueError("its compression is none that this program writes")
         _check_level((page.imagelength, page.imagewidth), size)
-        rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
-        together = rows * (page.tilewidth if page.is_tiled else page.imagewidth) * page.samplesperpixel
+        together = prod(segment_size(page)) * page.samplesperpixel
         _check_together(together, page.bitspersample / 8)
         if max(page.databytecounts, default=0) > 2 * _WIDEST * together + _NAMES:
             raise ValueError("its tiles have more bytes than their pixels need")

@@ -26,7 +26,7 @@ class Case:
 
     - `words`: of the command line, from the room where its inputs lie and the folder that it writes.
     - `again`: further words of the command that goes on.
-    - `inputs`: what it reads, for faults of reading, as patterns below the room.
+    - `inputs`: what it reads until late, for faults of reading, as a pattern below the room; none is tried without.
     - `workers`: whether it has processes of its own at work.
     """
 
@@ -62,7 +62,8 @@ def draw_room(room: Path, train: Callable[[list[str]], None]) -> None:
     (room / "benchmark.yaml").write_text(
         json.dumps(
             {
-                "name": "small", "reference": "A", "set": [*SMALL, "train.epochs=1", "train.validations=1"],
+                "name": "small", "reference": "A",
+                "set": [*SMALL, "train.epochs=1", "train.validations=1", "data.cache=false"],
                 "data": {"drawn": {"path": str(room / "patches")}},
                 "variants": {"A": {}, "B": {"set": ["train.lr=2e-3"]}},
             }
@@ -91,6 +92,15 @@ def _train(room: Path, out: Path) -> list[str]:
 
 def _train_loaded(room: Path, out: Path) -> list[str]:
     return [*_train(room, out), "--set", "data.workers=1"]
+
+
+def _train_anew(room: Path, out: Path) -> list[str]:
+    """Every epoch opens the files again, or a file that is cut later than the first is never noticed."""
+    return [*_train(room, out), "--set", "data.cache=false"]
+
+
+def _train_anew_loaded(room: Path, out: Path) -> list[str]:
+    return [*_train_loaded(room, out), "--set", "data.cache=false"]
 
 
 def _segment(room: Path, out: Path) -> list[str]:
@@ -122,8 +132,10 @@ def _bundle(room: Path, out: Path) -> list[str]:
 
 
 CASES = (
-    Case("train", _train, ("--resume",), "patches/train/*"),
-    Case("train with a loader", _train_loaded, ("--resume",), "patches/train/*", workers=True),
+    Case("train", _train, ("--resume",)),
+    Case("train with a loader", _train_loaded, ("--resume",), workers=True),
+    Case("train uncached", _train_anew, ("--resume",), "patches/train/*"),
+    Case("train uncached with a loader", _train_anew_loaded, ("--resume",), "patches/train/*", workers=True),
     Case("segment patches", _segment, (), "patches/valid/img/*"),
     Case("segment slides", _slides, (), "slides/*", workers=True),
     Case("tile", _tile, (), "slides/*"),

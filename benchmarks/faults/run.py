@@ -43,6 +43,9 @@ LOADED = (
 )  # fmt: skip
 """Once, for all copies of this process."""
 
+_PAGE = 4096
+"""Bytes by which a disk in memory grows."""
+
 _TICK = 0.002
 _LONGEST = 600.0
 """Seconds by the clock after which a command hangs."""
@@ -246,7 +249,7 @@ def full_disk(room: Room, case: Case, chance: random.Random) -> Iterator[Trial]:
     size, disk = sum(path.stat().st_blocks * 512 for path in room.out.rglob("*") if path.is_file()), room.out.parent
     while True:
         fresh(room.out)
-        space = max(int(chance.random() * size), 1 << 14)
+        space = max(int(chance.random() * size) // _PAGE, 1) * _PAGE
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={space}", "tmpfs", disk], check=True)
         try:
             ended, _ = run_command(room.command(case))
@@ -303,6 +306,7 @@ def _in_the_end(room: Room, case: Case, ended: Ended, wanted: Held) -> Iterator[
     if ended.code == 0:
         yield from differences(wanted, held(room.out), _TOLD_AGAIN)
     else:
+        yield from half_done(room, wanted)
         yield from room.goes_on(case, wanted)
 
 
@@ -317,6 +321,11 @@ def _sentence(ended: Ended) -> Iterator[str]:
 
 
 FAULTS = {"kill -9": kills, "full disk": full_disk, "file cut short": cut_files, "lost worker": lost_workers}
+
+
+def possible(fault: str, case: Case) -> bool:
+    """Whether a command has what the fault disturbs."""
+    return {"lost worker": case.workers, "file cut short": bool(case.inputs)}.get(fault, True)
 
 
 def page(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -359,9 +368,9 @@ def main(words: Sequence[str] | None = None) -> int:
         draw_room(room.place, trained)
         for fault in args.fault:
             for case in CASES:
-                if case.name not in args.case or (fault == "lost worker" and not case.workers):
+                if case.name not in args.case or not possible(fault, case):
                     continue
-                times = args.times or (KILLS[case.name] if fault == "kill -9" else OTHERS)
+                times = args.times or (KILLS.get(case.name, OTHERS) if fault == "kill -9" else OTHERS)
                 one = Outcome(fault, case.name)
                 outcomes.append(one)
                 for in_time, bad in FAULTS[fault](room, case, random.Random(f"{args.seed}{fault}{case.name}")):

@@ -67,3 +67,12 @@ def test_a_command_is_killed_with_all_its_processes(faults: ModuleType) -> None:
     assert (ended.code, acted) == (-signal.SIGKILL, True)
     ended, acted = faults.run_command(["settings", "--preset", "none-such"], lambda process, cpu: False)
     assert (ended.code, acted) == (2, False) and "lpdseg: " in ended.said
+
+
+def test_files_are_cut_only_where_a_command_reads_them_until_late(faults: ModuleType) -> None:
+    """Patches that are kept decoded are not opened again."""
+    for case in faults.CASES:
+        words = case.words(Path("room"), Path("out"))
+        kept = words[0] == "train" and "data.cache=false" not in words
+        assert faults.possible("file cut short", case) is not kept, case.name
+        assert faults.possible("full disk", case)

@@ -193,20 +193,62 @@ def test_what_is_read_and_what_is_computed_is_told(
     from lpdseg import api
 
     api.segment_files(prototype_run, [small_data / "valid" / "img"], tmp_path, prototypes=True, device="cpu")
-    with served(visit_to(prototype_run, tmp_path)) as address, browsing(address) as page:
+    visit = visit_to(prototype_run, tmp_path)
+
+    def at_the_cursor(page: "Page", ending: str) -> None:
+        for _ in range(100):  # until it is known
+            page.mouse.move(600, 500)
+            page.mouse.move(605, 500)
+            page.wait_for_timeout(200)
+            if page.locator("#cursor").inner_text().endswith(ending):
+                return
+        raise AssertionError(page.locator("#cursor").inner_text())
+
+    with served(visit) as address, browsing(address) as page:
         layer, source = page.get_by_label("Layer", exact=True), page.locator("#source")
+        extent, cursor = page.locator("#extent"), page.locator("#cursor")
         expect(layer).to_have_value("written")
-        expect(source).to_have_text(re.compile(r"^Read from .*masks.*\.png\.$"))
+        expect(source).to_have_text(re.compile(r"^Read from .*masks.*\.png\. Edits do not change it\.$"))
+        expect(extent).to_have_text("Areas are of the whole image, read from the results; shares are of tissue.")
+        expect(page.locator("#areas tbody td:nth-child(2)").first).to_have_text(re.compile("px$"))
+        at_the_cursor(page, "as written; the results hold no probabilities")
+        expect(page.locator("#areas tbody td:nth-child(5)")).to_have_text(["", ""])
         layer.select_option("Winning prototype as written")
-        expect(source).to_have_text(re.compile(r"^Read from .*prototypes.*\.png\.$"))
+        expect(source).to_have_text(re.compile(r"^Read from .*prototypes.*\.png\. Edits do not change it\.$"))
+        assert visit.runs[0].known(0) == {}  # nothing was computed
         layer.select_option("Mask")
         expect(source).to_have_text("Computed by the run, with the edits of the moment.")
+        expect(extent).to_have_text("Areas are of the whole image, as the run computes it; shares are of tissue.")
+        expect(cursor).to_have_text("")  # what it said is of the other layer
+        at_the_cursor(page, "")
+        expect(cursor).to_have_text(re.compile(r"entropy [\d.]+$"))
         layer.select_option("None")
         expect(source).to_have_text("")
+        page.keyboard.press("Escape")
         page.locator("#outline").focus()
+        page.keyboard.press("l")
+        expect(layer).to_have_value("mask")
+        page.keyboard.press("l")
         page.keyboard.press("n")
         expect(page.locator("#images [aria-current]")).to_have_text(re.compile("^v0_14"))
         expect(layer).to_have_value("")
+
+
+def test_results_of_the_second_run_are_not_shown_as_the_first_ones(
+    visit_to: Callable[..., "Visit"], prototype_run: Path, small_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    from lpdseg import api
+
+    api.segment_files(small_run, [small_data / "valid" / "img"], tmp_path, device="cpu")
+    with served(visit_to([prototype_run, small_run], tmp_path)) as address, browsing(address) as page:
+        expect(page.get_by_label("Layer", exact=True)).to_have_value("written")
+        expect(page.locator("#source")).to_have_text(
+            re.compile(
+                r"^First run: computed by the run, with the edits of the moment\. "
+                r"Second run: read from .*masks.*\.png\. Edits do not change it\.$"
+            )
+        )
+        expect(page.locator("#extent")).to_have_text("Areas are of the whole image; shares are of tissue.")
 
 
 def test_a_link_leads_to_an_image_far_down_the_list(

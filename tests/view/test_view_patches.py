@@ -162,6 +162,14 @@ def test_what_segment_wrote_is_read_back(
         assert (shown == heat_palette()[(values * 254).round().astype(int)]).all(), name
     grey = picture(client, "/layers/0/2/written-gap/5/0/0")[..., :3]
     assert (grey == heat_palette()[(found.uncertainty.grey / 255 * 254).round().astype(int)]).all()
+    areas = client.post("/api/areas", json={"image": 2, "read": True}).json()[0]
+    assert areas["read"] and areas["known"] == areas["whole"] == found.mask.size
+    assert areas["pixels"][:2] == [int((found.mask == value).sum()) for value in found.classes.indices]
+    assert areas["prototypes"] == [int((found.prototypes == k).sum()) for k in range(4)]
+    at = client.get("/api/images/2/place?x=7.5&y=20&read=true").json()[0]
+    np.testing.assert_allclose(at["probabilities"], found.probabilities[:, 20, 7], atol=1e-3)  # as in the file
+    assert at["gap"] == pytest.approx(found.uncertainty.gap[20, 7], abs=3e-3) and at["entropy"] is None
+    assert (at["channel"], at["prototype"]) == (found.mask[20, 7], found.prototypes[20, 7])
     assert visit.runs[0].known(2) == {}  # nothing was computed
     # Files are told by the record, whatever became of their times; without it, as of earlier versions, by these.
     record = json.loads((out / "segment.json").read_text())
@@ -176,6 +184,18 @@ def test_what_segment_wrote_is_read_back(
     told = asking(visit_to(prototype_run, out)).get("/api/images/2").json()["runs"][0]["layers"]
     read = {one["name"]: one["read"] for one in told if one["read"] is not None}
     assert list(read) == ["written"] and read["written"].endswith(", which another model wrote")
+
+
+def test_results_are_shown_under_the_run_that_wrote_them(
+    visit_to: Any, asking: Any, prototype_run: Path, small_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    api.segment_files(small_run, [small_data / "valid" / "img"], tmp_path, device="cpu")
+    client = asking(visit_to([prototype_run, small_run], tmp_path))
+    first, second = (one["layers"] for one in client.get("/api/images/2").json()["runs"])
+    assert [one["name"] for one in first if one["read"]] == []
+    assert [one["name"] for one in second if one["read"]] == ["written"]
+    found = client.post("/api/areas", json={"image": 2, "read": True}).json()
+    assert [one["read"] for one in found] == [False, True]
 
 
 def test_a_region_is_measured(client: TestClient, visit: Visit, prototype_run: Path) -> None:

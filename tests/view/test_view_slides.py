@@ -178,6 +178,68 @@ def test_prototypes_and_probabilities_are_read_back_from_results(
     assert visit.runs[0].known(0) == {}  # nothing was computed
 
 
+@pytest.mark.parametrize("to", ["label-tiff", "ome-tiff"])
+@pytest.mark.parametrize("mpp", [0.75, 0.4])
+def test_areas_and_places_are_those_of_the_written_mask(
+    to: str, mpp: float, visit_to: Callable[..., Any], asking: Callable[..., TestClient], prototype_run: Path,
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Also of a slide that is coarser than the model, whose mask is the larger."""
+    monkeypatch.setattr("lpdseg.view.written.BLOCK", 96)
+    [result] = api.segment_slides(
+        prototype_run, [slide], tmp_path, to=to, model_mpp=mpp, window=32, device="cpu", prototypes=True, workers=0
+    )
+    folders = [tmp_path / ("labels" if to == "label-tiff" else "masks"), tmp_path / "prototypes"]
+    mask, won = (tifffile.imread(next(folder.iterdir())) for folder in folders)
+    visit = visit_to(prototype_run, tmp_path, window=32)  # which does not say how it sees slides
+    client = asking(visit)
+    found = client.post("/api/areas", json={"image": 0, "read": True}).json()[0]
+    assert found["read"] and found["whole"] == found["known"] == mask.size
+    assert found["pixels"][:2] == [int((mask == c).sum()) for c in range(2)]
+    assert found["prototypes"] == [int((won == k).sum()) for k in range(4)]
+    told = [area.mm2 for area in result.areas]
+    assert [pixels * found["mm2"] for pixels in found["pixels"][:2]] == pytest.approx(told)
+    square = [[40, 40], [140, 40], [140, 150], [40, 150]]
+    part = client.post("/api/areas", json={"image": 0, "read": True, "polygon": square}).json()[0]
+    assert part["whole"] * part["mm2"] == pytest.approx(100 * 110 * 0.25e-6, rel=0.03)
+    edges = [round(at * 0.5 / mpp) for at in (40, 150, 40, 140)]
+    inside = mask[edges[0] : edges[1], edges[2] : edges[3]]
+    for c in range(2):
+        assert abs(part["pixels"][c] - int((inside == c).sum())) <= 2 * sum(inside.shape)
+    for x, y in ((50.5, 60.5), (200, 100), (1, 1), (299.9, 199.9)):
+        at = client.get(f"/api/images/0/place?x={x}&y={y}&read=true").json()[0]
+        row, column = int(y * 0.5 / mpp), int(x * 0.5 / mpp)
+        assert at["channel"] == (mask[row, column] if mask[row, column] < 2 else None)
+        assert at["prototype"] == (won[row, column] if won[row, column] < 4 else None)
+        assert at["probabilities"] is at["gap"] is at["entropy"] is None  # the files do not hold them
+    assert client.get("/api/images/0/place?x=301&y=5&read=true").json() == [{}]
+    assert (
+        "model-mpp" in client.post("/api/areas", json={"image": 0}).json()[0]["reason"]
+    )  # nothing can be computed
+
+
+def test_results_without_a_mask_have_no_areas(
+    visit_to: Callable[..., Any],
+    asking: Callable[..., TestClient],
+    prototype_run: Path,
+    slide: Path,
+    tmp_path: Path,
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    api.segment_slides(
+        prototype_run, [slide], tmp_path, to="zarr,uncertainty", model_mpp=0.5, window=32, device="cpu", workers=0
+    )
+    client = asking(visit_to(prototype_run, tmp_path, model_mpp=0.5, window=32))
+    found = client.post("/api/areas", json={"image": 0, "read": True}).json()[0]
+    assert found == {"read": True, "reason": "The results hold no mask of this slide, so areas are not known."}
+    at = client.get("/api/images/0/place?x=70&y=50&read=true").json()[0]
+    stored = zarr.open_group(str(next((tmp_path / "probabilities").iterdir())), mode="r")["0"][:, 50, 70]
+    grey = tifffile.imread(next((tmp_path / "uncertainty").iterdir()))[50, 70]
+    assert at["probabilities"] == pytest.approx((stored / 255).tolist(), abs=1e-4)
+    assert at["gap"] == pytest.approx(1 - grey / 255, abs=1e-4)
+    assert at["holds_mask"] is False and at["channel"] is at["prototype"] is at["entropy"] is None
+
+
 def test_a_window_is_read_by_the_network_once(opened: tuple[Any, TestClient]) -> None:
     """Neighbouring fields share windows, and edits need none."""
     visit, client = opened

@@ -49,6 +49,7 @@ class _Drawn(BaseModel):
 class _Place(BaseModel):
     x: Pixels
     y: Pixels
+    read: bool = False
 
 
 class _Wanted(BaseModel):
@@ -67,9 +68,11 @@ class _Rank(BaseModel):
 
 
 class _Region(BaseModel):
-    """The whole of an image, or a polygon of it in pixels of the full image."""
+    """The whole of an image, or a polygon of it in pixels of the full image; `read`: from results, where there are
+    any, and not computed."""
 
     image: int
+    read: bool = False
     polygon: list[tuple[Pixels, Pixels]] | None = Field(None, min_length=3, max_length=10_000)
 
 
@@ -161,11 +164,11 @@ def make_app(visit: Visit, hosts: Collection[str], token: str) -> Starlette:
 
     def place(request: Request) -> Response:
         at = _Place.model_validate(dict(request.query_params))
-        return _json(describing.place(visit, request.path_params["image"], at.x, at.y))
+        return _json(describing.place(visit, request.path_params["image"], at.x, at.y, at.read))
 
     def areas(request: Request, region: _Region) -> Response:
         visit.item(region.image)
-        return _json([region_areas(run, region.image, region.polygon) for run in visit.runs])
+        return _json([region_areas(run, region.image, region.polygon, region.read) for run in visit.runs])
 
     def atlas(request: Request) -> Response:
         return _json(visit.atlas.described())

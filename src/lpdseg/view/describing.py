@@ -11,6 +11,7 @@ from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.view.layers import Kind, entropy, gap, kinds_of, prototype_colours, written_kinds
 from lpdseg.view.pixels import TILE, levels
+from lpdseg.view.read_back import read_place
 from lpdseg.view.run import ShownRun
 from lpdseg.view.visit import Visit
 
@@ -136,8 +137,12 @@ def _layers(run: ShownRun, index: int, kinds: Sequence[Kind]) -> list[dict[str, 
     ]
 
 
-def place(visit: Visit, index: int, x: float, y: float) -> list[dict[str, Any]]:
+def place(visit: Visit, index: int, x: float, y: float, read: bool = False) -> list[dict[str, Any]]:
     """What each run says of a place in pixels of the full image; of one where nothing is computed, nothing.
+
+    **Arguments:**
+
+    - `read`: of runs that have written results of it, what these say.
 
     **Raises:** `DataError` where there is no such image, or it cannot be opened.
     """
@@ -145,7 +150,8 @@ def place(visit: Visit, index: int, x: float, y: float) -> list[dict[str, Any]]:
     found = []
     for run in visit.runs:
         try:
-            found.append(_place(run, index, x, y))
+            of_files = read and run.items[index].written is not None
+            found.append((read_place if of_files else _place)(run, index, x, y))
         except LpdsegError as error:
             found.append({"reason": str(error)})
     return found
@@ -165,6 +171,7 @@ def _place(run: ShownRun, index: int, x: float, y: float) -> dict[str, Any]:
     winner = NO_PROTOTYPE if field.prototypes is None else int(field.prototypes[row - top, column - left])
     names = run.segmenter.prototype_names
     return {
+        "read": False,
         "channel": int(field.mask[row - top, column - left]),
         "probabilities": [round(float(value), 4) for value in values],
         "prototype": winner if winner < len(names) else None,

@@ -25,8 +25,8 @@ from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import IGNORE, TissueClasses
 from lpdseg.view.items import AbsentError
 from lpdseg.view.pixels import levels, tile_box
+from lpdseg.view.read_back import has_prototypes, read_regions, read_values
 from lpdseg.view.run import Seen, ShownRun
-from lpdseg.view.written import WrittenFile
 
 _NOTHING = 255
 STRIPES = ((0, 0, 0), (255, 232, 0))
@@ -69,7 +69,7 @@ def written_kinds(run: ShownRun, index: int) -> list[Kind]:
     if written is None:
         return []
     titles = {"written": ("mask", "Mask as written")}
-    if run.segmenter.winning is not None and run.is_of(written.model):  # whose prototypes have the same numbers
+    if has_prototypes(run, index):
         titles["written-prototypes"] = "prototypes", "Winning prototype as written"
     titles["written-gap"] = "gap", "Uncertainty as written: gap of the two best"
     for c, name in enumerate(run.segmenter.channel_names):
@@ -122,9 +122,10 @@ def layer_tile(
     name, _, channel = kind.rpartition("-") if kind[-1].isdecimal() else (kind, "", "")
     if name in ("mask", "prototypes", "written", "written-prototypes", "truth", "errors"):
         return _of_regions(run, index, name, (x, y), xs, ys, look, classes)
-    values = (_written_values if name.startswith("written-") else _values)(
-        run, index, name, int(channel or 0), xs[1:-1], ys[1:-1]
-    )
+    if name.startswith("written-"):
+        values = read_values(run, index, int(channel) if channel else None, xs[1:-1], ys[1:-1])
+    else:
+        values = _values(run, index, name, int(channel or 0), xs[1:-1], ys[1:-1])
     known = ~np.isnan(values)
     drawn = np.where(known, (np.nan_to_num(values).clip(0, 1) * 254).round(), _NOTHING).astype(np.uint8)
     alpha = np.full(256, 255, np.uint8)
@@ -144,12 +145,13 @@ def _of_regions(
     own = run.segmenter.classes
     count, palette = len(own), class_palette(own)
     if name.startswith("written"):
-        regions = _written(run, index, name, xs, ys)
+        found = read_regions(run, index, "mask" if name == "written" else "prototypes", xs, ys)
+        regions = np.minimum(found, _NOTHING).astype(np.uint8)
     elif name == "truth":
         regions, palette = _truth(run, index, xs, ys, classes), class_palette(classes)
     elif name == "errors":
-        found, truth = _sampled(run, index, "mask", xs, ys), _truth(run, index, xs, ys, classes)
-        wrong = (found != truth) & (found != _NOTHING) & (truth != IGNORE)
+        mask, truth = _sampled(run, index, "mask", xs, ys), _truth(run, index, xs, ys, classes)
+        wrong = (mask != truth) & (mask != _NOTHING) & (truth != IGNORE)
         if look.outline:
             wrong &= outlines(wrong.astype(np.uint8))
         down, across = (np.arange(len(places)) + first - 1 for places, first in ((ys, at[1]), (xs, at[0])))
@@ -269,35 +271,6 @@ def _in_grid(seen: Seen, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np
     (width, height), (scale_x, scale_y) = seen.frame.size, seen.frame.scale
     across = (xs / scale_x).astype(np.intp).clip(0, width - 1)
     return across, (ys / scale_y).astype(np.intp).clip(0, height - 1)
-
-
-def _written(run: ShownRun, index: int, name: str, xs: np.ndarray, ys: np.ndarray) -> UInt8[np.ndarray, "h w"]:
-    """The mask or the winners that were written."""
-    written = run.items[index].written
-    assert written is not None
-    of = "mask" if name == "written" else "prototypes"
-    found = _opened(written.files[of], _full_size(run, index)).read(xs, ys)
-    if of == "mask":
-        if found.dtype != np.uint8:
-            raise DataError(f"{written.files[of]} is no mask of 8 bits; segment its image again")
-        found = written.classes.to_internal()[found]
-    return np.where(found >= _NOTHING, _NOTHING, found).astype(np.uint8)
-
-
-def _written_values(
-    run: ShownRun, index: int, name: str, channel: int, xs: np.ndarray, ys: np.ndarray
-) -> np.ndarray:
-    """Values in [0, 1] that were written."""
-    written = run.items[index].written
-    assert written is not None
-    of, called = ("gap", None) if name == "written-gap" else ("probabilities", run.segmenter.channel_names[channel])
-    found = _opened(written.files[of], _full_size(run, index)).read(xs, ys, called)
-    return found.astype(np.float32) / (255 if found.dtype == np.uint8 else 1)
-
-
-@lru_cache(maxsize=4)
-def _opened(path: Path, size: tuple[int, int]) -> WrittenFile:
-    return WrittenFile(path, size)
 
 
 def _truth(

@@ -4,7 +4,8 @@ C classes, n channels (background last), K prototypes; a tile has h x w pixels.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import RLock
@@ -100,6 +101,16 @@ class ShownRun:
     def is_of(self, model: str) -> bool:
         """Whether it has the weights of which the SHA-256 begins so; that of none is nothing."""
         return bool(model) and self._model.startswith(model)
+
+    def leave_to(self, others: "Sequence[ShownRun]") -> None:
+        """Shows no results that one of the others wrote, and not this run, under this run's name."""
+
+        def own(item: Item) -> Item:
+            model = "" if item.written is None else item.written.model
+            theirs = any(other.is_of(model) for other in others) and not self.is_of(model)
+            return replace(item, written=None) if theirs else item
+
+        self.items = tuple(map(own, self.items))
 
     def edit(self, edits: Edits | None) -> None:
         """From now on masks are those of other edits; nothing that was computed under the ones before is shown.

@@ -77,6 +77,8 @@ class Visit:
                     f"{run.folder} has the classes {', '.join(run.segmenter.classes.names)}, and {folders[0]} has "
                     f"{', '.join(first)}; compare runs of the same classes"
                 )
+        for run in self.runs:
+            run.leave_to(self.runs)
         self.editing = Editing(self.runs[0], file, said)
         self.atlas = Atlas(self.runs[0])
         self.drawings = Drawings(folders[0] / CORRECTIONS if corrections is None else corrections, first)

@@ -1,25 +1,33 @@
 """What `segment` has written of slides and patches, as layers."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zipfile import ZipFile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from PIL import Image
+from pydantic import Field
 
 from lpdseg.data.image_bounds import HeldFile
 from lpdseg.errors import DataError, LpdsegError
 from lpdseg.extras import needed
 from lpdseg.files import is_there, read_json
+from lpdseg.schema import Described, Scale, fits
 from lpdseg.slides.directories import check_directories
 from lpdseg.tissue import TissueClasses
 from lpdseg.view.claims import check_archive, check_pyramid, check_size, check_store
 from lpdseg.workflows.slides.layout import output_path
 from lpdseg.workflows.tables import read_table
+
+BLOCK = 2048
+"""Side in pixels of what is read at once of a whole file: four by four of the tiles that it is written in."""
+_FINEST = 1 / 4
+"""Pixels of a slide per pixel of its mask; a record that tells of less is not believed."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,15 @@ class Written:
     - `classes`: of its mask.
     - `model`: SHA-256 of the weights that made it; nothing where nobody says.
     - `files`: by what they hold: `mask`, `prototypes`, `gap` (the uncertainty), `probabilities`.
+    - `mpp`: of a slide: (x, y) microns per pixel of level 0, as they were then taken to be.
+    - `scale`: (x, y) pixels of the full image per pixel of these files; None where nobody says.
     """
 
     classes: TissueClasses
     model: str
     files: Mapping[str, Path]
+    mpp: tuple[float, float] | None = field(default=None)
+    scale: tuple[float, float] | None = field(default=None)
 
 
 class WrittenFile:
@@ -42,12 +54,15 @@ class WrittenFile:
     **Arguments:**
 
     - `size`: (W, H) of the item's full image.
+    - `scale`: pixels of that per pixel of the file, see `Written`; None: as many as its size gives.
 
     **Raises:** `DataError` where the file cannot be read; `SettingsError` where the extra `slides` is missing.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int]) -> None:
-        self._path, self._size = path, size
+    def __init__(self, path: Path, size: tuple[int, int], scale: tuple[float, float] | None = None) -> None:
+        self._path, self._full, self._size = path, size, size
+        if scale is not None:  # the mask of a slide that is coarser than the model is larger than the slide
+            self._size = max(size[0], math.ceil(size[0] / scale[0])), max(size[1], math.ceil(size[1] / scale[1]))
         self._levels: list[Any] = []
         self._channels: tuple[str, ...] = ()
         with self._told():
@@ -67,6 +82,15 @@ class WrittenFile:
             shape = self._channels and (len(self._channels),)
             if any(level.shape[:-2] != shape or level.ndim < 2 for level in self._levels):
                 raise ValueError("its shape is another")
+            height, width = self._levels[0].shape[-2:]
+        self.size: tuple[int, int] = (width, height)
+        """(W, H) of the finest level, or of all that there is."""
+        own = size[0] / width, size[1] / height
+        is_told = scale is not None and all(
+            abs(n * each - whole) <= each for n, each, whole in zip(self.size, scale, size, strict=True)
+        )
+        self.scale: tuple[float, float] = scale if scale is not None and is_told else own
+        """(x, y) pixels of the full image per pixel of that."""
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -112,16 +136,37 @@ class WrittenFile:
         if channel is not None and channel not in self._channels:
             raise DataError(f"{self._path} has no channel {channel}; segment its image again")
         step = (xs[-1] - xs[0]) / max(len(xs) - 1, 1)
-        width, height = self._size
-        fine = [level for level in self._levels if width / level.shape[-1] <= max(step, 0) * 1.01]
-        level = fine[-1] if fine else self._levels[0]
-        across = (xs * level.shape[-1] / width).astype(np.intp).clip(0, level.shape[-1] - 1)
-        down = (ys * level.shape[-2] / height).astype(np.intp).clip(0, level.shape[-2] - 1)
+        downs = [2 ** round(math.log2(self.size[0] / level.shape[-1])) for level in self._levels]
+        fine = [n for n, down in enumerate(downs) if self.scale[0] * down <= step * 1.01]
+        chosen = fine[-1] if fine else 0
+        level, (height, width) = self._levels[chosen], self._levels[chosen].shape[-2:]
+        across = (xs / (self.scale[0] * downs[chosen])).astype(np.intp).clip(0, width - 1)
+        down = (ys / (self.scale[1] * downs[chosen])).astype(np.intp).clip(0, height - 1)
         box = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
         with self._told():
             part = np.asarray(level[box] if channel is None else level[self._channels.index(channel), *box])
             found: np.ndarray = part[np.ix_(down - down[0], across - across[0])]
         return found
+
+    def blocks(self, box: tuple[float, float, float, float] | None = None) -> Iterator[tuple[int, int, np.ndarray]]:
+        """All values of a file without channels, a square of at most `BLOCK` pixels at a time, each with the column
+        and row of its upper left pixel.
+
+        **Arguments:**
+
+        - `box`: x, y, width and height of a rectangle of the full image, whose squares alone are read.
+        """
+        (width, height), (scale_x, scale_y) = self.size, self.scale
+        left, top, right, below = 0, 0, width, height
+        if box is not None:
+            left, top = max(int(box[0] / scale_x), 0), max(int(box[1] / scale_y), 0)
+            right = min(math.ceil((box[0] + box[2]) / scale_x), width)
+            below = min(math.ceil((box[1] + box[3]) / scale_y), height)
+        for y in range(top // BLOCK * BLOCK, below, BLOCK):
+            for x in range(left // BLOCK * BLOCK, right, BLOCK):
+                with self._told():
+                    found = np.asarray(self._levels[0][y : y + BLOCK, x : x + BLOCK])
+                yield x, y, found
 
 
 _OF_SLIDES = {
@@ -192,7 +237,23 @@ def slide_results(folder: Path) -> Iterator[tuple[Path, Written | None]]:
             if first is not None:
                 files[what] = first
         model = str(settings.get("weights_sha256", ""))
-        yield path, Written(_classes_of(told, state), model, files) if files else None
+        yield path, Written(_classes_of(told, state), model, files, *_grid_of(settings)) if files else None
+
+
+class _Grid(Described):
+    slide_mpp: Annotated[list[Scale], Field(min_length=2, max_length=2)]
+    model_mpp: Scale
+
+
+def _grid_of(
+    settings: dict[str, Any],
+) -> tuple[tuple[float, float], tuple[float, float]] | tuple[None, None]:
+    """`mpp` and `scale` of `Written`, where the settings say them."""
+    if not fits(_Grid, settings):
+        return None, None
+    (x, y), mpp = settings["slide_mpp"], settings["model_mpp"]
+    scale = mpp / x, mpp / y
+    return ((x, y), scale) if min(scale) >= _FINEST else (None, None)
 
 
 def _classes_of(state: dict[str, Any], path: Path) -> TissueClasses:

@@ -1,7 +1,8 @@
 // The prototypes of the first run: what they look like, and what an expert says of them.
 
 import { byId, counted, element, get, inTurn, post, swatch, told } from "./api.js";
-import { areas, ask, choose, problem, run, share, state } from "./main.js";
+import { ask, choose, problem, run, share, state } from "./main.js";
+import { areas } from "./tissue.js";
 
 let entries = {};
 let cards = [];

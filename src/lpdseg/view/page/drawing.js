@@ -1,7 +1,8 @@
 // Drawing areas and strokes on an image, ticking its labels, and measuring a region.
 
 import { byId, counted, element, figure, inTurn, post, swatch, told } from "./api.js";
-import { addKey, areas, problem, run, state } from "./main.js";
+import { addKey, problem, run, state } from "./main.js";
+import { areas } from "./tissue.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const TOOLS = [["move", "Move", "v"], ["measure", "Measure a region", "r"], ["area", "Draw an area", "a"], ["stroke", "Draw a stroke", "s"]];

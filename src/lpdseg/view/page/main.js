@@ -2,13 +2,14 @@
 
 import { byId, counted, element, figure, get, post, swatch, told } from "./api.js";
 import { Picture } from "./picture.js";
+import { areas, forget, look, rows } from "./tissue.js";
 
 const SHOWN = 200;
 export const state = {
-  session: null, index: -1, image: null, pictures: [], layer: null, outline: false, opacity: 50,
+  session: null, index: -1, image: null, pictures: [], layer: null, before: null, outline: false, opacity: 50,
   hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [], order: null, box: null,
 };
-const ORDINALS = ["First run", "Second run"];
+export const ORDINALS = ["First run", "Second run"];
 const later = {};
 let opening = 0;
 
@@ -102,8 +103,10 @@ export async function open(index, place = null) {
     told("name", image.name);
     document.title = `${image.name} – lpdseg view`;
     told("notes", [...image.notes, ...image.runs.map((one) => one.reason).filter(Boolean)].join(" "));
-    const names = image.runs.flatMap((one) => one.layers.map((layer) => layer.name));
-    if (names.length && state.layer !== "" && !names.includes(state.layer)) state.layer = names[0];
+    const all = everyLayer(), first = all.find((layer) => layer.read) ?? all[0];
+    if (first && state.layer !== "" && !all.some((layer) => layer.name === state.layer)) state.layer = first.name;
+    if (!all.some((layer) => layer.name === state.before)) state.before = first?.name ?? null;
+    if (state.layer) state.before = state.layer;
     reveal();
     layers();
     document.dispatchEvent(new Event("opened"));
@@ -120,8 +123,36 @@ export async function open(index, place = null) {
 
 // ---- layers
 
+const everyLayer = () => state.image.runs.flatMap((one) => one.layers);
+
+// What a run shows where a layer is chosen: in place of results that it has not written, what it computes.
+function shownBy(number, name = state.layer) {
+  const own = state.image.runs[number].layers, twin = name?.startsWith("written") ? name.replace(/^written-?/, "") || "mask" : name;
+  return own.find((layer) => layer.name === name) ?? own.find((layer) => layer.name === twin);
+}
+
+export const hasRead = (number) => state.image.runs[number].layers.some((layer) => layer.read);
+
+// Whether results are looked at, and not what the runs compute; without a layer it is as it was with the last one.
+export const reading = () => Boolean((state.layer || state.before)?.startsWith("written"));
+
+// Whether all that is looked at was written, so that nothing needs to be computed.
+const allRead = () => reading() && state.image.runs.every((_, number) => shownBy(number, state.layer || state.before)?.read);
+
+// Where a layer comes from, run by run.
+function source() {
+  if (!state.image.runs.some((_, number) => hasRead(number))) return "";
+  const parts = state.image.runs.map((_, number) => {
+    const shown = shownBy(number);
+    return !shown ? "" : shown.read ? `read from ${shown.read}. Edits do not change it.` : "computed by the run, with the edits of the moment.";
+  });
+  if (parts.length > 1) return parts.map((part, number) => part && `${ORDINALS[number]}: ${part}`).filter(Boolean).join(" ");
+  return parts[0].charAt(0).toUpperCase() + parts[0].slice(1);
+}
+
 function layers() {
-  const known = new Map(state.image.runs.flatMap((one) => one.layers.map((layer) => [layer.name, layer])));
+  const known = new Map();
+  for (const layer of everyLayer()) if (!known.has(layer.name)) known.set(layer.name, layer);
   const options = (kinds) => kinds.map(({ name, title }) => element("option", { value: name, textContent: title }));
   const [read, computed] = [true, false].map((is) => options([...known.values()].filter((layer) => is === Boolean(layer.read))));
   const groups = [["Read from results", read], ["Computed by the run", computed]].filter(([, some]) => some.length);
@@ -129,13 +160,12 @@ function layers() {
     element("option", { value: "", textContent: "None" }),
     ...(read.length ? groups.map(([label, some]) => element("optgroup", { label }, ...some)) : computed),
   );
-  const chosen = known.get(state.layer);
-  told("source", !chosen || !read.length ? "" : chosen.read ? `Read from ${chosen.read}.` : "Computed by the run, with the edits of the moment.");
+  told("source", source());
   byId("layer").value = state.layer ?? "";
   byId("opacity").value = state.opacity;
   told("opacity-told", `${state.opacity} %`);
   byId("outline").checked = state.outline;
-  byId("all").hidden = byId("stop").hidden = !state.session.images[state.index].slide;
+  byId("all").hidden = byId("stop").hidden = !state.session.images[state.index].slide || allRead();
   const lit = state.lit === null ? null : run().prototypes[state.lit];
   byId("striped").hidden = state.layer !== "errors";
   told("lit", lit ? `Only ${lit.called} is shown; press Escape to show all.` : "");
@@ -148,18 +178,22 @@ export function draw() {
   if (state.hidden.size) look.set("hidden", [...state.hidden].join(","));
   if (state.lit !== null) look.set("lit", state.lit);
   state.pictures.forEach((picture, number) => {
-    const told = state.image.runs[number];
-    const has = told.layers.some((layer) => layer.name === state.layer);
     picture.setOpacity(state.opacity / 100);
-    picture.show(has ? state.layer : "", state.stamps[number] ?? "", look.toString());
+    picture.show(shownBy(number)?.name ?? "", state.stamps[number] ?? "", look.toString());
   });
   remember();
 }
 
 export function choose(changes) {
+  const was = reading();
   Object.assign(state, changes);
+  if (state.layer) state.before = state.layer;
   layers();
   draw();
+  if (was === reading()) return;
+  forget();
+  ask();
+  areas();
 }
 
 // ---- what is computed
@@ -168,7 +202,7 @@ export async function ask(what = "box") {
   if (!state.pictures[0]?.ground) return;
   const box = state.pictures[0].seen();
   try {
-    state.fields = await post("/api/fields", { image: state.index, box, what });
+    state.fields = await post("/api/fields", { image: state.index, box, what: allRead() && what === "box" ? "look" : what });
   } catch (error) {
     problem(error);
     return;
@@ -185,88 +219,16 @@ function progress() {
     const rest = one.known + one.waiting < one.fields ? " Zoom in to see more, or segment all." : "";
     return `${figure(one.known)} of ${counted(one.fields, "field")} of this slide ${one.known === 1 ? "is" : "are"} known${now}.${rest}${faults}`;
   });
-  told("progress", [...new Set(parts)].join(" "));
+  told("progress", allRead() ? "" : [...new Set(parts)].join(" "));
   const stamps = state.fields.map((one) => one.stamp ?? "none");
   if (stamps.join() !== state.stamps.join()) {
     state.stamps = stamps;
     draw();
     areas();
   }
-  if (state.fields.some((one) => one.waiting || (!slide && !one.reason && !one.known && !one.faults.length))) {
+  if (state.fields.some((one) => one.waiting || (!allRead() && !slide && !one.reason && !one.known && !one.faults.length))) {
     soon("look", 300, () => ask("look"));
   }
-}
-
-// ---- areas and the cursor
-
-export function rows() {
-  const body = byId("areas").tBodies[0];
-  body.replaceChildren(...run().channels.map((channel, c) => {
-    const tick = element("input", { type: "checkbox", checked: !state.hidden.has(c), id: `class-${c}` });
-    tick.onchange = () => {
-      if (tick.checked) state.hidden.delete(c);
-      else state.hidden.add(c);
-      draw();
-    };
-    const label = element("label", { className: "tick", title: channel.title }, tick, swatch(channel.colour), channel.name);
-    const first = element("td", {}, c < run().classes ? label : element("span", { className: "tick" }, channel.name));
-    return element("tr", {}, first, element("td"), element("td"), element("td"), element("td"));
-  }));
-}
-
-// Areas in one unit, that of the largest: its name, and how many of it a pixel has.
-function unitOf({ pixels, mm2 }) {
-  if (mm2 === null) return ["px", 1];
-  return Math.max(...pixels) * mm2 >= 0.01 ? ["mm²", mm2] : ["µm²", mm2 * 1e6];
-}
-
-const inUnit = (pixels, [name, each]) => `${figure(pixels * each, { maximumSignificantDigits: 3 })} ${name}`;
-
-export async function areas() {
-  const index = state.index;
-  try {
-    const whole = (await post("/api/areas", { image: index }))[0];
-    const region = state.region ? (await post("/api/areas", { image: index, polygon: state.region }))[0] : null;
-    if (index !== state.index) return;
-    state.measured = whole;
-    const unit = whole.pixels && unitOf(whole);
-    [...byId("areas").tBodies[0].rows].forEach((row, c) => {
-      const tissue = whole.pixels ? whole.pixels.slice(0, run().classes).reduce((a, b) => a + b, 0) : 0;
-      row.cells[1].textContent = unit ? inUnit(whole.pixels[c], unit) : "";
-      row.cells[2].textContent = tissue && c < run().classes ? share(whole.pixels[c] / tissue) : "";
-      row.cells[3].textContent = unit && region?.pixels ? inUnit(region.pixels[c], unit) : "";
-    });
-    const parts = [];
-    if (whole.reason) parts.push(whole.reason);
-    else if (whole.known < whole.whole) parts.push(`Areas are of the ${share(whole.known / whole.whole)} of the slide that is computed; shares are of tissue.`);
-    else parts.push("Areas are of the whole image; shares are of tissue.");
-    if (region) parts.push(region.reason ?? `The region is computed to ${share(region.whole ? region.known / region.whole : 0)}.`);
-    told("extent", parts.join(" "));
-    document.dispatchEvent(new Event("measured"));
-  } catch (error) {
-    problem(error);
-  }
-}
-
-async function look(point) {
-  const index = state.index;
-  const [found, ...others] = await get(`/api/images/${index}/place?x=${point.x}&y=${point.y}`);
-  if (index !== state.index) return;
-  [...byId("areas").tBodies[0].rows].forEach((row, c) => {
-    row.cells[4].textContent = found.probabilities && c < found.probabilities.length ? share(found.probabilities[c]) : "";
-  });
-  const parts = [found, ...others].map((one, number) => said(one, state.session.runs[number]));
-  if (others.length) parts.forEach((part, number) => { parts[number] = part && `${ORDINALS[number]}: ${part}`; });
-  const place = found.probabilities || others.some((one) => one.probabilities) ? `x ${figure(Math.floor(point.x))}, y ${figure(Math.floor(point.y))}. ` : "";
-  told("cursor", place + parts.filter(Boolean).join(". "));
-}
-
-// What a run says of a place.
-function said(found, { channels, prototypes }) {
-  if (!found.probabilities) return found.reason ?? "";
-  const kind = channels[found.channel]?.title ?? "no tissue";
-  const winner = found.prototype === null ? "" : `, ${prototypes[found.prototype].called}`;
-  return `${kind}${winner}; gap ${found.gap.toFixed(2)}, entropy ${found.entropy.toFixed(2)}`;
 }
 
 // ---- the address
@@ -304,7 +266,7 @@ const KEYS = [
   ["+", "zoom in", () => zoom(1.5)],
   ["-", "zoom out", () => zoom(1 / 1.5)],
   ["0", "the whole image", () => state.pictures[0].viewer.viewport.goHome()],
-  ["l", "layer on or off", () => choose({ layer: state.layer ? "" : "mask" })],
+  ["l", "layer on or off", () => choose({ layer: state.layer ? "" : state.before ?? "mask" })],
   ["m", "the mask", () => choose({ layer: "mask" })],
   ["o", "outlines or filled", () => choose({ outline: !state.outline })],
   ["]", "more opaque", () => choose({ opacity: Math.min(state.opacity + 10, 100) })],

@@ -1,0 +1,90 @@
+// Areas of classes, and what is under the cursor: of the results where these are shown, else as it is computed.
+
+import { byId, element, figure, get, post, swatch, told } from "./api.js";
+import { draw, hasRead, ORDINALS, problem, reading, run, share, state } from "./main.js";
+
+export function rows() {
+  const body = byId("areas").tBodies[0];
+  body.replaceChildren(...run().channels.map((channel, c) => {
+    const tick = element("input", { type: "checkbox", checked: !state.hidden.has(c), id: `class-${c}` });
+    tick.onchange = () => {
+      if (tick.checked) state.hidden.delete(c);
+      else state.hidden.add(c);
+      draw();
+    };
+    const label = element("label", { className: "tick", title: channel.title }, tick, swatch(channel.colour), channel.name);
+    const first = element("td", {}, c < run().classes ? label : element("span", { className: "tick" }, channel.name));
+    return element("tr", {}, first, element("td"), element("td"), element("td"), element("td"));
+  }));
+}
+
+// Areas in one unit, that of the largest: its name, and how many of it a pixel has.
+function unitOf({ pixels, mm2 }) {
+  if (mm2 === null) return ["px", 1];
+  return Math.max(...pixels) * mm2 >= 0.01 ? ["mm²", mm2] : ["µm²", mm2 * 1e6];
+}
+
+const inUnit = (pixels, [name, each]) => `${figure(pixels * each, { maximumSignificantDigits: 3 })} ${name}`;
+
+export async function areas() {
+  const index = state.index, read = reading();
+  try {
+    if (read && state.measured?.of !== `${index} read`) told("extent", "Areas are being read …");
+    const whole = (await post("/api/areas", { image: index, read }))[0];
+    const region = state.region ? (await post("/api/areas", { image: index, read, polygon: state.region }))[0] : null;
+    if (index !== state.index || read !== reading()) return;
+    state.measured = { ...whole, of: `${index}${read ? " read" : ""}` };
+    const unit = whole.pixels && unitOf(whole);
+    [...byId("areas").tBodies[0].rows].forEach((row, c) => {
+      const tissue = whole.pixels ? whole.pixels.slice(0, run().classes).reduce((a, b) => a + b, 0) : 0;
+      row.cells[1].textContent = unit ? inUnit(whole.pixels[c], unit) : "";
+      row.cells[2].textContent = tissue && c < run().classes ? share(whole.pixels[c] / tissue) : "";
+      row.cells[3].textContent = unit && region?.pixels ? inUnit(region.pixels[c], unit) : "";
+    });
+    const parts = [];
+    if (whole.reason) parts.push(whole.reason);
+    else if (whole.read) parts.push("Areas are of the whole image, read from the results; shares are of tissue.");
+    else if (whole.known < whole.whole) parts.push(`Areas are of the ${share(whole.known / whole.whole)} of the slide that is computed; shares are of tissue.`);
+    else parts.push(`Areas are of the whole image${hasRead(0) ? ", as the run computes it" : ""}; shares are of tissue.`);
+    if (region?.reason && region.reason !== whole.reason) parts.push(region.reason);
+    if (region && !region.reason && !region.read) parts.push(`The region is computed to ${share(region.whole ? region.known / region.whole : 0)}.`);
+    told("extent", parts.join(" "));
+    document.dispatchEvent(new Event("measured"));
+  } catch (error) {
+    problem(error);
+  }
+}
+
+// What was under the cursor is of another layer, or image.
+export function forget() {
+  for (const row of byId("areas").tBodies[0].rows) row.cells[4].textContent = "";
+  told("cursor", "");
+}
+
+export async function look(point) {
+  const index = state.index, read = reading();
+  const [found, ...others] = await get(`/api/images/${index}/place?x=${point.x}&y=${point.y}&read=${read}`);
+  if (index !== state.index || read !== reading()) return;
+  [...byId("areas").tBodies[0].rows].forEach((row, c) => {
+    row.cells[4].textContent = found.probabilities && c < found.probabilities.length ? share(found.probabilities[c]) : "";
+  });
+  const parts = [found, ...others].map((one, number) => said(one, state.session.runs[number]));
+  if (others.length) parts.forEach((part, number) => { parts[number] = part && `${ORDINALS[number]}: ${part}`; });
+  const place = [found, ...others].some(isKnown) ? `x ${figure(Math.floor(point.x))}, y ${figure(Math.floor(point.y))}. ` : "";
+  told("cursor", place + parts.filter(Boolean).join(". "));
+}
+
+const isKnown = (found) => Boolean(found.read || found.probabilities);
+
+// What a run, or what it has written, says of a place.
+function said(found, { channels, prototypes }) {
+  if (!isKnown(found)) return found.reason ?? "";
+  const kind = channels[found.channel]?.title ?? "no tissue";
+  const parts = [found.read && !found.holds_mask ? "the results hold no mask" : kind];
+  if (found.prototype !== null) parts.push(prototypes[found.prototype].called);
+  const told_ = [`${parts.join(", ")}${found.read ? ", as written" : ""}`];
+  const unsure = ["gap", "entropy"].filter((name) => found[name] !== null).map((name) => `${name} ${found[name].toFixed(2)}`);
+  if (unsure.length) told_.push(unsure.join(", "));
+  if (!found.probabilities) told_.push("the results hold no probabilities");
+  return told_.join("; ");
+}

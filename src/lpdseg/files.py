@@ -5,9 +5,11 @@ import glob
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,12 @@ _ADVICE = {
 
 MOST_TEXT = 1 << 26
 """Bytes of the largest description that is read."""
+
+MOST_TABLE = 1 << 28
+"""Of a CSV of patches or slides."""
+
+_MOST_VALUES = 1 << 22
+"""Of a JSON text, by the marks between them: each takes some 100 bytes once it is read."""
 
 _LONGEST = 255
 """Bytes that names may have on most systems."""
@@ -188,25 +196,55 @@ def _names_in(folder: Path, modified: int) -> dict[str, str]:
     return {name_key(path.name): path.name for path in folder.iterdir()}
 
 
-def read_text(path: Path, most: int = MOST_TEXT) -> str:
+def open_file(path: Path) -> BufferedReader:
+    """Opens a file for reading. A pipe, for which one would wait, and a device, which need not end, are none.
+
+    **Raises:** `OSError`.
+    """
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - that of a Path takes no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device, and no file", str(path))
+    return file
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_text(path: Path, most: int = MOST_TEXT, errors: str = "strict") -> str:
     """A file's text.
+
+    **Arguments:**
+
+    - `errors`: what becomes of bytes that are no UTF-8, see `open`.
 
     **Raises:** `OSError`; `ValueError` for a file that has more than `most` bytes, which are not read, or no UTF-8.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most >> 20} MiB")
-    return content.decode("utf-8")
+    return content.decode("utf-8", errors)
 
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds, in texts that every file and terminal can hold.
 
-    **Raises:** `OSError`; `ValueError` as `read_text`, and for what is no JSON or nested too deeply.
+    **Raises:** `OSError`; `ValueError` as `read_text` and `parse_json`.
     """
+    return parse_json(read_text(path))
+
+
+def parse_json(text: str) -> Any:
+    """As `read_json`, from its text.
+
+    **Raises:** `ValueError` for what is no JSON, nested too deeply, or has very many values.
+    """
+    if sum(text.count(mark) for mark in ",[{") > _MOST_VALUES:
+        raise ValueError(f"it holds more than {_MOST_VALUES:,} values")
     try:
-        return plain_values(json.loads(read_text(path)))
+        return plain_values(json.loads(text))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

@@ -10,7 +10,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PerCent = Annotated[float, Field(ge=0, le=100)]
 Whole = Annotated[int, Field(ge=0, le=10**12)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
-Scale = Annotated[float, Field(ge=1e-3, le=1e3)]
+SCALES = (1e-3, 1e3)
+Scale = Annotated[float, Field(ge=SCALES[0], le=SCALES[1])]
 """Microns per pixel."""
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=200)]

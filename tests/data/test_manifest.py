@@ -90,8 +90,8 @@ def test_unlabelled_test_patches_need_no_class_columns_when_the_classes_are_give
         ("path,A,B,split\nx,1,,valid\n", r"line 2, column 'B': '' is no label"),
         ("path,A,B,split\nx,,,train\n", r"line 2: a training patch needs a 0 or 1 for each of A, B"),
         ("path,A,B,split\nx,1,0,dev\n", r"line 2: 'dev' is no split; use train, valid, test"),
-        ("path,A,B,split,mpp\nx,1,0,train,-1\n", r"line 2, column 'mpp': '-1' is no positive number"),
-        ("path,A,B,split,mpp\nx,1,0,train,nan\n", r"'nan' is no positive number"),
+        ("path,A,B,split,mpp\nx,1,0,train,-1\n", r"line 2, column 'mpp': '-1' is no microns per pixel"),
+        ("path,A,B,split,mpp\nx,1,0,train,nan\n", r"'nan' is no microns per pixel"),
         ('path,A,B,split\n"x,1,0,train\n', r"is no comma-separated UTF-8 file"),
     ],
 )
@@ -222,3 +222,19 @@ def test_a_file_of_classes_under_another_name_is_not_passed_over(tmp_path: Path,
     if not (tmp_path / "classes.yaml").exists():  # on disks where case counts
         with pytest.raises(DataError, match=rf"{name} is not read under that name; call it classes\.yaml"):
             read_classes(tmp_path)
+
+
+@pytest.mark.parametrize("told", ["1e308", "1e-320", "0.0009", "1001", "inf", "nan", "-0.5", "0", "half"])
+def test_microns_per_pixel_that_no_image_has(tmp_path: Path, told: str) -> None:
+    """A checkpoint would keep them, and could not be read again."""
+    path = tmp_path / "manifest.csv"
+    path.write_text(f"path,split,a,mpp\nx.png,train,1,{told}\n")
+    with pytest.raises(DataError, match=rf"line 2, column 'mpp': '{told}' is no microns per pixel, 0.001"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("told", ["0.0001", "99999", "0.0000"])
+def test_a_name_that_tells_what_no_image_has_tells_nothing(tmp_path: Path, told: str) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text(f"path,split,a\nx_MPP-{told}.png,train,1\n")
+    assert read_manifest(path).records[0].mpp is None

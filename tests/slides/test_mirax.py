@@ -42,3 +42,26 @@ def test_a_folder_that_was_copied_in_part(slide: Path) -> None:
         check_mirax_folder(slide)
     (folder / "Index.dat").write_bytes(b"x")
     check_mirax_folder(slide)
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ("\n" * 1_000_000, "no error"),  # what looks for lines must not go over all of them from each
+        ("FILE_0 = " + "a" * 5000, "a is missing"),  # a name that no system has
+        ("FILE_0 = a\0b", "is missing"),
+        ("\n" * (2 << 20), "more than 1 MiB"),
+        ("FILE_0 = x\n" * 1001, "names 1,001 files"),
+    ],
+    ids=["lines", "long name", "no name", "large", "many"],
+)
+def test_a_hostile_index(slide: Path, index: str, told: str) -> None:
+    folder = slide.with_suffix("")
+    folder.mkdir()
+    (folder / "Slidedat.ini").write_text(index)
+    try:
+        check_mirax_folder(slide)
+    except SlideError as error:
+        assert told in str(error) and len(str(error)) <= 500
+    else:
+        assert told == "no error"

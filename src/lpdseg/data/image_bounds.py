@@ -1,10 +1,15 @@
 """What an image file may hold beside its pixels, and how much work it may make: small ones can take minutes."""
 
 import os
-from io import BufferedReader, BytesIO, FileIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 
 from PIL import Image
+
+from lpdseg.files import open_file
+
+MAX_PIXELS = 8192 * 8192
+"""An image above this is a slide and no patch."""
 
 _MOST_MORE = 1 << 23
 """Bytes beside pixels: profiles, thumbnails, texts. A PNG of 10 MiB can have a million chunks, each looked at."""
@@ -23,7 +28,7 @@ class HeldFile(BufferedReader):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(FileIO(path))
+        super().__init__(open_file(path).detach())
         self._held = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -32,12 +37,18 @@ class HeldFile(BufferedReader):
 
 
 def too_long(path: Path, file: BytesIO | None = None) -> str | None:
-    """As `too_much`, of a PNG that has not been opened: that alone goes over all its chunks."""
+    """As `too_much`, of a PNG that has not been opened: that alone goes over all its chunks; and of any image that
+    has more bytes than the largest needs.
+
+    **Raises:** `OSError`.
+    """
     size = _size(path, file)
     if size <= _MOST_MORE:
         return None
+    if size > _MOST_MORE + _MOST_BYTES_PER_PIXEL * MAX_PIXELS:
+        return f"{path} has {size:,} bytes, as no patch has; save it as PNG without metadata"
     if file is None:
-        with path.open("rb") as opened:
+        with open_file(path) as opened:
             start = opened.read(24)
     else:
         start = bytes(file.getbuffer()[:24])

@@ -3,7 +3,6 @@
 Only the file name is read, never its folders: a bracket in a folder's name is no label.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -11,6 +10,7 @@ from typing import Literal
 
 from lpdseg.errors import DataError
 from lpdseg.plain import plain_text
+from lpdseg.schema import SCALES
 
 BracketStyle = Literal["digits", "spaces", "commas"]
 
@@ -99,7 +99,12 @@ def known_patient(path: PurePath) -> str | None:
 
 
 def mpp_from_name(path: PurePath) -> float | None:
-    """Microns per pixel from `MPP-0.2500` in the file name; None where the name does not tell."""
+    """Microns per pixel from `MPP-0.2500` in the file name; None where it tells none, or one that no image has."""
     match = _MPP.search(path.stem)
     mpp = float(match[1]) if match else 0.0
-    return mpp if 0 < mpp < math.inf else None
+    return mpp if can_be_mpp(mpp) else None
+
+
+def can_be_mpp(value: float) -> bool:
+    """Whether an image may have so many microns per pixel."""
+    return SCALES[0] <= value <= SCALES[1]

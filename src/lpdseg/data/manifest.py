@@ -10,15 +10,17 @@ import io
 import math
 import os
 from collections.abc import Iterator, Sequence
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 
 from lpdseg.data.classes_file import read_classes, write_classes
 from lpdseg.data.columns import BITS, NUMBERS, Column, classes_of_columns
-from lpdseg.data.labels import known_patient, mpp_from_name, patient_from_name
+from lpdseg.data.labels import can_be_mpp, known_patient, mpp_from_name, patient_from_name
 from lpdseg.data.layout import split_of
 from lpdseg.data.records import SPLITS, Manifest, PatchRecord, path_below, require_class, sorted_records
 from lpdseg.errors import DataError
-from lpdseg.files import as_on_disk, write_text
+from lpdseg.files import MOST_TABLE, as_on_disk, open_file, write_text
+from lpdseg.schema import SCALES
 from lpdseg.tissue import TissueClasses
 
 __all__ = [
@@ -34,6 +36,11 @@ MANIFEST_FILE = "manifest.csv"
 
 _KNOWN_COLUMNS = ("path", "split", "patient", "mask", "mpp", "subtype")
 _OPTIONAL = ("mpp", "subtype")
+
+_LONGEST = 1 << 20
+"""Letters of a line."""
+
+_MOST_COLUMNS, _MOST_PATCHES = 1000, 1_000_000
 
 
 def write_manifest(manifest: Manifest, csv_path: Path) -> None:
@@ -87,6 +94,11 @@ def read_manifest(
     _, header = next(rows, (1, []))
     if not header:
         raise DataError(f"{csv_path} is empty; write a header and one line for each image")
+    if len(header) > _MOST_COLUMNS:
+        raise DataError(
+            f"{csv_path}, line 1: the header has {len(header):,} columns, of {_MOST_COLUMNS:,} at most; leave out "
+            "those that are no classes"
+        )
     header = [name.lower() if name.lower() in _KNOWN_COLUMNS else name for name in header]
     for column in ("path", "split"):
         if column not in header:
@@ -102,6 +114,8 @@ def read_manifest(
                 f"{csv_path}, line {line}: {len(cells)} cells, but the header has {len(header)} columns"
             )
         lines.append((line, dict(zip(header, cells, strict=True))))
+        if len(lines) > _MOST_PATCHES:
+            raise DataError(f"{csv_path} lists more than {_MOST_PATCHES:,} patches; split it")
     if not lines:
         raise DataError(f"{csv_path} lists no patches; add one line for each image")
     columns = [
@@ -124,8 +138,8 @@ def csv_rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and stripped cells of the lines that are not blank."""
     try:
         # Spreadsheets put a byte-order mark in front; utf-8-sig drops it.
-        with csv_path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+        with open_file(csv_path) as file:
+            reader = csv.reader(_lines(file), strict=True)
             for row in reader:
                 cells = [cell.strip() for cell in row]
                 if any(cells):
@@ -134,6 +148,21 @@ def csv_rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"cannot read {csv_path}: {error.strerror}; check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{csv_path} is no comma-separated UTF-8 file: {error}; save it again as such") from error
+
+
+def _lines(file: BufferedReader) -> Iterator[str]:
+    """The lines of a CSV, of bounded length.
+
+    **Raises:** `csv.Error` for too many bytes, as a whole or without a line break.
+    """
+    size = os.fstat(file.fileno()).st_size
+    if size > MOST_TABLE:
+        raise csv.Error(f"it has {size >> 20:,} MiB, of {MOST_TABLE >> 20} at most")
+    with TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        while line := text.readline(_LONGEST):
+            if len(line) == _LONGEST and not line.endswith(("\n", "\r")):
+                raise csv.Error(f"it has a line of more than {_LONGEST:,} letters")
+            yield line
 
 
 def _record(cells: dict[str, str], classes: TissueClasses, folder: Path, where: str) -> PatchRecord:
@@ -174,11 +203,14 @@ def _labels(cells: dict[str, str], classes: TissueClasses, where: str) -> tuple[
 
 
 def _mpp(text: str, where: str) -> float:
-    """Microns per pixel, a positive number."""
+    """Microns per pixel, as an image may have."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise DataError(f"{where}, column 'mpp': {text!r} is no positive number of microns per pixel")
+    if not can_be_mpp(value):
+        least, most = SCALES
+        raise DataError(
+            f"{where}, column 'mpp': {text!r} is no microns per pixel, {least:g} to {most:,.0f}; correct it"
+        )
     return value

@@ -14,15 +14,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from lpdseg.data.image_bounds import HeldFile, too_long, too_much
+from lpdseg.data.image_bounds import MAX_PIXELS, HeldFile, too_long, too_much
 from lpdseg.errors import DataError
 from lpdseg.tissue import NO_CLASS, TissueClasses
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp")
 """The files that count as images, by lower-case suffix."""
-
-MAX_PIXELS = 8192 * 8192
-"""An image above this is a slide and no patch."""
 
 _ORIENTATION = 0x0112
 _IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")

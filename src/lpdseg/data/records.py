@@ -13,7 +13,9 @@ from typing import get_args
 
 from lpdseg.choices import Split
 from lpdseg.cores import allowed_cores
+from lpdseg.data.image_bounds import too_long
 from lpdseg.errors import DataError
+from lpdseg.files import open_file
 from lpdseg.plain import plain_text
 from lpdseg.tissue import TissueClasses
 
@@ -166,16 +168,18 @@ def content_digest(path: Path) -> str:
 def read_bytes(path: Path) -> bytes:
     """A file of a data set as a whole.
 
-    **Raises:** `DataError` for a file that cannot be read.
+    **Raises:** `DataError` for a file that cannot be read, or has more bytes than its pixels need.
     """
     with _readable(path) as file:
+        if (why := too_long(path)) is not None:
+            raise DataError(why)
         return file.read()
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[BufferedReader]:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             yield file
     except OSError as error:
         raise DataError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lpdseg.errors import DataError
+from lpdseg.files import open_file
 
 _PLAIN = (".geojson", ".json")
 
@@ -98,7 +99,7 @@ def _texts(path: Path, most: int) -> list[bytes]:
         if path.suffix.lower() == ".zip":
             return _unzipped(path, most)
         packed = path.suffix.lower() == ".gz"
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with open_file(path) as held, gzip.open(held) if packed else held as file:
             return [_bounded(file, path, most)]
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; check the path") from error
@@ -112,7 +113,7 @@ def _texts(path: Path, most: int) -> list[bytes]:
 
 
 def _unzipped(path: Path, most: int) -> list[bytes]:
-    with zipfile.ZipFile(path) as archive:
+    with open_file(path) as held, zipfile.ZipFile(held) as archive:
         names = sorted(
             name
             for name in archive.namelist()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lpdseg.errors import CheckpointError
-from lpdseg.files import write_text
+from lpdseg.files import MOST_TABLE, read_text, write_text
 
 SEEN = "data.csv"
 """Of a run's folder: what `Manifest.entries` gave, digests cut short."""
@@ -35,7 +35,7 @@ def read_seen(run: Path) -> list[tuple[str, ...]] | None:
     """
     path = run / SEEN
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        rows = list(csv.reader(io.StringIO(read_text(path, MOST_TABLE))))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, csv.Error) as error:

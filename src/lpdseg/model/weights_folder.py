@@ -12,7 +12,7 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
 from lpdseg.errors import WeightsError
-from lpdseg.files import is_there, read_json
+from lpdseg.files import is_there, open_file, read_json
 from lpdseg.schema import Described, Scale, fits
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt")
@@ -152,6 +152,7 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
     **Raises:** `OSError`, `SafetensorError` for a file that is none.
     """
+    open_file(path).close()  # the library would wait for a pipe
     with safe_open(path, "pt") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
 

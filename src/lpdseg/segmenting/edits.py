@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from lpdseg.errors import DataError
+from lpdseg.files import open_file
 from lpdseg.plain_yaml import read_yaml_words, write_yaml
 
 BACKGROUND = "background"
@@ -111,7 +112,7 @@ def read_edits(path: str | Path) -> Edits:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; name a file of edits with --edits") from error

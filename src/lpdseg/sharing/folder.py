@@ -5,14 +5,13 @@ wrote them it does not tell.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lpdseg.errors import CheckpointError
-from lpdseg.files import write_text
+from lpdseg.files import open_file, parse_json, write_text
 from lpdseg.sharing.schema import check_description
 from lpdseg.version import __version__
 
@@ -94,8 +93,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     if hashlib.sha256(text.encode("utf-8")).hexdigest() != told:
         raise CheckpointError(f"{path} has changed: its SHA-256 is not the one in {SUMS}; {_AGAIN}")
     try:
-        described = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        described = parse_json(text)
+    except ValueError as error:
         raise CheckpointError(f"{path} is no JSON: {str(error)[:200]}; {_AGAIN}") from error
     schema = described.get("schema") if isinstance(described, dict) else None
     if type(schema) is not int:
@@ -116,7 +115,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 def _read(path: Path, most: int) -> str:
     """A file of text, of at most so many bytes."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(most + 1)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); {_AGAIN}") from error
@@ -129,5 +128,5 @@ def _read(path: Path, most: int) -> str:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from lpdseg.files import open_file
 from lpdseg.slides.slide import SlideError
 
 MOST_DIRECTORIES = 20_000
@@ -46,7 +47,7 @@ def check_directories(path: Path) -> None:
 
     **Raises:** `SlideError`; `OSError` where the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         form = _form(file.read(8), ndpi=path.suffix.lower() == ".ndpi")
         if form is None:
             return

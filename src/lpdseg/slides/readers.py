@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lpdseg.errors import LpdsegError
 from lpdseg.extras import needed
+from lpdseg.files import open_file
 from lpdseg.slides.directories import check_directories
 from lpdseg.slides.formats import CONVERT, READERS, UNREAD_FORMATS, slide_suffixes
 from lpdseg.slides.inputs import SlideFile, find_slides
@@ -56,7 +57,7 @@ def _check_file(path: Path) -> None:
     try:
         if path.is_dir():
             raise SlideError(f"{path} is a folder; give a slide")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if not file.read(1):
                 raise SlideError(f"{path} is empty; copy it again")
         check_directories(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lpdseg.errors import OutputError
-from lpdseg.files import write_text
+from lpdseg.files import parse_json, read_text, write_text
 from lpdseg.schema import Described, Whole, fits
 
 Row = dict[str, Any]
@@ -22,16 +22,18 @@ class _Row(Described):
 
 def read_metrics(run: Path) -> list[Row]:
     """The rows of `metrics.jsonl`; a last line cut short by a killed process is left out, and what follows a line
-    that is no row.
+    that is no row. None of a file that cannot be read.
     """
     path = run / "metrics.jsonl"
-    if not path.is_file():
+    try:
+        lines = read_text(path, errors="replace").splitlines()
+    except (OSError, ValueError):
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in lines:
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line)
+        except ValueError:
             break
         if not fits(_Row, row):
             break

@@ -11,6 +11,7 @@ from lpdseg.data.opening import same_classes
 from lpdseg.data.patches import IMAGE_SUFFIXES, read_header
 from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import DataError, LpdsegError
+from lpdseg.files import open_file
 from lpdseg.folders import RECORD
 from lpdseg.insight.run_record import data_of
 from lpdseg.plain import plain_text
@@ -22,6 +23,10 @@ from lpdseg.view.written import Written, patch_results, slide_results
 
 LARGEST_PATCH = 2048
 """Side in pixels above which an image that no data set lists is looked at as a slide is, window by window."""
+
+
+_LONGEST = 1 << 16
+"""Bytes of a table's first line that are looked at."""
 
 
 class AbsentError(DataError):
@@ -143,8 +148,9 @@ def _data_set(
     if source.is_file() and source.suffix.lower() != ".csv":
         return None
     if source.is_file():
-        with source.open(encoding="utf-8-sig", errors="replace") as file:
-            must = must or "slide" not in [column.strip() for column in file.readline().strip().split(",")]
+        with open_file(source) as file:
+            header = file.readline(_LONGEST).decode("utf-8-sig", errors="replace").strip()
+        must = must or "slide" not in [column.strip() for column in header.split(",")]
     try:
         return same_classes(classes, source, named, mask_values)
     except DataError:

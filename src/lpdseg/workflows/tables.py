@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.errors import OutputError
-from lpdseg.files import write_text
+from lpdseg.files import MOST_TABLE, read_text, write_text
 from lpdseg.plain import plain_text
 
 
@@ -17,9 +17,8 @@ def read_table(path: Path, key: str) -> dict[str, dict[str, str]]:
     **Raises:** `OutputError` for a file that is no such table, which would be lost.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names, rows = list(reader.fieldnames or ()), list(reader)
+        reader = csv.DictReader(io.StringIO(read_text(path, MOST_TABLE), newline=""))
+        names, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, csv.Error) as error:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from lpdseg.files import read_json, write_json
+from lpdseg.files import open_file, read_json, write_json
 from lpdseg.schema import Described, Seconds, Share, Whole, fits
 from lpdseg.slides.slide import SlideError
 from lpdseg.workflows.slides.layout import output_path, state_path
@@ -42,7 +42,7 @@ def identity(path: Path, noted: Mapping[str, Any] | None = None) -> dict[str, An
         facts = [(part, part.stat().st_size) for part in _parts(path)]
         for part, size in facts:
             ends.update(f"{part.name} {size}".encode("utf-8", "surrogateescape") if part != path else b"")
-            with part.open("rb") as file:
+            with open_file(part) as file:
                 for start in (0, max(0, size - _ENDS)):
                     file.seek(start)
                     (ends if part == path else middle).update(file.read(_ENDS))
@@ -58,7 +58,7 @@ def identity(path: Path, noted: Mapping[str, Any] | None = None) -> dict[str, An
             return {**quick, "sha256": noted["sha256"]}
         whole = hashlib.sha256()
         for part, _ in facts:
-            with part.open("rb") as file:
+            with open_file(part) as file:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
     except FileNotFoundError as error:
         raise SlideError(f"{path} does not exist; restore it or leave it out") from error
@@ -89,7 +89,7 @@ def describe_output(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     for part in files:
         if path.is_dir():
             digest.update(part.relative_to(path).as_posix().encode() + b"\0")
-        with part.open("rb") as file:
+        with open_file(part) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
         total += part.stat().st_size
     return {"bytes": total, "sha256": digest.hexdigest(), "options": dict(options)}

@@ -14,6 +14,7 @@ from lpdseg.data.patches import read_image
 from lpdseg.errors import DataError
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
+from lpdseg.segmenting import memory
 from lpdseg.segmenting.patches import find_images, segment_files
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
@@ -210,3 +211,42 @@ def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(tmp_path: Pat
     assert places([tmp_path]) == ["a", "b"]
     with pytest.raises(DataError, match=r"b\.png does not exist"):
         read_image(find_images([tmp_path])[1].path)
+
+
+def test_large_images_share_no_batch(tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    whole = Segmenter.segment_batch
+
+    def count(model: Segmenter, images: np.ndarray, **wanted: bool) -> list[Segmentation]:
+        tried.append(len(images))
+        return whole(model, images)
+
+    monkeypatch.setattr(memory, "AT_ONCE", 2 * 24 * 20)
+    monkeypatch.setattr(Segmenter, "segment_batch", count)
+    sizes = [(24, 20)] * 5 + [(48, 20)] * 2
+    paths = [save(tmp_path / f"{index}.png", size, index) for index, size in enumerate(sizes)]
+    assert [path for path, _ in segment_files(segmenter, paths)] == paths
+    assert tried == [2, 2, 1, 1, 1]
+
+
+def test_an_image_that_would_take_all_memory_is_not_tried(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU's memory is given until the system ends the process: a small file can claim 8192 x 8192 pixels."""
+    monkeypatch.setattr(memory, "AT_ONCE", 24 * 20)
+    monkeypatch.setattr(memory, "free_memory", lambda: 40 * 40 * 250 - 1)
+    paths = [save(tmp_path / f"{side}.png", (side, side)) for side in (20, 40, 39)]
+    told: list[DataError] = []
+    done = segment_files(segmenter, paths, on_error=told.append)
+    assert [path for path, _ in done] == [paths[0], paths[2]]
+    assert [str(error) for error in told] == [
+        f"{paths[1]} (40 x 40 pixels) does not fit in memory even alone; cut it into smaller patches, or segment "
+        "it with --to as a slide is"
+    ]
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
+    assert len(list(segment_files(segmenter, paths))) == 3
+
+
+def test_what_the_machine_has_left_is_known() -> None:
+    free = memory.free_memory()
+    assert free is None or 0 < free < 1 << 50

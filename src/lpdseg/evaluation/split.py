@@ -26,6 +26,7 @@ from lpdseg.evaluation.counts import confusion_matrices, count_pairs
 from lpdseg.evaluation.image_level import choose_thresholds, score_images
 from lpdseg.evaluation.protocol import About, Protocol, Record, record
 from lpdseg.evaluation.reliability import Reported, described, fit_temperature, reported_step
+from lpdseg.segmenting.memory import at_once
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.tissue import IGNORE, TissueClasses
 
@@ -202,8 +203,8 @@ def _batches(
         return image, mask, entry.patient
 
     with ThreadPoolExecutor(allowed_cores()) as pool:
-        for _, group in groupby(pool.map(read, records), key=lambda item: item[0].shape):
-            while items := list(islice(group, batch)):
+        for (height, width, _), group in groupby(pool.map(read, records), key=lambda item: item[0].shape):
+            while items := list(islice(group, at_once(height * width, batch))):
                 yield _stack(items)
 
 

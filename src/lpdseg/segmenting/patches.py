@@ -16,7 +16,7 @@ from lpdseg.data.patches import IMAGE_SUFFIXES, read_image
 from lpdseg.errors import DataError
 from lpdseg.files import result_name
 from lpdseg.folders import look_through, some, tell
-from lpdseg.segmenting.memory import if_it_fits
+from lpdseg.segmenting.memory import at_once, if_it_fits, is_too_large
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
 
@@ -64,7 +64,8 @@ def segment_files(
 ) -> Iterator[tuple[Path, Segmentation]]:
     """Segments image files one after another, in the order given.
 
-    Neighbours of equal size share a batch. Where a batch does not fit in memory it is halved, for good.
+    Neighbours of equal size share a batch, large ones fewer. Where a batch does not fit in memory it is halved, for
+    good.
 
     **Arguments:**
 
@@ -85,7 +86,11 @@ def segment_files(
 
     waiting: list[tuple[Path, UInt8[np.ndarray, "H W 3"]]] = []
     for path, image in _readable(paths, refuse):
-        if waiting and (len(waiting) == most or image.shape != waiting[0][1].shape):
+        pixels = image.shape[0] * image.shape[1]
+        if is_too_large(pixels, segmenter.device):
+            refuse(_does_not_fit(path, image))
+            continue
+        if waiting and (len(waiting) == at_once(pixels, most) or image.shape != waiting[0][1].shape):
             most = yield from _segment_some(compute, waiting, most, refuse)
             waiting = []
         waiting.append((path, image))
@@ -150,10 +155,12 @@ def _segment_some(
         else:
             path, image = some[0]
             first += 1
-            refuse(
-                DataError(
-                    f"{path} ({image.shape[1]} x {image.shape[0]} pixels) does not fit in memory even alone; "
-                    "cut it into smaller patches"
-                )
-            )
+            refuse(_does_not_fit(path, image))
     return most
+
+
+def _does_not_fit(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> DataError:
+    return DataError(
+        f"{path} ({image.shape[1]} x {image.shape[0]} pixels) does not fit in memory even alone; cut it into "
+        "smaller patches, or segment it with --to as a slide is"
+    )

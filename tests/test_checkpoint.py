@@ -44,6 +44,17 @@ def test_weights_are_shared_by_the_names_of_one_step_and_removed_with_the_last_o
     assert names == {"last.json", "best.json", "weights-00000006.safetensors", "optimiser-00000006.safetensors"}
 
 
+def test_weights_of_others_stay(tmp_path: Path) -> None:
+    """A folder `checkpoints` may be another program's, and somebody may keep a copy there."""
+    (tmp_path / "checkpoints").mkdir()
+    others = {"model.safetensors", "weights-00000001 (copy).safetensors", "epoch-00000001.safetensors"}
+    for name in others:
+        (tmp_path / "checkpoints" / name).write_bytes(b"of others")
+    save(tmp_path, "best", 1.0)
+    save(tmp_path, "last", 2.0, step=6)
+    assert others <= {path.name for path in (tmp_path / "checkpoints").iterdir()}
+
+
 def test_half_files_of_a_killed_process_are_cleared_away(tmp_path: Path) -> None:
     save(tmp_path, "last", 1.0)
     (tmp_path / "checkpoints" / ".last.json.abc.tmp.json").write_text('{"fil')
@@ -97,6 +108,10 @@ def test_damaged_or_missing_tensors_are_an_error(tmp_path: Path) -> None:
         ("encoder.std", [0.5, float("inf"), 0.5], "encoder.std.1"), ("encoder.std", [0.5, 0.5, 0], "encoder.std.2"),
         ("encoder.std", [0.5, -0.5, 0.5], "encoder.std.1"), ("encoder.std", [1e-300, 0.5, 0.5], "encoder.std.0"),
         ("encoder", [], "encoder"), ("encoder.last_stride", 3, "encoder.last_stride"),
+        ("valid", {"classes": [1]}, "valid.classes"), ("valid", {"classes": {"a": 1}}, "valid.classes.a"),
+        ("valid", {"confusion": "x"}, "valid.confusion"), ("valid", {"confusion": [[10**30]]}, "confusion.0.0"),
+        ("valid", {"image_level": "a"}, "valid.image_level"), ("valid", {"reliability": ["ece"]}, "reliability"),
+        ("valid", {"miou": {"a": 1}}, "valid.miou"), ("valid", {"interval": {"miou": [1]}}, "valid.interval.miou"),
         ("thresholds", [0.5], "1 thresholds and 2 offsets for 2 classes"), ("thresholds", "0.5", "thresholds"),
         ("thresholds", [1.5, 0.5], "thresholds.0"), ("offsets", [float("inf"), 0.0], "offsets.0"),
         ("temperature", 0.0, "temperature"), ("temperature", 1e-300, "temperature"), ("mpp", 1e-30, "mpp"),

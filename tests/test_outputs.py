@@ -136,6 +136,11 @@ def test_a_folder_with_files_of_others_is_filled_by_no_command(
     with pytest.raises(OutputError, match=r"settings\.yaml is there already and of no run"):
         api.train(small_data, tmp_path / "run", classes="pink,blue", overrides=small_settings, device="cpu")
     assert own.read_text() == "train: {epochs: 1}\n"
+    for name in ("prototypes.json", "learnt.geojson", "from.json", "changes.json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("{}")
+        with pytest.raises(OutputError, match=rf"{name} is there already and of no run"):
+            api.train(small_data, tmp_path / name, classes="pink,blue", overrides=small_settings, device="cpu")
     [image] = [path for path in (small_data / "valid" / "img").iterdir() if path.name.endswith("_12.png")]
     mask = tmp_path / "set" / "masks" / image.name
     mask.parent.mkdir(parents=True)

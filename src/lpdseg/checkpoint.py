@@ -4,6 +4,7 @@
 written whole, so that a process killed at any moment leaves a checkpoint that can be read.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -28,6 +29,7 @@ from lpdseg.tissue import TissueClasses
 FORMAT = 1
 NAMES = ("last", "best")
 _FOLDER = "checkpoints"
+_TENSORS = re.compile(r"(weights|optimiser)-[0-9]{8,}\.safetensors")
 Found = TypeVar("Found")
 _REMEDY = "use another checkpoint or train again"
 
@@ -58,6 +60,45 @@ class Corrected(Described):
     patients: dict[Literal["valid", "test"], list[str]]
 
 
+_Figure = Annotated[float, Field(ge=-1e3, le=1e3)] | None
+_Ends = Annotated[list[_Figure], Field(min_length=2, max_length=2)]
+
+
+class _Level(Described):
+    f1: _Figure = None
+    auc: _Figure = None
+
+
+class _Reliability(Described):
+    ece: _Figure = None
+
+
+class _Interval(Described):
+    miou: _Ends | None = None
+    mdice: _Ends | None = None
+
+
+class _Valid(Described):
+    """The record of validation, see `lpdseg.evaluation.protocol.record`, as far as it is read again."""
+
+    split: str = "valid"
+    gate: str = ""
+    background: str = ""
+    refine: str = ""
+    unit: str = ""
+    images: Whole = 0
+    patients: Whole | None = None
+    miou: _Figure = None
+    mdice: _Figure = None
+    fwiou: _Figure = None
+    pixel_accuracy: _Figure = None
+    classes: dict[str, dict[str, _Figure]] = Field(default_factory=dict)
+    image_level: _Level | None = None
+    reliability: _Reliability | None = None
+    interval: _Interval | None = None
+    confusion: list[list[Whole]] | None = None
+
+
 class _State(Described):
     """A checkpoint's JSON. What has a default is not in those of earlier versions."""
 
@@ -67,7 +108,7 @@ class _State(Described):
     best: PerCent | None
     thresholds: list[Annotated[float, Field(ge=0, le=1.01)]]  # one that no score reaches lies just above 1
     offsets: list[Annotated[float, Field(ge=-1e3, le=1e3)]]
-    valid: dict[str, Any] | None
+    valid: _Valid | None
     classes: dict[str, Any]
     encoder: _Encoder
     settings: dict[str, Any]
@@ -90,7 +131,7 @@ def save_checkpoint(
     weights: dict[str, Tensor] | None,
     optimiser: dict[str, Tensor] | None,
 ) -> None:
-    """Writes `NAME.json` and its tensors under `run`, then removes files that nothing names any more.
+    """Writes `NAME.json` and its tensors under `run`, then removes tensors that nothing names any more.
 
     `weights` None says that the caller has already saved those of this step under another name.
 
@@ -109,7 +150,8 @@ def save_checkpoint(
         named = {file for path in pointers for file in read_json(path)["files"].values()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return  # nobody knows what a damaged one names
-    for path in (*folder.glob("*.safetensors"), *folder.glob(".*.tmp*")):  # the latter of a process that was killed
+    ours = [path for path in folder.glob("*.safetensors") if _TENSORS.fullmatch(path.name)]
+    for path in (*ours, *folder.glob(".*.tmp*")):  # the latter of a process that was killed
         if path.name not in named:
             path.unlink(missing_ok=True)
 

@@ -67,6 +67,11 @@ def test_one_changed_bit_of_the_weights_is_told(run: Path, capsys: pytest.Captur
     assert "is missing" in faults(verify(run, device="cpu")) or "cannot read" in faults(verify(run, device="cpu"))
 
 
+def test_counts_of_another_size_are_told(run: Path) -> None:
+    change(run / "checkpoints" / "best.json", lambda values: values["valid"]["confusion"][1].pop())
+    assert "pixels counted otherwise" in faults(verify(run, device="cpu"))
+
+
 @pytest.mark.parametrize("also", [(), ("run.json",)])
 def test_a_changed_threshold_is_told(also: tuple[str, ...], run: Path) -> None:
     def alter(values: dict[str, Any]) -> None:

@@ -268,7 +268,7 @@ def _named(record: Mapping[str, Any]) -> dict[str, Value]:
 
 def _moved(before: Sequence[Sequence[int]], now: Sequence[Sequence[int]]) -> float | None:
     """The share of pixels, in per cent, that two confusion matrices count otherwise; None where sizes differ."""
-    if len(before) != len(now):
+    if [len(row) for row in before] != [len(row) for row in now]:
         return None
     then, here = torch.tensor(before), torch.tensor(now)
     return float(50 * (then - here).abs().sum() / then.sum().clamp(min=1))

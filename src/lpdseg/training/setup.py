@@ -137,7 +137,10 @@ def training_batches(patches: TrainingPatches, settings: Settings) -> TrainingBa
     return TrainingBatches(patches, Composites(patches, wanted.sources), wanted.every)
 
 
-_WRITTEN = ("run.json", "settings.yaml", "data.csv", "metrics.jsonl", "metrics.csv")
+_WRITTEN = (
+    "run.json", "settings.yaml", "data.csv", "metrics.jsonl", "metrics.csv", "prototypes.json", "from.json",
+    "changes.json", "learnt.geojson",
+)  # fmt: skip
 """What a run writes into its folder, `run.json` first."""
 
 

@@ -316,11 +316,14 @@ def report(
     segmenters = [load(folder, checkpoint, device, **changes) for folder in folders]
     manifest = data_for(folders, [one.classes for one in segmenters], data, classes, mask_values)
     split = split or next((name for name in ("test", "valid") if any(manifest.with_masks(name))), None)
-    records = [
-        [] if split is None else evaluate(one, manifest, split, ("predicted", "oracle"), progress=progress)
-        for one in segmenters
-    ]
-    return write_page(folders, segmenters, records, manifest, out, split=split, images=images, seed=seed)
+    records, patches = [list[Record]() for _ in folders], list[list[PatchFigures]]()
+    if split is not None:
+        gates: tuple[Gate, ...] = ("predicted", "oracle")
+        records = [
+            evaluate(one, manifest, split, gates, patches=patches.append, progress=progress) for one in segmenters
+        ]
+    shown: dict[str, Any] = {"split": split, "images": images, "seed": seed, "patches": patches}
+    return write_page(folders, segmenters, records, manifest, out, **shown)
 
 
 def segment(run: str | Path | Segmenter, image: str | Path | UInt8[np.ndarray, "H W 3"]) -> Segmentation:

@@ -13,7 +13,7 @@ import pytest
 
 from lpdseg.benchmark.config import Config
 from lpdseg.benchmark.outcome import Outcome
-from lpdseg.benchmark.page import Page, interval_text, make_page, spread_text
+from lpdseg.benchmark.page import Page, make_page, spread_text, starred_interval
 from lpdseg.benchmark.spread import Spread, seed_interval
 from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
 from lpdseg.benchmark.write import html, markdown, write_csv, write_results
@@ -171,8 +171,8 @@ def test_prototype_figures_are_paired_over_seeds(config: MakeConfig, outcome: Ma
     sections, page = tell(bench, outcomes)
     table = page.tables[-1]
     assert table.columns == ("figure", "LPD", "CAM", "− LPD")
-    assert table.rows[0] == ("dead prototypes", "2 ± 1.41", "3.5 ± 2.12", "+1.5 [-4.85, +7.85]")
-    assert table.rows[1] == ("subtype coverage", "0.6 ± 0.141", "0.4", "-0.1")
+    assert table.rows[0] == ("dead prototypes", "2 ± 1.41", "3.5 ± 2.12", "+1.5 [−4.85, +7.85]")
+    assert table.rows[1] == ("subtype coverage", "0.6 ± 0.141", "0.4", "−0.1")
     assert table.notes == ("none: it has no prototypes",)
     write_csv(sections, [section], tmp_path / "t.csv")
     assert ",dead_prototypes," in (tmp_path / "t.csv").read_text().splitlines()[0]
@@ -182,7 +182,8 @@ def test_texts_of_figures() -> None:
     assert Spread.of([None, float("nan")]) is None
     assert spread_text(Spread.of([1.0, None, 3.0])) == "2.0 ± 1.4"
     assert spread_text(Spread.of([1.0])) == "1.0"
-    assert interval_text((-1.0, 2.0), sign=True) == "[-1.0, +2.0]"
-    assert interval_text((0.5, 2.0), sign=True) == "[+0.5, +2.0] *"
-    assert interval_text((-2.0, -0.5), sign=True).endswith("*") and not interval_text((0.5, 2.0)).endswith("*")
+    assert starred_interval((-1.0, 2.0), sign=True) == "[−1.0, +2.0]"
+    assert starred_interval((0.5, 2.0), sign=True) == "[+0.5, +2.0] *"
+    assert starred_interval((-2.0, -0.5), sign=True).endswith("*")
+    assert not starred_interval((0.5, 2.0)).endswith("*")
     assert seed_interval([1.0]) is None and seed_interval([1.0, 1.0]) == (1, 1)

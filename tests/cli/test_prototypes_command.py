@@ -137,7 +137,7 @@ def test_summary_names_the_dead_and_the_least_covered() -> None:
         "region_by_chance": 0.05,
     }
     assert summary(coverage) == (
-        "1 of 6 prototypes is dead: TUM 2. Sub-type coverage 50.0 % (95 % interval over patients 40.0–62.5), "
+        "1 of 6 prototypes is dead: TUM 2. Sub-type coverage 50.0 % [40.0, 62.5] (95 % interval over patients), "
         "least spindle with 25.0 %. The winner of a region tells 1.12 bits of its sub-type, 75 % of what there is "
         "to tell; by chance 0.05."
     )

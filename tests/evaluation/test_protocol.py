@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from lpdseg.evaluation import Protocol, Scores, record, score_images, table, write_csv
-from lpdseg.evaluation.protocol import About
+from lpdseg.evaluation.protocol import About, difference_text, interval_beside, interval_text
 from lpdseg.files import write_json
 from lpdseg.tissue import PRESETS, TissueClasses
 
@@ -30,6 +30,19 @@ def images(classes: int) -> object:
     truth = np.eye(classes, dtype=np.int64)
     truth[:, -1] = 0
     return score_images(truth * 0.8 + 0.1, truth, np.full(classes, 0.5))
+
+
+def test_intervals_and_differences_are_told_in_one_form() -> None:
+    assert interval_text((80.123, 85.25)) == "[80.1, 85.2]"
+    assert interval_text([-0.44, 3.2], sign=True) == "[−0.4, +3.2]"
+    assert interval_text(None) == interval_text((None, 1.0)) == ""
+    assert difference_text(-0.7) == "−0.70" and difference_text(1.85, ".1f") == "+1.9"
+    assert difference_text(None) == "–"
+    entry = {"miou": 83.421, "mdice": None, "interval": {"miou": [80.0, 86.0]}}
+    assert interval_beside(entry, "miou") == "83.42 [80.0, 86.0]" and interval_beside(entry, "mdice") == "–"
+    found = record(Protocol("test"), PRESETS["bcss"], matrices(5), 42)
+    low, high = found["interval"]["miou"]
+    assert f"miou {found['miou']:.2f} [{low:.1f}, {high:.1f}]" in repr(found)
 
 
 def test_record_holds_every_figure_in_per_cent(tmp_path: Path) -> None:
@@ -100,7 +113,7 @@ def test_table_shows_figures_with_two_decimals() -> None:
     console.print(table([first, second]))
     text = console.file.getvalue()
     low, high = first["interval"]["miou"]
-    assert f"{first['miou']:.2f} [{low:.2f}, {high:.2f}]" in text
+    assert f"{first['miou']:.2f} [{low:.1f}, {high:.1f}]" in text
     assert f"{second['classes']['MAL']['iou']:.2f}" in text
     assert "IoU NEC" in text and "100.00" in text and "–" in text
 

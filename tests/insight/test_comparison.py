@@ -10,14 +10,15 @@ import pytest
 from test_insight_report import Page
 
 import lpdseg
+from lpdseg.data.opening import open_data
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.evaluation.protocol import Protocol, record
+from lpdseg.evaluation.worst import PatchFigures, worst_first, worst_together
 from lpdseg.insight.comparison import _difference, _differing
 from lpdseg.insight.data_card import data_card
-from lpdseg.insight.report_parts import atlas_plates, worst_patches
+from lpdseg.insight.report_parts import Looked, atlas_plates, look_at_each, worst_patches
 from lpdseg.insight.run_record import run_names
-from lpdseg.insight.sample import Patch, Sample
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings
 from lpdseg.tissue import TissueClasses
@@ -69,23 +70,40 @@ def test_a_page_of_several_needs_a_name_and_the_same_classes(
         lpdseg.report([small_run, other], small_data, tmp_path / "p.html", device="cpu")
 
 
-def sample(masks: list[float]) -> Sample:
-    image, truth = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
-    patches = tuple(
-        Patch(PatchRecord(Path(f"{n}.png"), None, "test", f"p{n}"), image, truth, truth, share)
-        for n, share in enumerate(masks)
-    )
-    return Sample(patches, len(patches), (), False)
+def figures(errors: list[int | None]) -> list[PatchFigures]:
+    """Of patches of 10 pixels, of which so many are wrong; None: nothing is known of the truth."""
+    return [
+        PatchFigures(
+            PatchRecord(Path(f"{n}.png"), None, "test", f"p{n}"),
+            np.zeros((2, 2), int) if wrong is None else np.array([[10 - wrong, wrong], [0, 0]]), 0.0, 0.1,
+        )
+        for n, wrong in enumerate(errors)
+    ]  # fmt: skip
 
 
 def test_the_worst_come_first_by_the_mean_over_runs() -> None:
-    samples = [("a", sample([0.9, 0.2, 0.8, 0.1, 0.7])), ("b", sample([0.5, 0.2, 0.2, 0.9, 0.7]))]
-    found = worst_patches(samples, CLASSES, "test", 2)
-    assert [row["file"] for row in found["rows"]] == ["1.png", "2.png", "3.png"]
-    assert [row["title"].split(":")[0] for row in found["rows"]] == ["Worst 1", "Worst 2", "Median"]
-    assert [tile["heading"] for tile in found["rows"][1]["tiles"]] == ["image", "truth", "a: 80 %", "b: 20 %"]
-    alone = worst_patches(samples[:1], CLASSES, "test", 5)["rows"]
-    assert len(alone) == 5 and [tile["heading"] for tile in alone[0]["tiles"]][-1] == "errors"
+    one, other = figures([1, 8, 2, 9, 3]), figures([5, 8, 8, 1, None])
+    assert [first.record.path.stem for first, _ in worst_together([one, other])] == ["1", "2", "3", "0"]
+    alone = [shown.record.path for (shown,) in worst_together([one])]
+    assert alone == [shown.record.path for shown in worst_first(one, "error")]
+
+
+def test_the_worst_of_a_report_are_those_of_evaluate(small_run: Path, small_data: Path) -> None:
+    """Of the whole split, and not of a sample of it."""
+    segmenter = lpdseg.load(small_run, device="cpu")
+    data = open_data(small_data, chosen="pink,blue", presumed=None, mask_values=())
+    told: list[list[PatchFigures]] = []
+    lpdseg.evaluate(small_run, data, "valid", device="cpu", patches=told.append)
+    found = worst_patches([Looked("", segmenter, told[0])], data, "valid", 3)
+    first, last = worst_first(told[0], "error"), [tile["heading"] for tile in found["rows"][0]["tiles"]][-1]
+    assert [row["file"] for row in found["rows"]] == [first[n].record.path.name for n in range(3)]
+    assert found["rows"][0]["title"] == f"Worst 1: {100 * (1 - (first[0].error or 0)):.1f} % of pixels right"
+    assert last == "errors" and f"Of all {len(told[0])} valid patches" in found["told"]
+    again = look_at_each(segmenter, data, "valid")
+    assert [one.confusion.tolist() for one in again] == [one.confusion.tolist() for one in told[0]]
+    both = worst_patches([Looked(name, segmenter, told[0]) for name in "ab"], data, "valid", 2)["rows"]
+    assert [tile["heading"][:2] for tile in both[0]["tiles"]] == ["im", "tr", "a:", "b:"]
+    assert worst_patches([Looked("", segmenter, [])], data, "valid", 2)["rows"] == []
 
 
 def test_a_difference_pairs_patients() -> None:
@@ -98,7 +116,7 @@ def test_a_difference_pairs_patients() -> None:
     )
     found = _difference(one, other, 2)
     assert found is not None and float(found.text) == pytest.approx(other["miou"] - one["miou"], abs=0.006)
-    low, high = (float(end.replace("−", "-")) for end in found.interval.split(" to "))
+    low, high = (float(end.replace("−", "-")) for end in found.interval.strip("[]").split(", "))
     assert low <= float(found.text) <= high
     back = _difference(other, one, 2)
     assert back is not None and back.text == found.text.replace("+", "−")

@@ -121,7 +121,7 @@ def test_page_stands_alone_and_shows_the_records(
             assert f"{figure:.2f}" in words
         assert all(f"{one['iou']:.2f}" in words for one in entry["classes"].values())
         low, high = entry["interval"]["miou"]
-        assert f"{low:.1f}–{high:.1f}" in words
+        assert f"[{low:.1f}, {high:.1f}]" in words
     assert all(name in words for name in classes.channel_names)
     assert "1,234 patches of 9 patients" in words
     assert "trained for 20 steps (61 s on cpu)" in words
@@ -163,7 +163,7 @@ def test_what_corrections_have_changed_is_told(build: Callable[[TissueClasses], 
     words = " ".join(" ".join(Page(text).words).split())
     assert "and what an expert has corrected, on top of an earlier run" in words and "no pixel masks" not in words
     assert "went on from first with" in words and "V0 is left out." in words and str(tmp_path) not in text
-    assert "mIoU 61.20 63.10 +1.90 −0.4 to +3.2 IoU <i>TUM – 63.10 +1.90" in words
+    assert "mIoU 61.20 63.10 +1.90 [−0.4, +3.2] IoU <i>TUM – 63.10 +1.90" in words
     assert "<b>p train 3 12.3" in words and "<b>p" not in text and "<i>TUM" not in text
     now = {"pixels": 1200, "before": 4, "after": None}
     changes["taught"] = {"strokes": 7, "areas": 2, "patches": 5, "labelled": 3, "other_label": 4}

@@ -1,5 +1,6 @@
 """Worst first in the viewer: the orders and cells of `evaluate --worst`, asked for and stopped by a person."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from starlette.testclient import TestClient
 
 import pink_and_blue
 from lpdseg import api
-from lpdseg.data.patches import read_mask
+from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import PatchRecord
 from lpdseg.evaluation.split import labelled_batches
 from lpdseg.evaluation.worst import PatchFigures, patch_figures, patient_rows, worst_first
@@ -159,6 +160,25 @@ def test_many_runs_are_asked_and_one_is_shown(
     images = [found["ranked"][at]["image"] for at in found["orders"]["disagreement"]]
     assert [paths[at] for at in images] == [one.record.path for one in worst_first(expected, "disagreement")]
     assert client.get("/layers/1/0/mask/0/0/0").status_code == 404
+
+
+def test_runs_that_are_asked_have_their_own_edits(
+    visit_to: Callable[..., Visit], asking: Any, prototype_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    edited = Path(shutil.copytree(prototype_run, tmp_path / "edited"))
+    file = edited / "edits.yaml"
+    file.write_text("pink 1: {move: blue}\npink 2: {move: blue}\n")
+    visit = visit_to([prototype_run, edited, prototype_run], small_data)
+    client = asking(visit)
+    told = client.get("/api/session").json()
+    assert (told["asked"], told["edited"]) == (2, 1)
+    found = {visit.items[one["image"]].path: one["disagreement"] for one in ranked(client, visit)["ranked"]}
+    plain, moved = (api.load(prototype_run, device="cpu", edits=edits) for edits in (None, file))
+    for path in [item.path for item in visit.items][:4]:
+        image = read_image(path)
+        differ = (plain.segment(image).mask != moved.segment(image).mask).mean()
+        assert found[path] == pytest.approx(100 * differ * 2 / 3, abs=1e-3)  # in two of three pairs
+    assert max(found.values()) > 0
 
 
 def test_a_damaged_patch_costs_no_other_its_figures(

@@ -9,6 +9,7 @@ from lpdseg.benchmark.outcome import Outcome
 from lpdseg.benchmark.spread import Spread
 from lpdseg.benchmark.summary import Measure, PrototypeSection, Row, Section
 from lpdseg.evaluation.bootstrap import Interval
+from lpdseg.evaluation.protocol import difference_text, interval_text
 
 NOTHING = "–"
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -127,9 +128,9 @@ def _cells(row: Row, names: Sequence[str]) -> tuple[str, ...]:
     difference = row.difference
     return (
         spread_text(row.miou),
-        interval_text(row.interval),
-        NOTHING if difference is None else f"{difference.value:+.1f}",
-        NOTHING if difference is None else interval_text(difference.interval, sign=True),
+        starred_interval(row.interval),
+        NOTHING if difference is None else difference_text(difference.value, ".1f"),
+        NOTHING if difference is None else starred_interval(difference.interval, sign=True),
         *(spread_text(row.classes.get(name)) for name in names),
         spread_text(row.minutes),
         spread_text(row.prediction_ms),
@@ -161,8 +162,8 @@ def _prototype_table(section: PrototypeSection, reference: str) -> Table:
 def _change(measure: Measure) -> str:
     if measure.difference is None:
         return NOTHING
-    ends = "" if measure.interval is None else f" {interval_text(measure.interval, True, '.3g')}"
-    return f"{measure.difference:+.3g}{ends}"
+    ends = "" if measure.interval is None else f" {starred_interval(measure.interval, True, '.3g')}"
+    return f"{difference_text(measure.difference, '.3g')}{ends}"
 
 
 def spread_text(spread: Spread | None, form: str = ".1f") -> str:
@@ -172,13 +173,12 @@ def spread_text(spread: Spread | None, form: str = ".1f") -> str:
     return f"{spread.mean:{form}}" + ("" if spread.sd is None else f" ± {spread.sd:{form}}")
 
 
-def interval_text(ends: Interval | None, sign: bool = False, form: str = ".1f") -> str:
-    """Both ends in brackets; of a difference (`sign`) with signs, and an asterisk where 0 lies outside."""
+def starred_interval(ends: Interval | None, sign: bool = False, form: str = ".1f") -> str:
+    """As `lpdseg.evaluation.protocol.interval_text`; of a difference with an asterisk where 0 lies outside."""
     if ends is None:
         return NOTHING
-    form = f"+{form}" if sign else form
     star = " *" if sign and (ends[0] > 0 or ends[1] < 0) else ""
-    return f"[{ends[0]:{form}}, {ends[1]:{form}}]{star}"
+    return f"{interval_text(ends, sign, form)}{star}"
 
 
 def _mark(number: int) -> str:

@@ -91,7 +91,8 @@ def _brief(section: "Section") -> "Table":
     """Variants down; mIoU and the difference to the reference across."""
     from rich.table import Table
 
-    from lpdseg.benchmark.page import NOTHING, interval_text, spread_text
+    from lpdseg.benchmark.page import NOTHING, spread_text, starred_interval
+    from lpdseg.evaluation.protocol import difference_text
 
     table = Table(title=f"{section.data}, gate {section.gate}, per cent", title_justify="left", box=None)
     table.add_column("variant")
@@ -105,8 +106,8 @@ def _brief(section: "Section") -> "Table":
         table.add_row(
             row.variant,
             spread_text(row.miou),
-            interval_text(row.interval),
-            NOTHING if change is None else f"{change.value:+.1f}",
-            NOTHING if change is None else interval_text(change.interval, sign=True),
+            starred_interval(row.interval),
+            NOTHING if change is None else difference_text(change.value, ".1f"),
+            NOTHING if change is None else starred_interval(change.interval, sign=True),
         )
     return table

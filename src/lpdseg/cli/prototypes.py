@@ -143,6 +143,7 @@ def table(coverage: dict[str, Any]) -> "Table":
 
 def summary(coverage: dict[str, Any]) -> str:
     """A few sentences: dead prototypes, and where sub-types are known how they are covered and told apart."""
+    from lpdseg.evaluation.protocol import interval_text
     from lpdseg.insight.atlas_page import per_cent
 
     dead = [f"{one['class']} {one['prototype']}" for one in coverage["dead"]]
@@ -152,7 +153,7 @@ def summary(coverage: dict[str, Any]) -> str:
     worst = coverage["worst_subtype"]
     if worst is not None:
         ends = coverage["subtype_coverage_interval"]
-        spread = f" (95 % interval over patients {100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else ""
+        spread = f" {interval_text([100 * end for end in ends])} (95 % interval over patients)" if ends else ""
         parts.append(
             f"Sub-type coverage {per_cent(coverage['subtype_coverage'])}{spread}, "
             f"least {worst['name']} with {per_cent(worst['claimed'])}."

@@ -37,7 +37,7 @@ class Record(dict[str, Any]):
 
     def __repr__(self) -> str:
         protocol = f"{self.get('split')}, gate {self.get('gate')}, background {self.get('background')}"
-        known = [f"{name} {_with_interval(self, name)}" for name in _FIGURES if self.get(name) is not None]
+        known = [f"{name} {interval_beside(self, name)}" for name in _FIGURES if self.get(name) is not None]
         return f"Record({protocol}: {', '.join(known) or 'no figures'})"
 
     def _repr_html_(self) -> str:
@@ -50,7 +50,7 @@ class Records(list[Record]):
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for entry in self for name in entry["classes"]))
         rows = [("per cent [95 % interval]", *(f"{one['split']}, gate {one['gate']}" for one in self))]
-        rows += [(_LABELS[name], *(_with_interval(one, name) for one in self)) for name in _FIGURES]
+        rows += [(_LABELS[name], *(interval_beside(one, name) for one in self)) for name in _FIGURES]
         rows += [
             (f"IoU {name}", *(figure_text(one["classes"].get(name, {}).get("iou")) for one in self))
             for name in names
@@ -225,7 +225,7 @@ def table(records: Sequence[Record]) -> Table:
             result.add_row(label, *((entry.get(key) or "")[:_SHORT] for entry in records))
     result.add_row()
     for figure, label in _LABELS.items():
-        result.add_row(label, *(_with_interval(entry, figure) for entry in records))
+        result.add_row(label, *(interval_beside(entry, figure) for entry in records))
     result.add_row()
     for name in names:
         result.add_row(
@@ -283,8 +283,21 @@ def figure_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _with_interval(entry: Record, figure: str) -> str:
-    ends = (entry.get("interval") or {}).get(figure)
-    return figure_text(entry[figure]) + (
-        "" if ends is None else f" [{figure_text(ends[0])}, {figure_text(ends[1])}]"
-    )
+def difference_text(value: float | None, form: str = ".2f") -> str:
+    """A difference for people: as `figure_text`, with its sign."""
+    return "–" if value is None else f"{value:+{form}}".replace("-", "−")
+
+
+def interval_text(ends: Sequence[float | None] | None, sign: bool = False, form: str = ".1f") -> str:
+    """The ends of an interval for people, nothing where there is none: `[80.1, 85.2]`, with one decimal, since none
+    is more certain. Of a difference (`sign`) with signs: `[−0.4, +3.2]`.
+    """
+    if ends is None or None in ends:
+        return ""
+    form = f"+{form}" if sign else form
+    return f"[{', '.join(format(end, form) for end in ends)}]".replace("-", "−")
+
+
+def interval_beside(entry: Mapping[str, Any], figure: str) -> str:
+    """A figure of a record for people, with its interval where it has one: `83.42 [80.1, 85.2]`."""
+    return f"{figure_text(entry[figure])} {interval_text((entry.get('interval') or {}).get(figure))}".rstrip()

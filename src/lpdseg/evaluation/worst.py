@@ -127,6 +127,19 @@ def worst_first(figures: Sequence[PatchFigures], by: WorstBy) -> list[PatchFigur
     return [one for _, one in known]
 
 
+def worst_together(runs: Sequence[Sequence[PatchFigures]]) -> list[tuple[PatchFigures, ...]]:
+    """The patches whose error is known of all runs, each as every run sees it, from the largest mean error on; of
+    equals as `worst_first`."""
+    seen = [{one.record.path: one for one in figures if one.error is not None} for figures in runs]
+    together = [tuple(own[path] for own in seen) for path in seen[0] if all(path in own for own in seen)]
+
+    def key(shown: tuple[PatchFigures, ...]) -> tuple[float, float, str]:
+        errors, unsure = ([getattr(one, name) for one in shown] for name in ("error", "uncertainty"))
+        return -float(np.mean(errors)), -float(np.mean(unsure)), str(shown[0].record.path)
+
+    return sorted(together, key=key)
+
+
 def in_cell(figures: Sequence[PatchFigures], truth: int, predicted: int) -> list[tuple[PatchFigures, int]]:
     """The patches that a cell of the split's confusion matrix is made of, with their pixels in it, most first."""
     there_ = [(one, int(one.confusion[truth, predicted])) for one in figures]

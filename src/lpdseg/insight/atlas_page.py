@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lpdseg.evaluation.protocol import interval_text
 from lpdseg.files import write_text
 from lpdseg.insight.atlas import Atlas, Card, Plate
 from lpdseg.insight.atlas_patches import TypicalPatch
@@ -99,7 +100,7 @@ def measures(coverage: dict[str, Any]) -> list[Measure]:
     worst = coverage["worst_subtype"]
     if worst is not None:
         ends = coverage["subtype_coverage_interval"]
-        spread = f" ({100 * ends[0]:.1f}–{100 * ends[1]:.1f})" if ends else ""
+        spread = f" {interval_text([100 * end for end in ends])}" if ends else ""
         rows += [
             Measure(
                 "sub-type coverage",

@@ -10,16 +10,16 @@ from lpdseg.data.records import Manifest
 from lpdseg.durations import duration
 from lpdseg.errors import SettingsError
 from lpdseg.evaluation.bootstrap import paired_difference
-from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.protocol import Record, difference_text, interval_text
+from lpdseg.evaluation.worst import PatchFigures
 from lpdseg.files import write_text
 from lpdseg.insight import figures
 from lpdseg.insight.curves import Series, line_chart
 from lpdseg.insight.data_card import data_card
 from lpdseg.insight.page import render
 from lpdseg.insight.report import METHOD_NAMES, write_report
-from lpdseg.insight.report_parts import atlas_plates, licences, worst_patches
+from lpdseg.insight.report_parts import Looked, atlas_plates, licences, look_at_each, worst_patches
 from lpdseg.insight.run_record import read_run, run_names
-from lpdseg.insight.sample import segment_sample
 from lpdseg.outputs import PAGE, check_file
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings, parse_settings
@@ -53,6 +53,7 @@ def write_page(
     split: str | None,
     images: int = 6,
     seed: int = 0,
+    patches: Sequence[Sequence[PatchFigures]] = (),
 ) -> Path:
     """Writes the report of a run, see `write_report`, or one page of several runs of the same classes.
 
@@ -61,8 +62,9 @@ def write_page(
     - `folders`, `segmenters`, `records`: of each run; the first of its records is headlined.
     - `out`: the page; None: `report.html` in the folder of the first run.
     - `split`: whose patches are shown; None shows none, for data without masks.
-    - `images`: how many of the worst patches are shown.
-    - `seed`: of the sample that they are chosen from.
+    - `images`: how many patches of a run are shown, and of several of the worst.
+    - `seed`: of the sample that those of a run are chosen from.
+    - `patches`: figures of each patch of the split, of every run; nothing: they are computed here.
 
     **Returns:** the path of the page.
 
@@ -71,7 +73,9 @@ def write_page(
     """
     path = page_place(folders, out)
     if len(folders) == 1:
-        write_report(folders[0], segmenters[0], data, records[0], path, split=split, images=images, seed=seed)
+        own = patches[0] if patches else None
+        shown: dict[str, Any] = {"split": split, "images": images, "seed": seed, "patches": own}
+        write_report(folders[0], segmenters[0], data, records[0], path, **shown)
         return path
     classes, names = segmenters[0].classes, run_names(folders)
     described = [read_run(folder) for folder in folders]
@@ -79,7 +83,11 @@ def write_page(
         parse_settings(one["settings"], source=str(folder / "run.json"))
         for one, folder in zip(described, folders, strict=True)
     ]
-    samples = [] if split is None else [segment_sample(one, data, split, seed, images) for one in segmenters]
+    worst = None
+    if split is not None:
+        known = patches or [look_at_each(one, data, split) for one in segmenters]
+        looked = [Looked(*one) for one in zip(names, segmenters, known, strict=True)]
+        worst = worst_patches(looked, data, split, images)
     heads = [next(iter(one), None) for one in records]
     atlases = [atlas_plates(run, one, [data.root]) for run, one in zip(folders, segmenters, strict=True)]
     text = render(
@@ -101,7 +109,7 @@ def write_page(
         differences=[None, *(_difference(heads[0], head, len(classes)) for head in heads[1:])],
         headline=heads[0],
         chosen=all(one.get("valid_miou") is not None for one in described),
-        worst=worst_patches(list(zip(names, samples, strict=True)), classes, split, images) if split else None,
+        worst=worst,
         atlases=[(name, plates) for name, plates in zip(names, atlases, strict=True) if plates is not None],
         charts=_charts(names, folders),
         card=data_card(data),
@@ -120,8 +128,8 @@ def _difference(first: Record | None, other: Record | None, tissue: int) -> figu
     ours, theirs = (np.array([[one["by_patient"][p] for p in patients]]) for one in (other, first))
     found = paired_difference(ours, theirs, tissue, first["background"])
     ends = found.interval
-    told = "" if ends is None else f"{100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}"
-    return figures.Figure(f"{100 * found.value:+.2f}".replace("-", "−"), told.replace("-", "−"))
+    told = interval_text(None if ends is None else [100 * end for end in ends], sign=True)
+    return figures.Figure(difference_text(100 * found.value), told)
 
 
 def _facts(name: str, described: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

@@ -20,15 +20,16 @@ from lpdseg.data.records import Manifest
 from lpdseg.data.synthetic import generate
 from lpdseg.durations import duration
 from lpdseg.errors import CheckpointError
-from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.protocol import Record, figure_text, interval_beside
 from lpdseg.evaluation.split import Progress as Told
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
+from lpdseg.evaluation.worst import PatchFigures, patch_figures
 from lpdseg.extras import absent
 from lpdseg.files import replacing, write_json
 from lpdseg.insight.demo_time import expected_seconds
-from lpdseg.insight.figures import figure, text
 from lpdseg.insight.pictures import Example, example_sheet
 from lpdseg.insight.report import write_report
+from lpdseg.insight.report_parts import GATE
 from lpdseg.insight.sample import segment_sample, spread
 from lpdseg.model.pip_weights import PIP, has_pip_weights
 from lpdseg.outputs import FIGURE, PAGE, RECORDS, check_outputs
@@ -119,12 +120,12 @@ def _run(out: Path, console: Console, quick: bool) -> Path:
     data = _make_data(out / "data", console, quick)
     _train(settings, data, out, console)
     segmenter = load_segmenter(out / "run")
-    records = _evaluate(segmenter, data, console)
+    records, patches = _evaluate(segmenter, data, console)
     write_json(out / "metrics.json", records)
     console.print(_table(records))
     _draw_examples(segmenter, data, out / "example.png")
     report = out / "report.html"
-    write_report(out / "run", segmenter, data, records, report)
+    write_report(out / "run", segmenter, data, records, report, patches=patches)
     _say(console, f"Done in {_took(began)}. Figures: {out / 'metrics.json'}; picture: {out / 'example.png'}")
     _say(console, f"Look at the report: open {report}")
     _say(console, f"Look at patches under their masks, and correct them: {viewer_command(out)}")
@@ -202,7 +203,7 @@ def _move_aside(run: Path) -> Path:
     return run.rename(aside)
 
 
-def _evaluate(segmenter: Segmenter, data: Manifest, console: Console) -> list[Record]:
+def _evaluate(segmenter: Segmenter, data: Manifest, console: Console) -> tuple[list[Record], list[PatchFigures]]:
     began = time.monotonic()
     batches = read_labelled(data.split("test"), data.classes, segmenter.settings.batch, "test")
     count = sum(len(batch.masks) for batch in batches)
@@ -213,22 +214,23 @@ def _evaluate(segmenter: Segmenter, data: Manifest, console: Console) -> list[Re
     for gate in _GATES:
         with _bar(console, f"scoring, gate {gate}") as progress:
             records += score_split(segmenter.with_settings(gate=gate), observed, "test", progress=progress)
+    gated = segmenter.with_settings(gate=GATE)
+    patches = patch_figures(gated, data.with_masks("test"), batches, evidence=observed.evidence)
     _say(console, f"     scored in {_took(began)}")
-    return records
+    return records, patches
 
 
 def _table(records: Sequence[Record]) -> Table:
     """Figures down, gates across: fits a terminal of 80 columns."""
-    result = Table(title="test patches, per cent (95 % interval over patients)", title_justify="left")
+    result = Table(title="test patches, per cent [95 % interval over patients]", title_justify="left")
     result.add_column("")
     for entry in records:
         result.add_column(f"gate {entry['gate']}", justify="right")
     for name, label in (("miou", "mIoU"), ("mdice", "mDice"), ("pixel_accuracy", "pixel accuracy")):
-        values = [figure(entry, name) for entry in records]
-        result.add_row(label, *(f"{value.text} {value.interval and f'({value.interval})'}" for value in values))
+        result.add_row(label, *(interval_beside(entry, name) for entry in records))
     for name in records[0]["classes"]:
-        result.add_row(f"IoU {name}", *(text(entry["classes"][name]["iou"]) for entry in records))
-    result.add_row("image-level F1", *(text((entry["image_level"] or {}).get("f1")) for entry in records))
+        result.add_row(f"IoU {name}", *(figure_text(entry["classes"][name]["iou"]) for entry in records))
+    result.add_row("image-level F1", *(figure_text((entry["image_level"] or {}).get("f1")) for entry in records))
     return result
 
 

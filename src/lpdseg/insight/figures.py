@@ -6,7 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.protocol import Record, interval_text
+from lpdseg.evaluation.protocol import figure_text as text
 from lpdseg.insight.curves import Series, line_chart
 from lpdseg.tissue import TissueClasses
 
@@ -28,18 +29,6 @@ def figure(entry: Record, name: str) -> Figure:
     """One of the figures of a record that have an interval."""
     ends = (entry["interval"] or {}).get(name)
     return Figure(text(entry[name]), interval_text(ends))
-
-
-def text(value: float | None) -> str:
-    """Two decimals, as in the tables of the field."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def interval_text(ends: Sequence[float | None] | None) -> str:
-    """`low–high` with one decimal: an interval is no more certain than that."""
-    if ends is None or ends[0] is None or ends[1] is None:
-        return ""
-    return f"{ends[0]:.1f}–{ends[1]:.1f}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from lpdseg.choices import MethodName
 from lpdseg.data.records import Manifest
 from lpdseg.durations import duration
 from lpdseg.evaluation.protocol import Record
+from lpdseg.evaluation.worst import PatchFigures
 from lpdseg.files import write_text
 from lpdseg.insight import figures
 from lpdseg.insight.data_card import data_card
@@ -23,7 +24,7 @@ from lpdseg.insight.pictures import (
     rgb_uri,
 )
 from lpdseg.insight.prototypes import view_prototypes
-from lpdseg.insight.report_parts import atlas_plates, licences, worst_patches
+from lpdseg.insight.report_parts import Looked, atlas_plates, licences, look_at_each, worst_patches
 from lpdseg.insight.run_record import read_run
 from lpdseg.insight.sample import Choice, main_class, segment_sample, spread
 from lpdseg.methods.table import METHODS
@@ -46,6 +47,7 @@ def write_report(
     split: str | None = "test",
     images: int = 6,
     seed: int = 0,
+    patches: Sequence[PatchFigures] | None = None,
 ) -> None:
     """Writes the report of a run to `path`.
 
@@ -60,6 +62,7 @@ def write_report(
     - `split`: whose patches are shown; None shows none, for data without masks.
     - `images`: how many patches are shown.
     - `seed`: of the sample that the patches are chosen from.
+    - `patches`: figures of each patch of the split, by which the worst are found; None: they are computed here.
 
     **Raises:** `CheckpointError` where `run` has no readable `run.json`, `DataError` where the split has no masks,
     `OutputError` where the file cannot be written.
@@ -69,6 +72,10 @@ def write_report(
     settings = parse_settings(described["settings"], source=str(run / "run.json"))
     sample = None if split is None else segment_sample(segmenter, data, split, seed, images)
     choices = () if sample is None else spread(sample, images)
+    worst = None
+    if split is not None:
+        known = look_at_each(segmenter, data, split) if patches is None else patches
+        worst = worst_patches([Looked("", segmenter, known)], data, split)
     rows, steps = read_metrics(run), int(described.get("steps", 0))
     headline = _headline(records)
     text = render(
@@ -102,7 +109,7 @@ def write_report(
         prototypes=view_prototypes(segmenter, sample.patches, choices)
         if sample is not None and has_prototypes(segmenter)
         else None,
-        worst=None if sample is None else worst_patches([("", sample)], segmenter.classes, str(split)),
+        worst=worst,
         atlas=atlas_plates(run, segmenter, [data.root]),
         card=data_card(data),
         chosen=described.get("valid_miou") is not None,

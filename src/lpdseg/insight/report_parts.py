@@ -4,59 +4,83 @@ H x W pixels.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lpdseg.checkpoint import has_checkpoint
+from lpdseg.choices import Gate
+from lpdseg.data.records import Manifest
+from lpdseg.evaluation.split import labelled_batches
+from lpdseg.evaluation.worst import PatchFigures, patch_figures, worst_together
 from lpdseg.insight.atlas import make_atlas
 from lpdseg.insight.atlas_page import heat_of, per_cent
 from lpdseg.insight.evidence import has_prototypes, is_dense
 from lpdseg.insight.figures import css_colour
 from lpdseg.insight.licences import Licensed, of_code, of_run
 from lpdseg.insight.pictures import indexed_uri, photo_uri, rgb_uri
-from lpdseg.insight.sample import Patch, Sample
+from lpdseg.insight.sample import Patch, segmented
 from lpdseg.pictures.masks import class_palette
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.sharing.folder import is_bundle
 from lpdseg.tissue import IGNORE, TissueClasses
 from lpdseg.training.regions import read_regions
 
+GATE: Gate = "predicted"
+"""Of the figures that a report puts first."""
 _WORST = 6
 _REGIONS = 3
 _WRONG = (200, 30, 45)
 
 
-def worst_patches(
-    samples: Sequence[tuple[str, Sample]], classes: TissueClasses, split: str, count: int = _WORST
-) -> dict[str, Any]:
-    """The patches that runs are worst at and the median one, each with what every run makes of it.
+@dataclass(frozen=True)
+class Looked:
+    """A run and what is known of each patch of the split under the gate that its headline has.
 
-    They are ranked by pixel accuracy, the mean over runs, among all that were looked at.
-
-    **Arguments:**
-
-    - `samples`: each run's name and its sample, of the same patches in the same order.
+    - `name`: nothing where there is one run.
     """
-    several = len(samples) > 1
-    looked_at = [sample.patches for _, sample in samples]
-    accuracy = np.mean([[patch.accuracy for patch in patches] for patches in looked_at], axis=0)
-    order = np.argsort(accuracy, kind="stable").tolist()
-    chosen = {place: f"worst {rank + 1}" for rank, place in enumerate(order[:count])}
-    chosen.setdefault(order[len(order) // 2], "median")
-    rows = [
-        _row(f"{title.capitalize()}: {100 * accuracy[place]:.1f} % of pixels right", classes,
-             [(name, sample.patches[place]) for name, sample in samples])
-        for place, title in chosen.items()
-    ]  # fmt: skip
-    mean = ", the mean over runs" if several else ""
-    errors = "" if several else " Wrong pixels are red in the last picture."
-    told = (
-        f"Of {len(order)} {split} patches those of the lowest pixel accuracy{mean}: the worst first, then the "
-        f"median.{errors}"
-    )
+
+    name: str
+    segmenter: Segmenter
+    figures: Sequence[PatchFigures]
+
+
+def look_at_each(segmenter: Segmenter, data: Manifest, split: str) -> list[PatchFigures]:
+    """The figures of every patch of a split that has a mask, as `evaluate` tells them.
+
+    **Raises:** `DataError` where a file cannot be read.
+    """
+    records = segmenter.learnt.leave_out(data, split)[0].with_masks(split)
+    batches = labelled_batches(records, data.classes, segmenter.settings.batch)
+    return patch_figures(segmenter.with_settings(gate=GATE), records, batches)
+
+
+def worst_patches(runs: Sequence[Looked], data: Manifest, split: str, count: int = _WORST) -> dict[str, Any]:
+    """The patches of a split that runs are worst at and the median one, each with what every run makes of it.
+
+    They come in the order of `evaluate --worst` and of the viewer; of several runs by the mean of their errors.
+
+    **Raises:** `DataError` where a file cannot be read.
+    """
+    order, classes = worst_together([run.figures for run in runs]), runs[0].segmenter.classes
+    told = f"Of all {len(order):,} {split} patches with a mask those of the lowest pixel accuracy"
+    told += f"{', the mean over runs' if len(runs) > 1 else ''}, gate {GATE}: the worst first, then the median."
+    told += " lpdseg evaluate --worst and the viewer list the others."
+    if len(runs) == 1:
+        told += " Wrong pixels are red in the last picture."
+    if not order:
+        return {"rows": [], "told": f"No {split} patch has a mask in which a pixel counts."}
+    chosen = {place: f"Worst {place + 1}" for place in range(min(count, len(order)))}
+    chosen.setdefault(len(order) // 2, "Median")
+    records = [order[place][0].record for place in chosen]
+    shown = [segmented(run.segmenter.with_settings(gate=GATE), records, data.classes, split) for run in runs]
+    rows = []
+    for (place, title), *patches in zip(chosen.items(), *shown, strict=True):
+        right = 100 * (1 - np.mean([one.error for one in order[place]]))
+        named = [(run.name, patch) for run, patch in zip(runs, patches, strict=True)]
+        rows.append(_row(f"{title}: {right:.1f} % of pixels right", classes, named))
     return {"rows": rows, "told": told}
 
 

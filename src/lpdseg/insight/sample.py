@@ -13,7 +13,7 @@ from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
 from lpdseg.segmenting.segmenter import Segmenter
-from lpdseg.tissue import IGNORE
+from lpdseg.tissue import IGNORE, TissueClasses
 
 _MOST = 120
 _SMALLEST_SHARE = 0.05
@@ -88,17 +88,7 @@ def segment_sample(
     **Raises:** `DataError` where no patch has a mask, or `read_labelled` fails.
     """
     usable = with_masks(segmenter.learnt.leave_out(data, split)[0].split(split))
-    picked = draw(usable, most, seed)
-    patches: list[Patch] = []
-    order = iter(picked)  # batches keep the order of the records
-    for batch in read_labelled(picked, data.classes, segmenter.settings.batch, split):
-        labels = batch.labels(len(segmenter.classes))
-        masks = segmenter.decide(segmenter.observe(batch.images), batch.images, labels).mask.cpu().numpy()
-        images = batch.images.permute(0, 2, 3, 1).numpy()
-        for image, truth, mask in zip(images, batch.masks, masks, strict=True):
-            record, counted = next(order), truth != IGNORE
-            if counted.any():
-                patches.append(Patch(record, image, truth, mask, float((truth == mask)[counted].mean())))
+    patches = segmented(segmenter, draw(usable, most, seed), data.classes, split)
     if not patches:
         raise DataError(f"the masks of the split {split!r} leave out every pixel, so there is nothing to show")
     channels = segmenter.classes.channels
@@ -106,6 +96,30 @@ def segment_sample(
     narrowed = needed <= len(mixed) < len(patches)
     ranked = sorted(mixed if narrowed else patches, key=lambda patch: -patch.accuracy)
     return Sample(tuple(patches), len(usable), tuple(ranked), narrowed)
+
+
+def segmented(
+    segmenter: Segmenter, records: Sequence[PatchRecord], classes: TissueClasses, split: str
+) -> list[Patch]:
+    """Segments patches, in their order; those whose masks leave out every pixel are passed over.
+
+    **Arguments:**
+
+    - `classes`: of the masks.
+
+    **Raises:** as `read_labelled`.
+    """
+    patches: list[Patch] = []
+    order = iter(records)  # batches keep the order of the records
+    for batch in read_labelled(records, classes, segmenter.settings.batch, split):
+        labels = batch.labels(len(segmenter.classes))
+        masks = segmenter.decide(segmenter.observe(batch.images), batch.images, labels).mask.cpu().numpy()
+        images = batch.images.permute(0, 2, 3, 1).numpy()
+        for image, truth, mask in zip(images, batch.masks, masks, strict=True):
+            record, counted = next(order), truth != IGNORE
+            if counted.any():
+                patches.append(Patch(record, image, truth, mask, float((truth == mask)[counted].mean())))
+    return patches
 
 
 def spread(sample: Sample, count: int) -> tuple[Choice, ...]:

@@ -19,6 +19,7 @@ from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.evaluation.bootstrap import Estimate, paired_classes, paired_difference
 from lpdseg.evaluation.confusion import Scores, confusion_matrix, sum_by_patient
+from lpdseg.evaluation.protocol import difference_text, figure_text, interval_text
 from lpdseg.evaluation.split import read_labelled
 from lpdseg.files import read_json, write_json
 from lpdseg.schema import Described, PerCent, Whole, conform
@@ -281,7 +282,8 @@ def _percent(value: float) -> float | None:
 
 def _told(one: dict[str, Any]) -> str:
     """`61.20 → 63.05 (+1.85 [+0.4, +3.2])`; an interval is no more certain than that."""
-    before, after = (("–" if one[key] is None else f"{one[key]:.2f}") for key in ("before", "after"))
-    ends = "" if one["interval"] is None else " [{:+.1f}, {:+.1f}]".format(*one["interval"])
-    difference = "" if one["difference"] is None else f" ({one['difference']:+.2f}{ends})".replace("-", "−")
-    return f"{before} → {after}{difference}"
+    told = f"{figure_text(one['before'])} → {figure_text(one['after'])}"
+    if one["difference"] is None:
+        return told
+    difference = f"{difference_text(one['difference'])} {interval_text(one['interval'], sign=True)}"
+    return f"{told} ({difference.rstrip()})"

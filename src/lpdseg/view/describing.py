@@ -21,6 +21,7 @@ def session(visit: Visit) -> dict[str, Any]:
     return {
         "runs": [run_facts(run) for run in visit.runs],
         "asked": len(visit.asked),
+        "edited": sum(isinstance(run.segmenter, EditedSegmenter) for run in visit.asked),
         "images": [
             {
                 "name": item.name,

@@ -330,7 +330,9 @@ export async function begin() {
   const several = state.session.runs.length > 1;
   state.pictures = state.session.runs.map((one, number) => new Picture(number, several ? `${ORDINALS[number]}: ${one.name}` : ""));
   if (several) told("whose", `Areas, prototypes and edits are of the first run. ${editsOf(state.session.runs[1])}`);
-  if (state.session.asked) told("whose", `What is shown is of ${run().name}; images can be ranked by where its masks and those of ${counted(state.session.asked, "other run")} differ.`);
+  const { asked, edited } = state.session;
+  const under = edited ? ` Of these ${counted(edited, "is", "are")} asked under the edits of ${edited === 1 ? "its own folder" : "their own folders"}.` : "";
+  if (asked) told("whose", `What is shown is of ${run().name}; images can be ranked by where its masks and those of ${counted(asked, "other run")} differ.${under}`);
   byId("views").append(...state.pictures.map((picture) => picture.box));
   for (const picture of state.pictures) {
     picture.start();

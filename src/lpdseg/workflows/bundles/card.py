@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lpdseg.evaluation.protocol import figure_text
+from lpdseg.evaluation.protocol import figure_text, interval_beside
 from lpdseg.sharing.folder import CARD, DESCRIPTION, GRAPH, SUMS, WEIGHTS
 from lpdseg.workflows.bundles.describing import non_commercial
 
@@ -107,14 +107,9 @@ def _figure_row(one: Mapping[str, Any]) -> tuple[str, ...]:
     patients = str(one["patients"]) if one["unit"] == "patients" else "unknown"
     return (
         one["split"], one["gate"], one["background"], one["refine"], str(one["images"]), patients,
-        _spread(one, "miou"), _spread(one, "mdice"), figure_text(image_level.get("f1")),
+        interval_beside(one, "miou"), interval_beside(one, "mdice"), figure_text(image_level.get("f1")),
         figure_text(reliability.get("ece")),
     )  # fmt: skip
-
-
-def _spread(one: Mapping[str, Any], name: str) -> str:
-    ends = (one["interval"] or {}).get(name)
-    return figure_text(one[name]) + ("" if ends is None else f" [{figure_text(ends[0])}, {figure_text(ends[1])}]")
 
 
 def _training_data(described: Mapping[str, Any]) -> list[str]:

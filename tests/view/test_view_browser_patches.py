@@ -160,6 +160,7 @@ def test_images_that_are_found_can_be_ranked_alone(visit: "Visit") -> None:
         expect(page.locator("#images button")).to_have_count(4)
         page.get_by_role("button", name="Rank the images").click()
         expect(page.locator("#rank-told")).to_have_text("All 16 are ranked.")
+        expect(page.locator("#count")).to_have_text("4 of 16 images; those without a true mask have no error")
 
 
 def test_both_runs_tell_what_is_under_the_cursor(
@@ -174,7 +175,7 @@ def test_both_runs_tell_what_is_under_the_cursor(
         )
         areas = page.locator("#areas tbody td:nth-child(2)")
         expect(areas.first).not_to_have_text("")
-        assert {text.split(" ")[1] for text in areas.all_inner_texts() if text} == {"µm²"}  # of nothing as well
+        assert page.locator("#areas thead .unit").all_inner_texts() == ["µm²", "µm²"]
         for _ in range(200):  # until both runs have computed it
             page.mouse.move(450, 500)
             page.mouse.move(455, 500)
@@ -210,7 +211,8 @@ def test_what_is_read_and_what_is_computed_is_told(
         expect(layer).to_have_value("written")
         expect(source).to_have_text(re.compile(r"^Read from .*masks.*\.png\. Edits do not change it\.$"))
         expect(extent).to_have_text("Areas are of the whole image, read from the results; shares are of tissue.")
-        expect(page.locator("#areas tbody td:nth-child(2)").first).to_have_text(re.compile("px$"))
+        expect(page.locator("#areas thead .unit").first).to_have_text("px")
+        expect(page.locator("#areas tbody td:nth-child(2)").first).to_have_text(re.compile(r"^[\d,]+$"))
         at_the_cursor(page, "as written; the results hold no probabilities")
         expect(page.locator("#areas tbody td:nth-child(5)")).to_have_text(["", ""])
         layer.select_option("Winning prototype as written")

@@ -219,7 +219,8 @@ def sentences(changes: dict[str, Any]) -> Iterator[str]:
         yield "there are no valid masks, so nobody knows whether the corrections have made masks better"
     else:
         classes = ", ".join(f"{name} {_told(one)}" for name, one in changes["classes"].items())
-        yield f"before and after, on {changes['patients']} valid patients: mIoU {_told(changes['miou'])}; {classes}"
+        who = f"{changes['patients']} valid patient{'' if changes['patients'] == 1 else 's'}"
+        yield f"before and after, on {who}: mIoU {_told(changes['miou'])}; {classes}"
     if changes["corrected"]["pixels"]:
         yield (
             "of the {pixels:,} corrected pixels {before:.1f} % had the class that was drawn there, and "

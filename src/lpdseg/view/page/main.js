@@ -7,7 +7,7 @@ import { areas, forget, look, rows } from "./tissue.js";
 const SHOWN = 200;
 export const state = {
   session: null, index: -1, image: null, pictures: [], layer: null, before: null, outline: false, opacity: 50,
-  hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [], order: null, box: null,
+  hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [], order: null, without: "", box: null,
 };
 export const ORDINALS = ["First run", "Second run"];
 const later = {};
@@ -22,7 +22,8 @@ export function problem(error) {
   told("problem", error ? error.message || String(error) : "");
 }
 
-export const share = (value) => `${figure(100 * value, { minimumFractionDigits: 1, maximumFractionDigits: 1 })} %`;
+export const percent = (value) => figure(100 * value, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+export const share = (value) => `${percent(value)} %`;
 export const run = () => state.session.runs[0];
 
 // ---- images
@@ -69,7 +70,7 @@ export function list() {
   byId("more").hidden = shown.length === found.length;
   if (held) current()?.focus();
   const places = found.some(({ box }) => box);
-  told("count", places ? counted(found.length, "place") : `${figure(found.length)} of ${counted(state.session.images.length, "image")}`);
+  told("count", places ? counted(found.length, "place") : `${figure(found.length)} of ${counted(state.session.images.length, "image")}${state.without}`);
 }
 
 const current = () => document.querySelector("#images [aria-current]");

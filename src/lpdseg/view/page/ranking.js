@@ -4,9 +4,9 @@ import { byId, counted, element, figure, get, post, told } from "./api.js";
 import { list, matching, problem, state } from "./main.js";
 
 const ORDERS = [
-  ["error", "Error, largest first", (one) => `${percent(one.error)} wrong${one.confused ? `, ${one.confused}` : ""}`],
-  ["uncertainty", "Uncertainty, largest first", (one) => `${percent(one.unsure)} unsure`],
-  ["disagreement", "Disagreement, largest first", (one) => `${percent(one.disagreement)} differ`],
+  ["error", "Error, largest first", (one) => `${percent(one.error)} wrong${one.confused ? `, ${one.confused}` : ""}`, "; those without a true mask have no error"],
+  ["uncertainty", "Uncertainty, largest first", (one) => `${percent(one.unsure)} unsure`, ""],
+  ["disagreement", "Disagreement, largest first", (one) => `${percent(one.disagreement)} differ`, ""],
 ];
 const others = () => state.session.runs.length - 1 + state.session.asked;
 const ofFirst = () => (others() ? " of the first run" : "");
@@ -64,7 +64,8 @@ function offer() {
 // The list in the chosen order; no cell narrows it any more.
 function sort() {
   const by = byId("order").value;
-  const [, , say] = ORDERS.find(([name]) => name === by) ?? [];
+  const [, , say, without] = ORDERS.find(([name]) => name === by) ?? [];
+  state.without = say && results.orders[by].length < results.ranked.length ? without : "";
   narrow(say ? results.orders[by].map((position) => results.ranked[position]).map((one) => ({ index: one.image, box: one.box, told: at(one.box) + say(one) })) : null);
 }
 
@@ -81,6 +82,7 @@ async function cell(truth, mask, button) {
   const { names } = results;
   const found = await get(`/api/ranking/${truth}/${mask}`);
   const order = found.map((one) => ({ index: one.image, box: one.box, told: `${figure(one.pixels)} px` }));
+  state.without = "";
   narrow(order, `Images in which ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}, most pixels first.`, button);
 }
 

@@ -1,7 +1,7 @@
 // Areas of classes, and what is under the cursor: of the results where these are shown, else as it is computed.
 
 import { byId, element, figure, get, post, swatch, told } from "./api.js";
-import { draw, hasRead, ORDINALS, problem, reading, run, share, state } from "./main.js";
+import { draw, hasRead, ORDINALS, percent, problem, reading, run, share, state } from "./main.js";
 
 export function rows() {
   const body = byId("areas").tBodies[0];
@@ -24,7 +24,7 @@ function unitOf({ pixels, mm2 }) {
   return Math.max(...pixels) * mm2 >= 0.01 ? ["mm²", mm2] : ["µm²", mm2 * 1e6];
 }
 
-const inUnit = (pixels, [name, each]) => `${figure(pixels * each, { maximumSignificantDigits: 3 })} ${name}`;
+const inUnit = (pixels, [, each]) => figure(pixels * each, { maximumSignificantDigits: 3 });
 
 export async function areas() {
   const index = state.index, read = reading();
@@ -35,10 +35,11 @@ export async function areas() {
     if (index !== state.index || read !== reading()) return;
     state.measured = { ...whole, of: `${index}${read ? " read" : ""}` };
     const unit = whole.pixels && unitOf(whole);
+    for (const place of document.querySelectorAll("#areas .unit")) place.textContent = unit ? unit[0] : "";
     [...byId("areas").tBodies[0].rows].forEach((row, c) => {
       const tissue = whole.pixels ? whole.pixels.slice(0, run().classes).reduce((a, b) => a + b, 0) : 0;
       row.cells[1].textContent = unit ? inUnit(whole.pixels[c], unit) : "";
-      row.cells[2].textContent = tissue && c < run().classes ? share(whole.pixels[c] / tissue) : "";
+      row.cells[2].textContent = tissue && c < run().classes ? percent(whole.pixels[c] / tissue) : "";
       row.cells[3].textContent = unit && region?.pixels ? inUnit(region.pixels[c], unit) : "";
     });
     const parts = [];
@@ -66,7 +67,7 @@ export async function look(point) {
   const [found, ...others] = await get(`/api/images/${index}/place?x=${point.x}&y=${point.y}&read=${read}`);
   if (index !== state.index || read !== reading()) return;
   [...byId("areas").tBodies[0].rows].forEach((row, c) => {
-    row.cells[4].textContent = found.probabilities && c < found.probabilities.length ? share(found.probabilities[c]) : "";
+    row.cells[4].textContent = found.probabilities && c < found.probabilities.length ? percent(found.probabilities[c]) : "";
   });
   const parts = [found, ...others].map((one, number) => said(one, state.session.runs[number]));
   if (others.length) parts.forEach((part, number) => { parts[number] = part && `${ORDINALS[number]}: ${part}`; });

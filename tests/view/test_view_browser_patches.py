@@ -176,6 +176,14 @@ def test_both_runs_tell_what_is_under_the_cursor(
         areas = page.locator("#areas tbody td:nth-child(2)")
         expect(areas.first).not_to_have_text("")
         assert page.locator("#areas thead .unit").all_inner_texts() == ["µm²", "µm²"]
+        height = """name => {
+            const [row] = document.querySelector("#areas tbody").rows;
+            row.cells[0].querySelector("label").lastChild.textContent = name;
+            const texts = ["999,000", "100.0", "999,000", "100.0"];
+            texts.forEach((text, at) => { row.cells[at + 1].textContent = text; });
+            return row.offsetHeight;
+        }"""
+        assert page.evaluate(height, "lymphocytes") == page.evaluate(height, "x")  # no word of a class is broken
         for _ in range(200):  # until both runs have computed it
             page.mouse.move(450, 500)
             page.mouse.move(455, 500)

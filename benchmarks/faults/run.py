@@ -130,11 +130,17 @@ def _end_group(process: int) -> None:
 
 
 def _cpu(process: int) -> float:
+    """Seconds of a command, with its workers, also those that have ended."""
+    return (_ticks(process, 4) + sum(_ticks(one, 2) for one in _children(process))) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(process: int, kinds: int) -> int:
+    """Of user and system, and as third and fourth kind those of children that were waited for."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except (OSError, IndexError):
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(map(int, fields[11 : 11 + kinds]))
+    except (OSError, ValueError):
+        return 0
 
 
 def _children(process: int) -> list[int]:
@@ -205,7 +211,7 @@ def half_done(room: Room, wanted: Held) -> Iterator[str]:
         if (
             hidden
             or expected is None
-            or name in ("metrics.jsonl", "metrics.csv", "summary.csv", "manifest.csv", "slides.json")
+            or Path(name).name in ("metrics.jsonl", "metrics.csv", "summary.csv", "manifest.csv", "slides.json")
         ):
             continue  # of tables that grow, a shorter one is whole
         tables = ("table.md", "table.html", "table.csv", "results.json")

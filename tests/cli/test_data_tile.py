@@ -319,3 +319,24 @@ def test_a_second_process_leaves_the_data_set_alone(slides: Path, tile: Run, tmp
         assert "another process is cutting patches in" in tile(slides, code=1)
         assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
     assert "30 train patches" in tile(slides)
+
+
+def test_a_slide_that_changes_while_it_is_cut_is_told_and_not_noted(
+    slides: Path, tile: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise patches of one file would be noted as those of another."""
+    write = tile_slides.write_tiles
+
+    def cut_short(*arguments: Any, **options: Any) -> Any:
+        made = write(*arguments, **options)
+        os.truncate(slides / "s1.png", 999)
+        return made
+
+    whole = (slides / "s1.png").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(tile_slides, "write_tiles", cut_short)
+        told = tile(slides, code=1)
+    assert "s1.png has changed while it was read" in told and not (tmp_path / "out" / "slides.json").exists()
+    (slides / "s1.png").write_bytes(whole)
+    assert "30 train patches" in tile(slides)
+    assert check_data(load_data(tmp_path / "out"), workers=1).ok

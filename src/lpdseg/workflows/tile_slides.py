@@ -21,7 +21,7 @@ from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
 from lpdseg.slides.tissue_mask import find_tissue
 from lpdseg.tissue import Colour, TissueClasses
-from lpdseg.workflows.slides.state import identity
+from lpdseg.workflows.slides.state import check_unchanged, identity
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def tile_slides(
         for done, slide_file in enumerate(chosen, 1):
             file, stem = files[slide_file.path], slide_file.path.stem
             notes += file.notes()
+            known = identity(slide_file.path)
             slide = open_slide(slide_file.path)
             try:
                 mpp = resolve_mpp(slide_file.path, slide.facts, slide_mpp, slide_file.mpp, len(slides))
@@ -155,10 +156,11 @@ def tile_slides(
                 )
             finally:
                 slide.close()
+            check_unchanged(slide_file.path, known)
             if new:
                 before = _extended(before, new, classes, out, stem)
                 notes += [moving[slide_file.path]] if slide_file.path in moving else []
-                source: dict[str, Any] = {"path": absolute(slide_file.path), "slide": identity(slide_file.path)}
+                source: dict[str, Any] = {"path": absolute(slide_file.path), "slide": known}
                 source |= {"scale": list(view.scale), "origin": list(origin)}
                 write_json(out / SOURCES, read_sources(out) | {plain_text(stem): source})
                 shown = {

@@ -37,6 +37,7 @@ from lpdseg.workflows.slides.layout import leftovers, lock_path, output_path, st
 from lpdseg.workflows.slides.result import SlideResult
 from lpdseg.workflows.slides.state import (
     VERSION,
+    check_unchanged,
     describe_output,
     identity,
     is_finished,
@@ -131,6 +132,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
             other = warn_if_other(file.path, slide.facts, file.mpp, mpp)
             with work.room.of(max(view.size)):
                 done = _segment(view, file.path, known["sha256_of_ends"], work, depends, told)
+            check_unchanged(file.path, known)
             done["notes"] = [*([] if other is None else [other]), *done["notes"]]
             done["outputs"] = state["outputs"] | done["outputs"]
             seconds = time.monotonic() - began

@@ -67,6 +67,17 @@ def identity(path: Path, noted: Mapping[str, Any] | None = None) -> dict[str, An
     return {**quick, "sha256": whole.hexdigest()}
 
 
+def check_unchanged(path: Path, known: Mapping[str, Any]) -> None:
+    """Makes sure, by the quick look of `identity`, that what was read is what is known as the slide.
+
+    **Raises:** `SlideError` where it has changed since, or cannot be read.
+    """
+    if identity(path, known) != known:
+        raise SlideError(
+            f"{path} has changed while it was read, so results may be of either; run this again once it is whole"
+        )
+
+
 def _between(size: int) -> list[tuple[int, int]]:
     """Start and bytes of what is compared between the ends of a file: all of it, or a block in each sixteenth."""
     middle = size - 2 * _ENDS

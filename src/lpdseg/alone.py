@@ -14,22 +14,27 @@ LOCK = ".lock"
 """Of a folder that a process has for itself."""
 
 
+class BusyError(OutputError):
+    """Another process is at work there."""
+
+
 @contextmanager
-def only_one(path: Path, busy: str) -> Iterator[None]:
+def only_one(path: Path, busy: str | None) -> Iterator[None]:
     """Holds a lock file inside the block, and removes it afterwards, with folders that were made for it and are
     empty. It ends with the process, however that ends.
 
-    **Raises:** `OutputError`: `busy` where another process holds it; also where it cannot be made.
+    **Raises:** `BusyError`, with the sentence `busy`, where another process holds it, or None waits for that;
+    `OutputError` where it cannot be made.
     """
     handle: int | None = None
     made = [folder for folder in path.parents if not folder.exists()]
     try:
         while handle is None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            opened = lock(path, wait=False)
+            opened = lock(path, wait=busy is None)
             if opened is None:
-                raise OutputError(busy)
-            if path.exists() and os.fstat(opened).st_ino == path.stat().st_ino:
+                raise BusyError(busy)
+            if _is_at(opened, path):
                 handle = opened
             else:  # the one before has just removed it
                 os.close(opened)
@@ -46,6 +51,13 @@ def only_one(path: Path, busy: str) -> Iterator[None]:
         with suppress(OSError):
             for folder in made:
                 folder.rmdir()
+
+
+def _is_at(opened: int, path: Path) -> bool:
+    try:
+        return os.fstat(opened).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

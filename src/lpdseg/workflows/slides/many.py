@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lpdseg.alone import BusyError
 from lpdseg.cores import allowed_cores
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.extras import needed
@@ -120,15 +121,17 @@ def segment_slides(
         weights = weights_digest(run, checkpoint)
         computed = computed_by(segmenter, run, weights, options)
         work = Work(out, wanted, segmenter, weights, computed, started, described, len(found))
-        results: list[SlideResult] = []
+        results, ours = list[SlideResult](), list[SlideResult]()
         try:
             with closing(_each(slides, work, options, progress)) as ends:
-                for result in ends:
+                for result, error in ends:
                     results.append(result)
+                    if not isinstance(error, BusyError):  # whose row is of the other process
+                        ours.append(result)
                     if ended is not None:
                         ended(result)
         finally:
-            write_summary(summary, results, segmenter.classes.names)
+            write_summary(summary, ours, segmenter.classes.names)
             with suppress(OSError):
                 (out / WORK).rmdir()
     return results
@@ -136,8 +139,8 @@ def segment_slides(
 
 def _each(
     slides: Sequence[SlideFile], work: Work, options: SlideOptions, progress: SlideProgress | None
-) -> Generator[SlideResult, None, None]:
-    """How each slide ended, in order; some are done at once."""
+) -> Generator[tuple[SlideResult, LpdsegError | None], None, None]:
+    """How each slide ended, and the error of one that failed, in order; some are done at once."""
 
     def done(
         numbered: tuple[int, SlideFile], is_first: Callable[[], bool]
@@ -161,7 +164,7 @@ def _each(
     most = 1 if options.engine == "ray" else min(MOST_SLIDES, max(2, allowed_cores() // 4), len(slides))
     with closing(abreast([*enumerate(slides, start=1)], done, most)) as ends:
         for result, error in ends:
-            yield result
+            yield result, error
             if error is not None and not options.skip_bad:
                 raise error
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from lpdseg.alone import only_one
 from lpdseg.files import absolute
 from lpdseg.workflows.slides.result import SlideResult
 from lpdseg.workflows.slides.state import SHORT
@@ -15,7 +16,8 @@ def summary_path(out: Path, shard: tuple[int, int] | None) -> Path:
 
 
 def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[str]) -> None:
-    """Writes a CSV with one row per slide; rows of slides that this run has not come to stay.
+    """Writes a CSV with one row per slide; rows of slides that this run has not come to, or that another process
+    has, stay.
 
     Its columns: `slide`, its path; `status` (segmented, kept, failed); `mpp_x`, `mpp_y` and `mpp_source`;
     `mpp_told`, which the slide tells of itself; `tissue_share`, of the slide, in 0..1; `unsure_share`, of the
@@ -37,7 +39,8 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
         "windows", "windows_per_second", "waiting_share", "seconds", "model", "edits",
         "offsets_data", "note", "about",
     ]  # fmt: skip
-    write_table(path, "slide", columns, [_row(result) for result in results])
+    with only_one(path.with_name(f".{path.name}.lock"), None):  # others may add their rows
+        write_table(path, "slide", columns, [_row(result) for result in results])
 
 
 def _row(result: SlideResult) -> dict[str, object]:

@@ -204,3 +204,80 @@ def tiff_changed(data: bytes, random: Random) -> bytes:
         case _:
             struct.pack_into(order + "I", found, entry + 8, random.choice((*_WORDS_32, *places)))
     return bytes(found)
+
+
+_DTYPES = (
+    "F64",
+    "F32",
+    "F16",
+    "BF16",
+    "F8_E4M3",
+    "F8_E5M2",
+    "F8_E8M0",
+    "C64",
+    "I64",
+    "I32",
+    "I8",
+    "U8",
+    "U64",
+    "BOOL",
+    "F4",
+)
+_FLOATS = (math.nan, math.inf, -math.inf, 0.0, -1.0, 1e-45, 3e38, -3e38, 1e20, 1e4)
+
+
+def tensors_changed(data: bytes, random: Random) -> bytes:
+    """A tensor of a safetensors file: its values, name, kind, shape or place; or whether it is there."""
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        header = json.loads(data[8 : 8 + length])
+        held = {name: bytes(data[8 + length + a : 8 + length + b]) for name, (a, b) in _spans(header).items()}
+    except (struct.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return bytes_changed(data, random)
+    if not held or random.random() < 0.1:
+        return bytes_changed(data, random)
+    name = random.choice(list(held))
+    told, values = header[name], held[name]
+    match random.randrange(9):
+        case 0 | 1 if len(values) >= 4:
+            count = len(values) // 4
+            number = struct.pack("<f", random.choice(_FLOATS))
+            if random.random() < 0.5:
+                held[name] = number * count + values[4 * count :]
+            else:
+                at = 4 * random.randrange(count)
+                held[name] = values[:at] + number + values[at + 4 :]
+        case 2:
+            del held[name], header[name]
+        case 3:
+            other = random.choice((*_TEXTS, name + "x", f"model.{name}", random.choice(list(held))))
+            held[other], header[other] = values, dict(told)
+        case 4:  # another kind, with as many bytes as it needs
+            told["dtype"] = random.choice(_DTYPES)
+            wide = {"F64": 8, "C64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2}
+            held[name] = bytes(wide.get(told["dtype"], 1) * math.prod(told["shape"]))
+        case 5:  # as many values in another shape
+            told["shape"] = random.choice(
+                ([*told["shape"], 1], [1, *told["shape"]], [math.prod(told["shape"])], [])
+            )
+        case 6:
+            told["shape"] = random.choice(
+                ([2**31, 2**31, 4], [2**63], [0], [0, 2**62], [2**32, 0, 2**32], [1] * 70)
+            )
+            held[name] = values if random.random() < 0.5 else b""
+        case 7:
+            header["__metadata__"] = random.choice((*_OTHERS, {"a": random.choice(_TEXTS)}))
+        case _:
+            text = json_changed(json.dumps(header).encode(), random)
+            return struct.pack("<Q", len(text)) + text + data[8 + length :]
+    packed, at = bytearray(), 0
+    for one, values in held.items():
+        header[one]["data_offsets"] = [at, at := at + len(values)]
+        packed += values
+    text = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    size = len(text) if random.random() < 0.95 else random.choice((*_WORDS_32, 2**63, 2**64 - 1, len(text) - 1))
+    return struct.pack("<Q", size) + text + bytes(packed)
+
+
+def _spans(header: Any) -> dict[str, tuple[int, int]]:
+    return {name: tuple(told["data_offsets"]) for name, told in header.items() if name != "__metadata__"}

@@ -109,7 +109,7 @@ def test_sizes_that_are_not_those_of_the_weights(
         enter(changed(run, tmp_path, state))
 
 
-@pytest.mark.parametrize("kind", ["nan", "shape", "missing", "more", "gone"])
+@pytest.mark.parametrize("kind", ["nan", "shape", "missing", "more", "gone", "huge", "eighth", "complex", "whole"])
 def test_weights_that_are_not_those_described(kind: str, run: Path, tmp_path: Path) -> None:
     out = changed(run, tmp_path, state_of(run))
     (path,) = (out / "checkpoints").glob("weights-*")
@@ -124,11 +124,29 @@ def test_weights_that_are_not_those_described(kind: str, run: Path, tmp_path: Pa
             del tensors[name]
         case "more":
             tensors["model.more"] = torch.ones(1)
+        case "huge":
+            tensors = {
+                key: values.abs() * 1e20 if values.is_floating_point() else values
+                for key, values in tensors.items()
+            }
+        case "eighth" | "complex" | "whole":
+            kinds = {"eighth": torch.float8_e4m3fn, "complex": torch.complex64, "whole": torch.int32}
+            tensors[name] = tensors[name].to(kinds[kind])
     save_file(tensors, path)
     if kind == "gone":
         path.unlink()
-    words = {"nan": "train again", "gone": "restore the file"}.get(kind, "do not fit its settings")
-    assert words in refusal(out)
+    words = {
+        "nan": "train again", "gone": "restore the file", "huge": "computes values that are no numbers",
+        "eighth": "is float8_e4m3fn, and", "complex": "is complex64, and", "whole": "is int32, and",
+    }  # fmt: skip
+    assert words.get(kind, "do not fit its settings") in refusal(out)
+
+
+def test_weights_of_half_the_bytes_are_loaded(run: Path, tmp_path: Path) -> None:
+    out = changed(run, tmp_path, state_of(run))
+    (path,) = (out / "checkpoints").glob("weights-*")
+    save_file({key: one.half() if one.is_floating_point() else one for key, one in load_file(path).items()}, path)
+    enter(out)
 
 
 @given(data=st.data())

@@ -61,22 +61,11 @@ def test_a_tiff_is_as_this_program_writes_it(
         assert told in refused(path)
 
 
-@pytest.mark.parametrize(
-    ("shape", "chunks", "told"),
-    [
-        ((2, 64, 96), (1, 64, 96), None),
-        ((2, 64, 960), (1, 64, 96), "shape (64, 960)"),
-        ((2, 64, 96), (1, 8192, 8192), "67,108,864 of its numbers"),
-    ],
-)
-def test_so_is_a_store(shape: tuple[int, ...], chunks: tuple[int, ...], told: str | None, tmp_path: Path) -> None:
-    zarr = pytest.importorskip("zarr", reason="the extra slides is not installed")
-    path = tmp_path / "a.zarr"
-    group = zarr.open_group(str(path), mode="w", zarr_format=2)
-    group.create_array("0", shape=shape, chunks=chunks, dtype="f4")
-    group.attrs["multiscales"] = [{"datasets": [{"path": "0"}]}]
-    group.attrs["omero"] = {"channels": [{"label": "pink"}, {"label": "blue"}]}
-    if told is None:
-        assert WrittenFile(path, SIZE).read(np.arange(4), np.arange(3), "blue").shape == (3, 4)
-    else:
-        assert told in refused(path)
+def test_a_pyramid_without_smaller_levels_is_not_read_at_once(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="the extra slides is not installed")
+    path, size = tmp_path / "a.tif", (6000, 6000)
+    tifffile.imwrite(path, np.ones(size[::-1], np.uint8), compression="zlib", tile=(512, 512))
+    file = WrittenFile(path, size)
+    assert file.read(np.arange(0, 512, 2), np.arange(0, 512, 2)).all()
+    with pytest.raises(LpdsegError, match="would be read at once, for it lacks its smaller levels"):
+        file.read(np.arange(0, 6000, 50), np.arange(0, 6000, 50))

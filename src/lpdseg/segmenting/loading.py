@@ -29,6 +29,12 @@ from lpdseg.sharing.hub import local
 from lpdseg.tissue import TissueClasses
 from lpdseg.version import __version__
 
+_REAL = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+"""Kinds of numbers that may stand for one another."""
+
+_TRIED = 64
+"""Side of the images that a network is tried on."""
+
 
 @dataclass(frozen=True)
 class TrainedOn:
@@ -119,6 +125,7 @@ def load_segmenter(
         temperature=state.get("temperature") or 1.0,  # earlier runs, and those without validation masks, have none
     )
     segmenter = make_segmenter(model, classes, settings, calibration)
+    _try(segmenter, run)
     segmenter.learnt = LearntFrom.from_dict(state.get("corrected"))
     segmenter = segmenter.with_settings(**changes) if changes else segmenter
     if edits is None and not as_trained:
@@ -218,12 +225,26 @@ def _is_same(path: Path, run: Path | None) -> bool:
 
 def _fill(model: Network, weights: dict[str, Tensor], run: Path, device: str) -> None:
     """Puts trained weights into a network, and it where it shall run."""
+    for name, values in model.state_dict().items():
+        kinds = {weights[name].dtype, values.dtype}
+        if len(kinds) > 1 and not kinds <= _REAL:
+            held, own = (str(one).removeprefix("torch.") for one in (weights[name].dtype, values.dtype))
+            raise CheckpointError(f"the weights in {run} cannot be used: {name} is {held}, and must be {own}")
     odd = next((name for name, values in weights.items() if not values.isfinite().all()), None)
     if odd is not None:
         raise CheckpointError(f"the weights in {run} hold values that are no numbers in {odd}; train again")
     model.load_state_dict(weights)
     placed: Any = model
     placed.to(pick_device(device), memory_format=torch.channels_last).eval()
+
+
+def _try(segmenter: Segmenter, run: Path) -> None:
+    """Refuses a network of finite values that computes others: its masks would mean nothing."""
+    images = torch.randint(256, (3, 3, _TRIED, _TRIED), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images[1], images[2] = 0, 255
+    found = segmenter.observe(images)
+    if not all(values.isfinite().all() for values in (found.probabilities, *found.activations.values())):
+        raise CheckpointError(f"the network in {run} computes values that are no numbers; train again")
 
 
 def weights_digest(run: Path, checkpoint: str = "best") -> str:

@@ -13,8 +13,10 @@ _WIDEST = 8
 """Bytes of a number."""
 _NAMES = 1 << 20
 """Bytes of the names of classes."""
-_TOGETHER = 1 << 24
+_TOGETHER = 1 << 20
 """Numbers that are decoded together; this program writes 2^18."""
+_PART = 1 << 24
+"""Numbers of what is read at once; of a file that has all its levels they are 2^20 at most."""
 
 
 def check_size(found: tuple[int, int], size: tuple[int, int]) -> None:
@@ -53,13 +55,21 @@ def check_pyramid(levels: Sequence[Any], size: tuple[int, int]) -> None:
 
 
 def check_store(levels: Sequence[Any], size: tuple[int, int]) -> None:
-    """Refuses arrays of a Zarr store that are larger than their image, or in chunks that are too large.
+    """Refuses arrays of a Zarr store that are larger than their image.
 
     **Raises:** `ValueError`.
     """
     for level in levels:
         _check_level(level.shape[-2:], size)
-        _check_together(prod(level.chunks), level.dtype.itemsize)
+
+
+def check_part(numbers: int) -> None:
+    """Refuses to read so many numbers at once, as of a file that lacks its smaller levels.
+
+    **Raises:** `ValueError`.
+    """
+    if numbers > _PART:
+        raise ValueError(f"{numbers:,} of its numbers would be read at once, for it lacks its smaller levels")
 
 
 def _check_level(found: Sequence[int], size: tuple[int, int]) -> None:

@@ -20,7 +20,8 @@ from lpdseg.files import is_there, read_json
 from lpdseg.schema import Described, Scale, fits
 from lpdseg.slides.directories import check_directories
 from lpdseg.tissue import TissueClasses
-from lpdseg.view.claims import check_archive, check_pyramid, check_size, check_store
+from lpdseg.view.claims import check_archive, check_part, check_pyramid, check_size, check_store
+from lpdseg.view.stores import open_store
 from lpdseg.workflows.slides.layout import output_path
 from lpdseg.workflows.tables import read_table
 
@@ -76,7 +77,8 @@ class WrittenFile:
                 with path.open("rb") as held, NpzFile(held, allow_pickle=False) as numbers:
                     self._levels, self._channels = [numbers["probabilities"]], tuple(map(str, numbers["classes"]))
             elif path.suffix == ".zarr":
-                self._levels, self._channels = self._store()
+                self._levels, self._channels = open_store(path)
+                check_store(self._levels, size)
             else:
                 self._levels = self._pyramid()
             shape = self._channels and (len(self._channels),)
@@ -112,16 +114,6 @@ class WrittenFile:
         check_pyramid(levels, self._size)
         return [zarr.open(level.aszarr(), mode="r") for level in levels]
 
-    def _store(self) -> tuple[list[Any], tuple[str, ...]]:
-        needed("slides", "zarr", "numcodecs")
-        import zarr
-
-        group = zarr.open_group(str(self._path), mode="r")
-        told: Any = dict(group.attrs)
-        levels = [group[one["path"]] for one in told["multiscales"][0]["datasets"]]
-        check_store(levels, self._size)
-        return levels, tuple(str(one["label"]) for one in told["omero"]["channels"])
-
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
@@ -144,6 +136,8 @@ class WrittenFile:
         down = (ys / (self.scale[1] * downs[chosen])).astype(np.intp).clip(0, height - 1)
         box = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
         with self._told():
+            if not isinstance(level, np.ndarray):
+                check_part((box[0].stop - box[0].start) * (box[1].stop - box[1].start))
             part = np.asarray(level[box] if channel is None else level[self._channels.index(channel), *box])
             found: np.ndarray = part[np.ix_(down - down[0], across - across[0])]
         return found

@@ -129,6 +129,17 @@ def test_a_jpeg_of_many_scans(tmp_path: Path) -> None:
     slide.close()
 
 
+@pytest.mark.parametrize(
+    ("shape", "words"), [((30, 64, 64, 3), "or that moves"), ((64, 64, 4), "1 further channels")]
+)
+def test_a_jpeg_xl_of_more_than_one_picture(tmp_path: Path, shape: tuple[int, ...], words: str) -> None:
+    data = imagecodecs.jpegxl_encode(np.zeros(shape, np.uint8), effort=1, lossless=True, photometric="rgb")
+    slide = open_slide(tiff(tmp_path / "a.tif", "jxl", bytes(data)))
+    with pytest.raises(SlideError, match=words):
+        slide.read(0, 0, 0, 64, 64)
+    slide.close()
+
+
 @pytest.mark.parametrize("compression", [33003, 34887, 48124, 50013, 65000])
 def test_compressions_that_say_nothing_in_time_are_refused(tmp_path: Path, compression: int) -> None:
     drawn = Drawn()

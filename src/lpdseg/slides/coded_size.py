@@ -10,6 +10,8 @@ from io import BytesIO
 
 from PIL import Image
 
+from lpdseg.slides import jpeg_xl
+
 MOST_SAMPLES = 1 << 26
 """Of the largest strip or tile that is decoded at once: 4,728 x 4,728 pixels in RGB. Decoders of JPEG 2000 and
 JPEG XL need several times as many bytes."""
@@ -23,10 +25,6 @@ _OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 _JPEG_XR = b"WMPHOTO\0"
-_JPEG_XL = b"\xff\x0a"
-_JPEG_XL_BOX = b"\0\0\0\x0cJXL \r\n\x87\n"
-_RATIOS = ((1, 1), (6, 5), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-"""Width to height, by which JPEG XL may give its width."""
 
 
 def check_coded(data: bytes) -> None:
@@ -45,8 +43,8 @@ def _samples(data: bytes) -> int:
         if (scans := data.count(b"\xff\xda")) > _MOST_SCANS:
             raise ValueError(f"a JPEG of {scans:,} scans")
         return _of_jpeg(data)
-    if data.startswith((_JPEG_XL, _JPEG_XL_BOX)):
-        return _of_jpeg_xl(data)
+    if data.startswith(jpeg_xl.STARTS):
+        return jpeg_xl.claimed_samples(data)
     if data.startswith(b"II\xbc"):
         return max(map(_of_jpeg_xr, _after(data, _JPEG_XR)), default=MOST_SAMPLES + 1)
     found = max(map(_of_jpeg_2000, _after(data, _JPEG_2000)), default=0)
@@ -87,31 +85,3 @@ def _of_jpeg_xr(head: bytes) -> int:
     short = head[2] & 0x80
     width, height = struct.unpack_from(">HH" if short else ">II", head, 4)
     return int((width + 1) * (height + 1) * _CHANNELS)
-
-
-def _of_jpeg_xl(data: bytes) -> int:
-    at = 2
-    if not data.startswith(_JPEG_XL):
-        at = 12
-        while data[at + 4 : at + 8] not in (b"jxlc", b"jxlp"):
-            (length,) = struct.unpack_from(">I", data, at)
-            if length < 8:
-                raise ValueError("no codestream in JPEG XL data")
-            at += length
-        at += 10 if data[at + 4 : at + 8] == b"jxlc" else 14
-    bits = int.from_bytes(data[at : at + 16], "little")
-
-    def take(count: int) -> int:
-        nonlocal bits
-        value, bits = bits & ((1 << count) - 1), bits >> count
-        return value
-
-    small = take(1)
-
-    def side() -> int:
-        return 8 * (take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
-
-    height = side()
-    ratio = take(3)
-    width = height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1] if ratio else side()
-    return width * height * _CHANNELS

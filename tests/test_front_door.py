@@ -64,8 +64,8 @@ def many_patches() -> Manifest:
         (
             lambda: record(Protocol("test"), CLASSES, np.stack([np.eye(3, dtype=int)] * 2), 2),
             "Record(test, gate predicted, background keep: "
-            "miou 100.00 [100.00, 100.00], mdice 100.00 [100.00, 100.00], "
-            "fwiou 100.00 [100.00, 100.00], pixel_accuracy 100.00 [100.00, 100.00])",
+            "miou 100.00 [100.0, 100.0], mdice 100.00 [100.0, 100.0], "
+            "fwiou 100.00 [100.0, 100.0], pixel_accuracy 100.00 [100.0, 100.0])",
         ),
         (lambda: TrainResult(Path("r"), 1, 2, None, 3.0), None),
     ],
@@ -90,7 +90,7 @@ def scored() -> Records:
     [
         (lambda: Segmentation(np.full((4, 6), 9, np.uint8), np.zeros((2, 4, 6), np.float32),
                               np.zeros((2, 4, 6), np.float32), np.ones(2, np.float32), HOSTILE), "100.0%"),
-        (scored, "100.00 [100.00, 100.00]"),
+        (scored, "100.00 [100.0, 100.0]"),
         (lambda: scored()[0], "gate predicted"),
         (lambda: Exported(3, ("a",), {"<script>": 0.25}), "25.0%"),
         (lambda: SlideResult(Path("<script>.svs"), "kept", areas=(ClassArea("<script>", 1, 1.5, 25.0),)), "1.5"),

@@ -28,7 +28,8 @@ def assert_same(first: Encoder, second: Encoder) -> None:
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_entry_of_the_table_builds_with_four_scales(name: str) -> None:
-    with torch.device("meta"):
+    # Early transformers 5 ask for autocast where DINOv3 is, which torch does not know on `meta`.
+    with torch.device("cpu" if ENCODERS[name].model_type == "dinov3_vit" else "meta"):
         encoder = build_encoder(name)
         scales = encoder(torch.rand(2, 3, 64, 64))
     assert [part.shape[1] for part in scales] == list(encoder.widths)

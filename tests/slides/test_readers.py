@@ -130,7 +130,7 @@ def test_a_file_that_the_system_refuses(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("lpdseg.slides.readers.open_file", refuse)
     with pytest.raises(SlideError, match=r"a\.svs cannot be read \(Permission denied\); change its rights"):
         open_slide(path)
 

@@ -20,6 +20,11 @@ from lpdseg.workflows.slides.cluster import RayEngine
 
 ray = pytest.importorskip("ray", reason="needs the extra cluster")
 WINDOW = 32
+pytestmark = pytest.mark.filterwarnings(
+    # Ray 2.40 leaves the logs of its nodes open.
+    r"ignore:[\s\S]*unclosed file[\s\S]*/ray/session_:pytest.PytestUnraisableExceptionWarning",
+    "ignore:unclosed file.*/ray/session_:ResourceWarning",
+)
 
 
 @pytest.fixture(scope="module")

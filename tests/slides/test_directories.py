@@ -97,9 +97,9 @@ def test_a_stack_of_many_planes_and_a_large_slide_pass(tmp_path: Path) -> None:
         tiff.follow(place, after)
     check_directories(tiff.write(tmp_path / "stack.tif", places[0]))
     tiff = Drawn()
-    tiles = (200_000 // 128) ** 2
+    tiles = (-(-200_000 // 128)) ** 2
     told = tiff.add(bytes(4 * tiles))
-    tags = tiff.image(200_000) | {324: (4, tiles, told), 325: (4, tiles, told)}
+    tags = tiff.image(200_000) | {322: (3, 1, 128), 323: (3, 1, 128), 324: (4, tiles, told), 325: (4, tiles, told)}
     check_directories(tiff.write(tmp_path / "large.tif", tiff.directory(tags)))
 
 
@@ -174,4 +174,34 @@ def test_a_tile_that_no_reader_could_hold(tmp_path: Path, order: str, kind: int,
     path = tmp_path / "a.svs"
     path.write_bytes(head + struct.pack(order + "H", len(tags)) + b"".join(entries) + bytes(4))
     with refused(path, f"tiles of {sides[0] * sides[1]:,} pixels, too large"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({322: 0}, "tiles of 0 x 64 pixels"),
+        ({323: 8}, "tiles of 64 x 8 pixels"),
+        ({257: 1 << 24}, "where 16 of 1,048,576 tiles are"),
+        ({325: 2}, "where 2 of 16 tiles are"),
+    ],
+)
+def test_tiles_that_lack_places(tmp_path: Path, changed: dict[int, int], told: str) -> None:
+    """OpenSlide divided by zero, and ended the process."""
+    tiff = Drawn()
+    places = tiff.add(bytes(64))
+    sizes = {256: 256, 257: 256, 322: 64, 323: 64, 324: 16, 325: 16} | changed
+    tags = {tag: (4, size, places) if tag in (324, 325) else (4, 1, size) for tag, size in sizes.items()}
+    path = tiff.write(tmp_path / "a.svs", tiff.directory(tiff.image(256) | tags))
+    with refused(path, told):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("side", [322, 323])
+def test_tiles_of_one_side(tmp_path: Path, side: int) -> None:
+    """Of a thumbnail in strips, OpenSlide divided by it."""
+    tiff = Drawn()
+    tags = {tag: told for tag, told in tiff.image(64).items() if tag not in (322, 323)} | {side: (3, 1, 1)}
+    path = tiff.write(tmp_path / "a.svs", tiff.directory(tags))
+    with refused(path, "gives one side of its tiles alone"):
         open_slide(path)

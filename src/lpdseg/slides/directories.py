@@ -5,6 +5,7 @@ file of some hundred bytes can keep them busy for ever, one of a MiB fill the me
 """
 
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,9 +29,14 @@ _MOST_TAGS = 4096
 _SUB_IFDS = 330
 _SIZES = (256, 257, 278, 322, 323)
 """Width and length of an image, of its strips and tiles: each one number without a sign."""
+_IMAGE = {256, 257}
 _TILE = (322, 323)
+_TILES = (324, 325)
+"""Where each is, and of how many bytes."""
 _MOST_OF_TILE = 1 << 26
 """Pixels of a tile, which readers hold in four bytes each."""
+_LEAST_OF_TILE = 16
+"""Pixels along a tile (TIFF 6.0, section 15)."""
 
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Of a value of each type."""
@@ -76,15 +82,16 @@ def check_directories(path: Path) -> None:
                 raise SlideError(f"{path} ends within the directory at byte {offset}; copy it again")
             if chained:
                 waiting.append((after, True))
-            tile = 1
+            sides, held = dict[int, int](), list[int]()
             for code, kind, count, place in tags.tolist():
                 if code in _SIZES and (count != 1 or kind not in (1, 3, 4, 16)):
                     raise SlideError(
                         f"{path} gives a size of an image (tag {code}) as {count:,} values of type {kind}, not as "
                         "one whole number; export it again"
                     )
-                if code in _TILE:
-                    tile *= form.value(kind, place)
+                if code in _SIZES:
+                    sides[code] = form.value(kind, place)
+                held += [count] if code in _TILES else []
                 length = count * _BYTES.get(kind, 0)
                 if code == _SUB_IFDS:
                     if count > MOST_DIRECTORIES:
@@ -94,12 +101,33 @@ def check_directories(path: Path) -> None:
                     continue
                 numbers, texts = numbers + count * (kind not in _TEXT), texts + length * (kind in _TEXT)
                 if numbers > _MOST_NUMBERS or texts > _MOST_BYTES:
-                    held = f"{numbers:,} numbers" if numbers > _MOST_NUMBERS else f"{texts:,} bytes of text"
-                    raise SlideError(f"{path} has tags that hold {held}, as no slide has; export it again")
-            if tile > _MOST_OF_TILE:  # OpenSlide makes room for one, and ends the process where it cannot
-                raise SlideError(
-                    f"{path} has tiles of {tile:,} pixels, too large to read in parts; save it as a tiled TIFF"
-                )
+                    much = f"{numbers:,} numbers" if numbers > _MOST_NUMBERS else f"{texts:,} bytes of text"
+                    raise SlideError(f"{path} has tags that hold {much}, as no slide has; export it again")
+            _check_tiles(path, sides, held)
+
+
+def _check_tiles(path: Path, sides: Mapping[int, int], held: Sequence[int]) -> None:
+    """Of one directory; `held` is of how many tiles it says the place, and the length.
+
+    OpenSlide makes room for a tile, and divides by zero where it is not said of all: both end the process.
+    """
+    across, down = (sides.get(code) for code in _TILE)
+    if across is None and down is None:
+        return
+    if across is None or down is None:
+        raise SlideError(f"{path} gives one side of its tiles alone, not width and length; export it again")
+    if across * down > _MOST_OF_TILE:
+        raise SlideError(
+            f"{path} has tiles of {across * down:,} pixels, too large to read in parts; save it as a tiled TIFF"
+        )
+    if min(across, down) < _LEAST_OF_TILE:
+        raise SlideError(
+            f"{path} has tiles of {across} x {down} pixels, and TIFF wants multiples of 16; export it again"
+        )
+    if held and _IMAGE.issubset(sides):
+        width, height = (sides[code] for code in sorted(_IMAGE))
+        if (tiles := -(-width // across) * -(-height // down)) > min(held):
+            raise SlideError(f"{path} says where {min(held):,} of {tiles:,} tiles are; copy or export it again")
 
 
 class _Form:

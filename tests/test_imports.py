@@ -32,6 +32,7 @@ FLOORS = (
         "sections",
         "settings",
         "temporary",
+        "terminal",
         "tissue",
         "version",
     },

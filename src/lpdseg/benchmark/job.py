@@ -93,7 +93,8 @@ def _do(job: Job, folder: Path) -> bool:
     except Exception as error:  # a fault in one method must not take the night's other runs with it
         told = " ".join(str(error).split())
         reason = f"{type(error).__name__}: {told} (a fault of the program; {LOG} has the traceback)"
-        log.note(traceback.format_exc())
+        for line in traceback.format_exc().splitlines():
+            log.note(f"| {line}")
     else:
         log.note("finished")
         return True

@@ -9,7 +9,7 @@ import typer
 from lpdseg.cli.common import Device
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.plain import one_line
+from lpdseg.terminal import Terminal, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,17 +34,11 @@ def benchmark(
     Finished runs are used again, interrupted ones gone on with. The tables (table.md, .html, .csv and results.json)
     are written after every run.
     """
-    from rich.console import Console
-
     from lpdseg.benchmark.runner import run_benchmark
     from lpdseg.cli.progress import stages
     from lpdseg.errors import TrainingError
 
     again = f"finished runs are kept, and the same command goes on from there; tables so far: {out / 'table.md'}"
-    console = Console(markup=False, highlight=False)
-
-    def say(text: str) -> None:
-        console.print(one_line(text), soft_wrap=True)
 
     def on_the_way(text: str) -> None:
         if not is_quiet():
@@ -63,7 +57,7 @@ def benchmark(
         )
     for section in finished.sections:
         if section.gate == "predicted":
-            console.print(_brief(section))
+            Terminal().print(_brief(section))
     say(f"The whole table: {out / 'table.md'}, or open {out / 'table.html'}")
     if finished.failed:
         raise TrainingError(

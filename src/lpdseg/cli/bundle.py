@@ -10,6 +10,7 @@ from lpdseg.choices import Split
 from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun, edits_to_use
 from lpdseg.cli.quietly import quietly
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.terminal import say
 
 
 class _MakeUnlessNamed(TyperGroup):
@@ -99,9 +100,9 @@ def make(
             checkpoint=checkpoint,
         )
     files = sorted(one.name for one in out.iterdir())
-    typer.echo(f"{out}: {', '.join(files)}. Read README.md before you give it away.")
+    say(f"{out}: {', '.join(files)}. Read README.md before you give it away.")
     if license == "unknown":
-        typer.echo("No licence is stated, so that others may not use it; state one with --license ID.", err=True)
+        say("No licence is stated, so that others may not use it; state one with --license ID.", err=True)
 
 
 @app.command()
@@ -116,7 +117,7 @@ def push(
     """Send a bundle to the hub, as whoever `hf auth login` knows."""
     from lpdseg.workflows.bundles.making import push_bundle
 
-    typer.echo(f"Sent to {push_bundle(folder, name, private=not public)}")
+    say(f"Sent to {push_bundle(folder, name, private=not public)}")
 
 
 @app.command()
@@ -128,4 +129,4 @@ def pull(
     """Get a bundle from the hub; only its known files are fetched, and each is checked."""
     from lpdseg.workflows.bundles.making import pull_bundle
 
-    typer.echo(f"{pull_bundle(name, out)} is whole.")
+    say(f"{pull_bundle(name, out)} is whole.")

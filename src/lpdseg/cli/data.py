@@ -9,6 +9,7 @@ from lpdseg.cli.common import MaskValues
 from lpdseg.cli.quietly import quietly
 from lpdseg.cli.stop import told_what_is_left
 from lpdseg.cli.tile import tile
+from lpdseg.terminal import say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -96,7 +97,7 @@ def synth(
             progress=lambda done, total: progress("generating", done, total),
         )
     counts = ", ".join(f"{len(manifest.split(split))} {split}" for split in manifest.splits)
-    typer.echo(f"{counts} patches of {size} px at {mpp} microns per pixel, in {out}")
+    say(f"{counts} patches of {size} px at {mpp} microns per pixel, in {out}")
 
 
 app.command()(quietly(tile))

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.data.check_report import CheckReport, Problem
-from lpdseg.plain import one_line
+from lpdseg.terminal import Terminal
 
 _EXAMPLES = 5
 
@@ -19,25 +18,25 @@ _EXAMPLES = 5
 @contextmanager
 def checking(count: int) -> Iterator[Callable[[], None]]:
     """A progress bar on standard error over `count` patches; call what it gives after each."""
-    with Progress(console=Console(stderr=True, quiet=is_quiet()), transient=True) as progress:
+    with Progress(console=Terminal(stderr=True, quiet=is_quiet()), transient=True) as progress:
         bar = progress.add_task("Decoding", total=count)
         yield lambda: progress.advance(bar)
 
 
 def show(report: CheckReport) -> None:
     """Prints a report: counts, shares, problems with a few files each, and the verdict as the last line."""
-    # Markup is off, since file names carry labels in brackets.
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     console.print(report.source, style="bold")
     for note in report.notes:
-        console.print(f"note: {one_line(note)}", style="cyan")
+        console.print(f"note: {note}", style="cyan")
     console.print(_counts(report))
     if report.together:
         console.print(_together(report))
     if report.mask_shares:
         console.print(_shares(report))
     sizes = [f"{size} ({count})" for size, count in report.sizes.items()]
-    console.print(f"Image sizes: {', '.join(sizes[:_EXAMPLES])}{', …' if len(sizes) > _EXAMPLES else ''}\n")
+    console.print(f"Image sizes: {', '.join(sizes[:_EXAMPLES])}{', …' if len(sizes) > _EXAMPLES else ''}")
+    console.print()
     for problem in report.warnings:
         _show_problem(console, problem, "warning", "yellow")
     for problem in report.errors:
@@ -59,7 +58,7 @@ def _counts(report: CheckReport) -> Table:
             labelled = patches - report.unlabelled[split]
             count = report.labels[split][index]
             cells.append(f"{count} {count / labelled:>4.0%}" if labelled else "-")
-        table.add_row(Text(f"label {name}"), *cells)
+        table.add_row(f"label {name}", *cells)
     return table
 
 
@@ -67,7 +66,7 @@ def _together(report: CheckReport) -> Table:
     """Training patches that have both classes of a pair."""
     table = _table("train patches with both", report.classes)
     for name, row in zip(report.classes, report.together, strict=True):
-        table.add_row(Text(name), *map(str, row))
+        table.add_row(name, *map(str, row))
     table.add_section()
     table.add_row("with no other", *map(str, report.alone))
     return table
@@ -79,7 +78,7 @@ def _shares(report: CheckReport) -> Table:
     for name in next(iter(report.mask_shares.values())):
         if name == "ignored" and not any(shares[name] for shares in report.mask_shares.values()):
             continue
-        table.add_row(Text(name), *(f"{shares[name]:.1%}" for shares in report.mask_shares.values()))
+        table.add_row(name, *(f"{shares[name]:.1%}" for shares in report.mask_shares.values()))
     return table
 
 
@@ -88,15 +87,15 @@ def _table(first: str, columns: Iterable[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(first)
     for name in columns:
-        table.add_column(Text(name), justify="right")
+        table.add_column(name, justify="right")
     return table
 
 
-def _show_problem(console: Console, problem: Problem, word: str, style: str) -> None:
+def _show_problem(console: Terminal, problem: Problem, word: str, style: str) -> None:
     """One problem with its total and at most `_EXAMPLES` of its files."""
-    console.print(Text.assemble((word, f"bold {style}"), f": {one_line(problem.message)} ({len(problem.files)})"))
+    console.print(Text.assemble((word, f"bold {style}"), f": {problem.message} ({len(problem.files)})"))
     for file in problem.files[:_EXAMPLES]:
-        console.print(f"    {one_line(file)}")
+        console.print(f"    {file}")
     if len(problem.files) > _EXAMPLES:
         console.print(f"    … and {len(problem.files) - _EXAMPLES} more; --json FILE lists all")
 

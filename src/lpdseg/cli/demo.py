@@ -7,6 +7,7 @@ import typer
 
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.terminal import Terminal, say
 
 
 def demo(
@@ -16,12 +17,10 @@ def demo(
     ] = False,
 ) -> None:
     """Generate patches, train on their labels, evaluate, and write a report. Needs no data and no download."""
-    from rich.console import Console
-
     from lpdseg.insight.demo import run_demo
     from lpdseg.quiet import quiet as quiet_libraries
 
     with told_what_is_left(lambda: "run the same command again, and it goes on from there"), quiet_libraries():
-        report = run_demo(out, Console(quiet=is_quiet()), quick)
+        report = run_demo(out, Terminal(quiet=is_quiet()), quick)
     if is_quiet():
-        typer.echo(report)
+        say(report)

@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lpdseg.cli.quietly import is_quiet
+from lpdseg.terminal import Terminal, hand_over
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from lpdseg.cli.machine import Finding
 
 
@@ -40,17 +43,18 @@ def doctor(
         findings += examine_run(patches, size or 224, epochs, preset)
     missing = [finding for finding in findings if finding.state == "missing"]
     if json:
-        typer.echo(dumps({"ok": not missing, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        hand_over(dumps({"ok": not missing, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
-        _show(missing if is_quiet() else findings)
+        console = Terminal()
+        console.print(_table(missing if is_quiet() else findings))
         verdict = f"{len(missing)} needed parts are missing." if missing else "Everything that is needed is here."
-        typer.secho(f"\n{verdict}", bold=True, fg="red" if missing else "green")
+        console.print()
+        console.print(verdict, style="bold red" if missing else "bold green")
     if missing:
         raise typer.Exit(1)
 
 
-def _show(findings: "list[Finding]") -> None:
-    from rich.console import Console
+def _table(findings: "list[Finding]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
@@ -59,7 +63,7 @@ def _show(findings: "list[Finding]") -> None:
     for column in ("state", "part", "value"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        value = Text(finding.value + (f"; {finding.advice}" if finding.advice else ""))
+        value = finding.value + (f"; {finding.advice}" if finding.advice else "")
         state = {"ok": "ok", "optional": "-", "missing": "missing"}[finding.state]
-        table.add_row(Text(state, colours[finding.state]), Text(finding.part), value)
-    Console().print(table)
+        table.add_row(Text(state, colours[finding.state]), finding.part, value)
+    return table

@@ -11,6 +11,7 @@ from lpdseg.cli.repeated import one_of, shown
 from lpdseg.cli.stop import told_what_is_left
 from lpdseg.cli.worst import worst_table, write_tables
 from lpdseg.errors import SettingsError
+from lpdseg.terminal import Terminal, say
 
 if TYPE_CHECKING:
     from lpdseg.evaluation.protocol import Record
@@ -89,8 +90,6 @@ def evaluate(
 
     The network runs once, however many gates and background rules are asked for.
     """
-    from rich.console import Console
-
     from lpdseg import api
     from lpdseg.checkpoint import read_state
     from lpdseg.cli.progress import stages
@@ -136,7 +135,7 @@ def evaluate(
         write_json(json, records)
     if csv is not None:
         write_csv(records, csv)
-    console, state = Console(markup=False, highlight=False), read_state(run, checkpoint)
+    console, state = Terminal(), read_state(run, checkpoint)
     console.print(table(records))
     if wanted:
         order: WorstBy = by or ("disagreement" if against else "error")
@@ -146,8 +145,8 @@ def evaluate(
             console.print()
             console.print(worst_table(figures, trained, order, worst))
             console.print()
-    console.print(what_was_compared(records, state["valid"] is not None), soft_wrap=True)
-    console.print(what_was_rescaled(records, state.get("temperature") is not None), soft_wrap=True)
+    say(what_was_compared(records, state["valid"] is not None))
+    say(what_was_rescaled(records, state.get("temperature") is not None))
 
 
 def what_was_compared(records: "list[Record]", chosen: bool) -> str:

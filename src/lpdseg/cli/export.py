@@ -8,6 +8,7 @@ import typer
 from lpdseg.choices import Source
 from lpdseg.cli.common import Edits, MaskValues, OffsetsData, OfRun, edits_to_use
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.terminal import say
 
 
 def export(
@@ -62,9 +63,9 @@ def export(
         compared = "there are no validation masks to compare with"
         if made.miou is not None:
             compared = f"validation mIoU {made.miou[0]:.2f} in float32, {made.miou[1]:.2f} in integers"
-        typer.echo(f"{made.path}: 8-bit integers, ranges of {made.patches} training patches; {compared}.")
+        say(f"{made.path}: 8-bit integers, ranges of {made.patches} training patches; {compared}.")
         return
-    typer.echo(
+    say(
         f"{out}: images (B x 3 x H x W, RGB in [0, 1], H and W multiples of {facts.stride}) → "
         f"{', '.join(facts.outputs)}. Largest difference from PyTorch {apart:.1e}."
     )

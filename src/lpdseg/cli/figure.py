@@ -10,6 +10,7 @@ from lpdseg.choices import Checkpoint, OpenGate, Palette, Split
 from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun
 from lpdseg.cli.quietly import quietly
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.terminal import say
 
 if TYPE_CHECKING:
     from lpdseg.data.records import Manifest
@@ -237,8 +238,7 @@ def _write(out: Path, draw: Any, dpi: int, told: str) -> None:
     from lpdseg.insight.paper.sheet import write_figure
 
     notes = write_figure(out, draw, dpi, told)
-    for line in (told, *(f"note: {note}" for note in notes), f"Look at the figure: open {out}"):
-        typer.echo(line)
+    say(told, *(f"note: {note}" for note in notes), f"Look at the figure: open {out}")
 
 
 for _command in (grid, prototypes, curves, confusion):

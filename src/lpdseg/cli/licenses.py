@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lpdseg.terminal import Terminal, hand_over, say
+
 if TYPE_CHECKING:
     from lpdseg.insight.licences import Licensed
 
@@ -33,7 +35,7 @@ def licenses(
         used = of_run(Path(what)) if weights is None else [weights]
     if json:
         told = [asdict(entry) | {"concern": entry.concern} for entry in (*code, *used)]
-        typer.echo(dumps({"licences": told}, indent=2))
+        hand_over(dumps({"licences": told}, indent=2))
         return
     _show(code, used)
     for concern, sentence in (
@@ -41,20 +43,18 @@ def licenses(
         ("unknown", "Of unknown terms; read them before it is used or given away"),
     ):
         if named := [f"{entry.what} ({entry.source})" for entry in (*code, *used) if entry.concern == concern]:
-            typer.echo(f"\n{sentence}: {', '.join(named)}.")
-    typer.echo("\nData sets have licences of their own; a model trained on non-commercial data may inherit that.")
+            say("", f"{sentence}: {', '.join(named)}.")
+    say("", "Data sets have licences of their own; a model trained on non-commercial data may inherit that.")
 
 
 def _show(*groups: "list[Licensed]") -> None:
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "licence", "from"):
         table.add_column(heading, overflow="fold")
     for entries in groups:
         for entry in entries:
-            table.add_row(*map(Text, (entry.what, entry.licence, entry.source)))
+            table.add_row(entry.what, entry.licence, entry.source)
         table.add_section()
-    Console().print(table)
+    Terminal().print(table)

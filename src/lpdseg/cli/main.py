@@ -38,6 +38,7 @@ from lpdseg.cli.quietly import quietly
 from lpdseg.cli.stop import Stopped
 from lpdseg.errors import LpdsegError
 from lpdseg.plain import ESCAPED
+from lpdseg.terminal import say
 
 _UsageError = typer.BadParameter.__mro__[1]  # typer keeps its own copy of this class of click's
 
@@ -92,7 +93,7 @@ def _show_version(asked: bool) -> None:
     if asked:
         from lpdseg.version import told_version
 
-        typer.echo(f"lpdseg {told_version()}")
+        say(f"lpdseg {told_version()}")
         raise typer.Exit
 
 
@@ -167,7 +168,7 @@ def _let_idle_threads_sleep() -> None:
 
 def _say(text: str, code: int) -> int:
     if is_first():
-        print(f"lpdseg: {text}", file=sys.stderr)  # noqa: T201 - the one line that an error may have
+        say(f"lpdseg: {text}", err=True)
     return code
 
 

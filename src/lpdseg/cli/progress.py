@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.durations import Pacer, duration
 from lpdseg.plain import one_line
+from lpdseg.terminal import Terminal
 
 if TYPE_CHECKING:
     from lpdseg.segmenting.slides.meter import Pace
@@ -25,14 +25,14 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
     Where standard error is no terminal, as in the log of a job, a line is printed every minute.
     """
-    console = Console(stderr=True, quiet=is_quiet())
+    console = Terminal(stderr=True, quiet=is_quiet())
     if not console.is_terminal:
         pacers: dict[str, Pacer] = {}
 
         def say(what: str, done: int, total: int) -> None:
             told = pacers.setdefault(what, Pacer(first=60)).tell(done, total)
             if told is not None:
-                console.print(f"{one_line(what)} {told}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"{what} {told}", soft_wrap=True)
 
         yield say
         return
@@ -60,7 +60,7 @@ def slide_stages() -> "Iterator[tuple[SlideProgress, Callable[[SlideResult], Non
 
     Where standard error is no terminal, as in the log of a job, only the lines are shown.
     """
-    console = Console(stderr=True, quiet=is_quiet())
+    console = Terminal(stderr=True, quiet=is_quiet())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -81,8 +81,8 @@ def slide_stages() -> "Iterator[tuple[SlideProgress, Callable[[SlideResult], Non
             after = f" in {duration(result.seconds)}" if result.status == "segmented" else ""
             # Why a slide has failed is told at the end of the command.
             note = f": {result.sentence}" if result.sentence and result.status != "failed" else ""
-            line = f"{escape(one_line(result.path.name))} {result.status}{after}{escape(one_line(note))}"
-            console.print(line, highlight=False, soft_wrap=True)
+            line = f"{result.path.name} {result.status}{after}{note}"
+            console.print(line, soft_wrap=True)
 
         yield tell, ended
 

@@ -8,6 +8,7 @@ import typer
 from lpdseg.choices import Split
 from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.terminal import Terminal, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,8 +54,6 @@ def prototypes(
 
     Prototypes that make the mask and were taught morphologies are shown by training regions that the run keeps.
     """
-    from rich.console import Console
-
     from lpdseg import api
     from lpdseg.checkpoint import read_state
     from lpdseg.cli.progress import stages
@@ -94,16 +93,15 @@ def prototypes(
     write_atlas(atlas, out, title=run.resolve().name, about=about)
     if png is not None:
         save_atlas_picture(atlas, png)
-    console = Console(markup=False, highlight=False)
     if atlas.coverage is not None:
         if json is not None:
             write_json(json, atlas.coverage)
-        console.print(table(atlas.coverage))
-        console.print(summary(atlas.coverage), soft_wrap=True)
+        Terminal().print(table(atlas.coverage))
+        say(summary(atlas.coverage))
     for line in (told_of(atlas), atlas.note):
         if line is not None:
-            console.print(f"{line}.", soft_wrap=True)
-    console.print(f"Look at the atlas: open {out}", soft_wrap=True)
+            say(f"{line}.")
+    say(f"Look at the atlas: open {out}")
 
 
 def told_of(atlas: "Atlas") -> str | None:

@@ -8,6 +8,7 @@ import typer
 from lpdseg.choices import Palette, Split
 from lpdseg.cli.common import DataClasses, Device, MaskValues, OfRun
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.terminal import say
 
 
 def report(
@@ -62,4 +63,4 @@ def report(
             device=device,
             progress=progress,
         )
-    typer.echo(f"Look at the report: open {path}")
+    say(f"Look at the report: open {path}")

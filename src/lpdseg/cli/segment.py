@@ -9,7 +9,7 @@ from lpdseg.choices import Backend, OnError, OpenGate, Palette, Refinement
 from lpdseg.cli import slide_options as slides
 from lpdseg.cli.common import Device, Edits, OffsetsData, OfRun, edits_to_use
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.plain import one_line
+from lpdseg.terminal import say
 
 
 @slides.with_slide_options
@@ -141,17 +141,15 @@ def segment(
             progress=lambda done, total: progress("segmenting", done, total),
         )
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())
-    typer.echo(f"{result.written} masks in {out / 'masks'}" + (f"; mean area: {shares}." if shares else "."))
+    say(f"{result.written} masks in {out / 'masks'}" + (f"; mean area: {shares}." if shares else "."))
     if overlay and result.written:
-        typer.echo(f"Overlays in {out / 'overlays'}.")
+        say(f"Overlays in {out / 'overlays'}.")
     if prototypes and result.written:
-        typer.echo(f"Maps of prototypes in {out / 'prototypes'}.")
+        say(f"Maps of prototypes in {out / 'prototypes'}.")
     if uncertainty and result.written:
-        typer.echo(f"How sure they are: {out / 'uncertainty'}, 0 sure to 255 wholly unsure.")
-    for note in result.notes:
-        typer.echo(one_line(note), err=True)
+        say(f"How sure they are: {out / 'uncertainty'}, 0 sure to 255 wholly unsure.")
+    say(*result.notes, err=True)
     if result.skipped:
-        typer.echo(f"Skipped {len(result.skipped)} of {result.written + len(result.skipped)} images:", err=True)
-        for sentence in result.skipped:
-            typer.echo(f"  {sentence}", err=True)
+        say(f"Skipped {len(result.skipped)} of {result.written + len(result.skipped)} images:", err=True)
+        say(*(f"  {sentence}" for sentence in result.skipped), err=True)
         raise typer.Exit(1)

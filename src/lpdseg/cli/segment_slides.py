@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lpdseg.cli.stop import told_what_is_left
+from lpdseg.terminal import Terminal, say
 
 if TYPE_CHECKING:
     from lpdseg.workflows.slides.result import SlideResult
@@ -37,31 +38,28 @@ def segment_slides(run: Path, inputs: Sequence[Path], out: Path, **options: Any)
 
         api.segment_slides(run, inputs, out, options=chosen, progress=progress, ended=end)
     _show(finished)
-    typer.echo(f"Outputs in {out}; the table is in {summary_path(out, chosen.shard)}.")
+    say(f"Outputs in {out}; the table is in {summary_path(out, chosen.shard)}.")
     failed = [result for result in finished if result.status == "failed"]
     if failed:
-        typer.echo(f"{len(failed)} of {len(finished)} slides failed:", err=True)
-        for result in failed:
-            typer.echo(f"  {result.sentence}", err=True)
+        say(f"{len(failed)} of {len(finished)} slides failed:", err=True)
+        say(*(f"  {result.sentence}" for result in failed), err=True)
         raise typer.Exit(1)
 
 
 def _show(results: "Sequence[SlideResult]") -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     if not results:
-        typer.echo("This shard holds no slide.")
+        say("This shard holds no slide.")
         return
     names = next(([area.name for area in result.areas] for result in results if result.areas), [])
     table = Table(box=None, pad_edge=False)
     for title in ("slide", "", "tissue mm²", *(f"{name} %" for name in names)):
         table.add_column(title, justify="left" if title in ("slide", "") else "right", overflow="fold")
     for result in results:
-        cells = [escape(result.path.name), result.status]
+        cells = [result.path.name, result.status]
         if result.status != "failed":
             cells.append(f"{sum(area.mm2 for area in result.areas):.2f}")
             cells += [f"{area.percent:.1f}" for area in result.areas]
         table.add_row(*cells)
-    Console().print(table)
+    Terminal().print(table)

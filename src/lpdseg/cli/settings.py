@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from lpdseg.terminal import hand_over
+
 
 def settings(
     preset: Annotated[
@@ -31,6 +33,6 @@ def settings(
     from lpdseg.settings import load_settings
 
     if markdown:
-        typer.echo(as_page(), nl=False)
+        hand_over(as_page())
         return
-    typer.echo(as_commented_yaml(load_settings(preset, set_ or ()), changed), nl=False)
+    hand_over(as_commented_yaml(load_settings(preset, set_ or ()), changed))

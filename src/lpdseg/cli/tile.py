@@ -7,7 +7,7 @@ import typer
 
 from lpdseg.choices import Origin, Split
 from lpdseg.cli.stop import told_what_is_left
-from lpdseg.plain import one_line
+from lpdseg.terminal import say
 
 
 def tile(
@@ -86,8 +86,7 @@ def tile(
             skip_glass=skip_glass,
             progress=lambda done, total: progress("cutting", done, total),
         )
-    for note in tiled.notes:
-        typer.echo(one_line(note), err=True)
+    say(*tiled.notes, err=True)
     labels = zip(*(record.labels or () for record in tiled.records), strict=True)
     counts = ", ".join(f"{sum(bits)} {name}" for name, bits in zip(tiled.classes.names, labels, strict=True))
-    typer.echo(f"{len(tiled.records)} {split} patches of {size} px in {out} ({counts})")
+    say(f"{len(tiled.records)} {split} patches of {size} px in {out} ({counts})")

@@ -12,6 +12,7 @@ from lpdseg.cli.processes import is_first
 from lpdseg.cli.quietly import is_quiet
 from lpdseg.cli.stop import Stopped, told_what_is_left
 from lpdseg.durations import duration
+from lpdseg.terminal import Terminal, say
 
 if TYPE_CHECKING:
     from lpdseg.api import TrainResult
@@ -85,8 +86,6 @@ def train(
     With --from and --edits, patches that show a prototype which was moved to another class are taught that class.
     With --from and --corrections, corrected pixels and labels are learnt beside the data, in few steps.
     """
-    from rich.console import Console
-
     from lpdseg import api
     from lpdseg.checkpoint import has_checkpoint
     from lpdseg.training.progress import Silent, bar_or_lines
@@ -116,7 +115,7 @@ def train(
             device=device,
             devices=devices,
             nodes=nodes,
-            reporter=Silent() if is_quiet() or not is_first() else bar_or_lines(Console(stderr=True)),
+            reporter=Silent() if is_quiet() or not is_first() else bar_or_lines(Terminal(stderr=True)),
         )
     if not _is_first_process():
         return
@@ -136,16 +135,16 @@ def _summarise(result: "TrainResult", data: Path) -> None:
     from lpdseg.training.changes import read_changes
 
     score = "no validation masks" if result.miou is None else f"best validation mIoU {result.miou:.2f} %"
-    typer.echo(f"Trained {result.total} steps in {duration(result.seconds)}; {score}.")
-    typer.echo(f"The run is in {result.run}. Next:")
+    say(f"Trained {result.total} steps in {duration(result.seconds)}; {score}.")
+    say(f"The run is in {result.run}. Next:")
     changes = read_changes(result.run)
     if result.miou is not None or (changes or {}).get("test"):
         split = "test" if (changes or {}).get("test") else "valid"
-        typer.echo(f"  {_command('evaluate', result.run, '--data', data, '--split', split)}")
+        say(f"  {_command('evaluate', result.run, '--data', data, '--split', split)}")
     if changes is not None:
         page = result.run.with_name(f"{result.run.name}.html")
-        typer.echo(f"  {_command('report', result.run, '--data', data, '--out', page)}")
-    typer.echo(f"  {_command('segment', result.run, 'NEW_PATCHES', '--out', 'RESULTS', '--overlay')}")
+        say(f"  {_command('report', result.run, '--data', data, '--out', page)}")
+    say(f"  {_command('segment', result.run, 'NEW_PATCHES', '--out', 'RESULTS', '--overlay')}")
 
 
 def _command(*words: object) -> str:

@@ -7,6 +7,7 @@ import typer
 
 from lpdseg.cli.common import Device
 from lpdseg.cli.quietly import is_quiet
+from lpdseg.terminal import Terminal, hand_over, say
 
 if TYPE_CHECKING:
     from lpdseg.insight.verify import Row, Verified
@@ -39,7 +40,7 @@ def verify(
     with told_what_is_left(lambda: "nothing was written"), stages() as progress, quiet():
         found = look(run, data, device, progress)
     if json:
-        typer.echo(dumps(found.as_dict(), indent=2))
+        hand_over(dumps(found.as_dict(), indent=2))
     else:
         _show(found)
     if not found.holds:
@@ -47,31 +48,30 @@ def verify(
 
 
 def _show(found: "Verified") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     rows = [row for row in found.rows if not row.holds] if is_quiet() else found.rows
     table = Table(box=None, pad_edge=False)
     for heading in ("", "what", "recorded", "now", "difference", "allowed"):
         table.add_column(heading, overflow="fold", justify="left" if heading in ("", "what") else "right")
     for row in rows:
         state = Text("holds", "green") if row.holds else Text("not so", "red")
-        table.add_row(state, *map(Text, (row.what, *_cells(row))))
+        table.add_row(state, row.what, *_cells(row))
     if rows:
         console.print(table)
     if not is_quiet():
-        console.print("\nNot checked:")
-        for sentence in found.unknown:
-            console.print(f"- {sentence}.", soft_wrap=True)
+        console.print()
+        say("Not checked:", *(f"- {sentence}." for sentence in found.unknown))
     if found.faults:
-        console.print(f"\nNot as recorded, {len(found.faults)}:", style="bold red")
-        for sentence in found.faults:
-            console.print(f"- {sentence}.", soft_wrap=True)
+        console.print()
+        console.print(f"Not as recorded, {len(found.faults)}:", style="bold red")
+        say(*(f"- {sentence}." for sentence in found.faults))
     else:
+        console.print()
         console.print(
-            f"\nAll that could be checked holds, {len(found.rows)} of {len(found.rows)}.", style="bold green"
+            f"All that could be checked holds, {len(found.rows)} of {len(found.rows)}.", style="bold green"
         )
 
 

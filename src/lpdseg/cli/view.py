@@ -7,7 +7,7 @@ import typer
 
 from lpdseg.choices import OpenGate, Palette
 from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun
-from lpdseg.plain import one_line
+from lpdseg.terminal import say
 
 
 def view(
@@ -70,17 +70,16 @@ def view(
         opened = open_items(run, inputs or [], named, named=classes, mask_values=mask_value or ())
         others = other_runs(compare or (), named.channel_names, run)
         visit = Visit([run, *others], opened, options, corrections)
-    for note in opened.notes:
-        typer.echo(one_line(note), err=True)
+    say(*opened.notes, err=True)
     if not is_loopback(host):
-        typer.echo(
+        say(
             f"Everybody who can reach {host} and has the address below can see these images; it is not encrypted.",
             err=True,
         )
-    serve(visit, host=host, port=port, browser=browser, told=lambda address: typer.echo(_opened(visit, address)))
+    serve(visit, host=host, port=port, browser=browser, told=lambda address: say(*_opened(visit, address)))
 
 
-def _opened(visit: Any, address: str) -> str:
+def _opened(visit: Any, address: str) -> tuple[str, str]:
     count = len(visit.items)
     told = "image. Look at it" if count == 1 else "images. Look at them"
-    return f"{count:,} {told}: {address}\nStop with Ctrl-C."
+    return f"{count:,} {told}: {address}", "Stop with Ctrl-C."

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lpdseg.cli.quietly import quietly
+from lpdseg.terminal import say
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -42,7 +43,7 @@ def convert(
     from lpdseg.model.conversion.convert import convert as convert_weights
 
     done = convert_weights(source, out, heads=heads, mpp=mpp, of=of)
-    typer.echo("\n".join([*done.told, f"written: {done.folder}"]))
+    say(*done.told, f"written: {done.folder}")
 
 
 @app.command("list")
@@ -72,4 +73,4 @@ def list_weights(
     for row in rows:  # one line each, however narrow the terminal, for whoever searches them
         sides = zip(row, "<<<>><<", widths, strict=True)
         cells = (f"{cell:{side}{width}}" for cell, side, width in sides)
-        typer.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lpdseg.checkpoint import read_state, read_tensors, save_checkpoint, unpack_optimiser
+from lpdseg.checkpoint import pack_optimiser, read_state, read_tensors, save_checkpoint, unpack_optimiser
 from lpdseg.errors import CheckpointError, LpdsegError
 
 STATE: dict[str, Any] = {
@@ -171,3 +171,22 @@ def test_an_optimisers_state_of_other_parameters_is_an_error(name: str) -> None:
     tensors = {name: torch.ones(7)}
     with pytest.raises(CheckpointError, match="of a checkpoint fits no parameter"):
         unpack_optimiser(optimiser, tensors)
+
+
+def test_an_optimisers_state_lies_in_memory_as_its_parameters_do() -> None:
+    """The single kernel that updates all parameters on a GPU refuses others; the CPU's computes nonsense of them."""
+    found = []
+    for resumed in (False, True):
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last))
+        optimiser = torch.optim.AdamW([weight], fused=True)
+        for step in range(2):
+            if resumed and step == 1:
+                tensors = {name: value.contiguous().clone() for name, value in pack_optimiser(optimiser).items()}
+                optimiser = torch.optim.AdamW([weight], fused=True)
+                unpack_optimiser(optimiser, tensors)
+                assert optimiser.state[weight]["exp_avg"].stride() == weight.stride()
+            weight.grad = torch.randn_like(weight)
+            optimiser.step()
+        found.append(weight.detach().clone())
+    assert torch.equal(*found)

@@ -252,7 +252,9 @@ def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `pack_optimiser` took.
+    """Puts back what `pack_optimiser` took, each tensor in memory as its parameter is.
+
+    Files know no strides, and the single kernel that updates all parameters on a GPU takes equal ones alone.
 
     **Raises:** `CheckpointError` for tensors of other parameters.
     """
@@ -263,7 +265,7 @@ def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor
         place = int(index) if index.isdecimal() and len(index) < 10 else len(parameters)
         if place >= len(parameters) or value.shape not in ((), parameters[place].shape):
             raise CheckpointError(f"the optimiser's {name} of a checkpoint fits no parameter; {_REMEDY}")
-        state.setdefault(place, {})[key] = value
+        state.setdefault(place, {})[key] = torch.empty_like(parameters[place]).copy_(value) if value.ndim else value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 

@@ -73,6 +73,16 @@ def test_one_cloud_is_one_component() -> None:
     assert choose_components(0.3 * rng.standard_normal((60, 3)), 5, 0.1 * PRIOR, rng).count == 1
 
 
+def test_which_of_few_descriptions_are_held_out_does_not_decide_how_many_components_there_are() -> None:
+    """As many as a small class of tissue has, clusters that lie over each other; a third held out says 2 or 3."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 8))
+    centres *= 2.5 / np.linalg.norm(centres, axis=1, keepdims=True)
+    values = centres[rng.integers(3, size=110)] + rng.normal(size=(110, 8))
+    found = {choose_components(values, 5, np.ones(8), np.random.default_rng(seed)).count for seed in range(5)}
+    assert found == {3}
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_few_descriptions_are_one_component(number: int) -> None:
     rng = np.random.default_rng(0)

@@ -13,6 +13,8 @@ STARTS = 10
 """Fits from other first means, of which the likeliest is kept."""
 
 _FOLDS = 3
+_FEW, _FOLDS_OF_FEW = 200, 10
+"""Up to so many descriptions a third is too much to do without: the number of components would be chance."""
 _ROUNDS, _TOLERANCE = 200, 1e-4
 _EQUAL = 1e-6
 """Nats per description that are no difference, but rounding."""
@@ -100,7 +102,7 @@ class Choice:
 def choose_components(
     values: Float[np.ndarray, "N D"], most: int, prior: Float[np.ndarray, " D"], rng: np.random.Generator
 ) -> Choice:
-    """Tries 1 to `most` components: fitted without a part of the descriptions, and scored on it.
+    """Tries 1 to `most` components: fitted without a third of the descriptions, of few a tenth, and scored on it.
 
     Descriptions are held out, not patients: of few patients each has a stain that the others have not, and what all
     of them share would be one component. More are tried until two in a row are less likely; taken are the fewest
@@ -113,7 +115,7 @@ def choose_components(
     total = len(values)
     if total > _MOST:
         values = values[rng.permutation(total)[:_MOST]]
-    folds = rng.permutation(len(values)) % _FOLDS
+    folds = rng.permutation(len(values)) % (_FOLDS_OF_FEW if len(values) <= _FEW else _FOLDS)
     fewest = min(int((folds != fold).sum()) for fold in np.unique(folds))
     scores: list[np.ndarray] = []
     for count in range(1, min(most, fewest // 2) + 1):

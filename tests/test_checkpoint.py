@@ -174,7 +174,7 @@ def test_an_optimisers_state_of_other_parameters_is_an_error(name: str) -> None:
 
 
 def test_an_optimisers_state_lies_in_memory_as_its_parameters_do() -> None:
-    """The single kernel that updates all parameters on a GPU refuses others; the CPU's computes nonsense of them."""
+    """The single kernel that updates all parameters on a GPU refuses others; a CPU's computes nonsense of them."""
     found = []
     for resumed in (False, True):
         torch.manual_seed(0)

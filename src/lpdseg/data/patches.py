@@ -61,12 +61,14 @@ def read_header(path: Path) -> ImageHeader:
         return header
 
 
-def check_image(path: Path) -> None:
+def check_image(path: Path) -> ImageHeader:
     """Refuses what `read_image` would refuse, as far as a header tells: everything but damaged pixels.
 
     **Raises:** `DataError`, `ImageModeError`; see `read_image`.
     """
-    _need_rgb(path, read_header(path))
+    header = read_header(path)
+    _need_rgb(path, header)
+    return header
 
 
 def read_image(path: Path, file: BytesIO | None = None) -> UInt8[np.ndarray, "H W 3"]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lpdseg.alone import alone_in
-from lpdseg.data.patches import check_image, read_image
+from lpdseg.data.patches import read_image
 from lpdseg.errors import DataError, OutputError
 from lpdseg.export.masks import write_overlay, write_probabilities, write_uncertainty
 from lpdseg.files import absolute, check_name, write_json
@@ -17,7 +17,7 @@ from lpdseg.outputs import SEGMENTED, is_known
 from lpdseg.pictures.html import table_html
 from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.plain import plain_text
-from lpdseg.segmenting.patches import ImageFile, segment_files
+from lpdseg.segmenting.patches import ImageFile, check_patch, segment_files
 from lpdseg.segmenting.prototype_classes import check_prototypes, described_prototypes, write_prototypes
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
@@ -140,7 +140,7 @@ def export_patches(
     places = {image.path: image.place for image in images}
     if not skip_bad:
         for path in places:
-            check_image(path)
+            check_patch(path)
     summary, skipped = _Summary((described or {}).get("weights_sha256", "")), list[str]()
 
     def tell() -> None:

@@ -108,6 +108,11 @@ def _segment(room: Path, out: Path) -> list[str]:
             "--overlay", "--probabilities", "--uncertainty", "--device", "cpu"]  # fmt: skip
 
 
+def _segment_more(room: Path, out: Path) -> list[str]:
+    """Also which prototype won each pixel."""
+    return [*_segment(room, out), "--prototypes"]
+
+
 def _slides(room: Path, out: Path) -> list[str]:
     return ["segment", f"{room}/run", f"{room}/slides", "--out", str(out), "--to", "geojson,ome-tiff,zarr,png,csv",
             "--mpp", "0.5", "--model-mpp", "0.5", "--device", "cpu", "--workers", "1"]  # fmt: skip
@@ -137,6 +142,7 @@ CASES = (
     Case("train uncached", _train_anew, ("--resume",), "patches/train/*"),
     Case("train uncached with a loader", _train_anew_loaded, ("--resume",), "patches/train/*", workers=True),
     Case("segment patches", _segment, (), "patches/valid/img/*"),
+    Case("segment patches with prototypes", _segment_more, (), "patches/valid/img/*"),
     Case("segment slides", _slides, (), "slides/*", workers=True),
     Case("tile", _tile, (), "slides/*"),
     Case("evaluate", _evaluate, (), "patches/valid/*/*"),

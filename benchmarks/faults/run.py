@@ -26,10 +26,11 @@ from pathlib import Path
 
 from cases import CASES, Case, draw_room, fresh
 from comparing import Held, differences, held, steady
+from endings import Ended, last_line, sentence
 
 KILLS = {
-    "train": 15, "train with a loader": 5, "segment patches": 20, "segment slides": 20, "tile": 20, "evaluate": 10,
-    "benchmark": 5, "bundle": 10,
+    "train": 15, "train with a loader": 5, "segment patches": 20, "segment patches with prototypes": 10,
+    "segment slides": 20, "tile": 20, "evaluate": 20, "benchmark": 15, "bundle": 20,
 }  # fmt: skip
 OTHERS = 5
 """Times for each other fault and command."""
@@ -62,15 +63,6 @@ class Outcome:
     tried: int = 0
     missed: int = 0
     bad: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended: exit code, negative for a signal; what it said; processor seconds."""
-
-    code: int
-    said: str
-    cpu: float
 
 
 Disturb = Callable[[int, float], bool]
@@ -184,7 +176,7 @@ class Room:
         begun = not case.again or any((self.out / "checkpoints").glob("*.json"))
         ended, _ = run_command([*words, *(case.again if begun else ())])
         if ended.code != 0:
-            yield f"going on ended with {ended.code}: {_last(ended.said)}"
+            yield f"going on ended with {ended.code}: {last_line(ended.said)}"
             return
         yield from differences(wanted, held(self.out), _TOLD_AGAIN)
 
@@ -194,11 +186,6 @@ def trained(words: list[str]) -> None:
     ended, _ = run_command(words)
     if ended.code != 0:
         raise SystemExit(f"the run that commands are given could not be trained:\n{ended.said[-3000:]}")
-
-
-def _last(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "nothing said"
 
 
 def half_done(room: Room, wanted: Held) -> Iterator[str]:
@@ -259,7 +246,7 @@ def full_disk(room: Room, case: Case, chance: random.Random) -> Iterator[Trial]:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={space}", "tmpfs", disk], check=True)
         try:
             ended, _ = run_command(room.command(case))
-            bad = list(_sentence(ended))
+            bad = list(sentence(ended))
             subprocess.run(["mount", "-o", "remount,size=2g", disk], check=True)
             bad += [*half_done(room, wanted), *room.goes_on(case, wanted)]
         finally:
@@ -286,7 +273,7 @@ def cut_files(room: Room, case: Case, chance: random.Random) -> Iterator[Trial]:
         ended, acted = run_command(room.command(case), cut)
         path.write_bytes(content)
         os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-        yield acted and ended.code != 0, [*_sentence(ended), *_in_the_end(room, case, ended, wanted)]
+        yield acted and ended.code != 0, [*sentence(ended), *_in_the_end(room, case, ended, wanted)]
 
 
 def lost_workers(room: Room, case: Case, chance: random.Random) -> Iterator[Trial]:
@@ -304,7 +291,7 @@ def lost_workers(room: Room, case: Case, chance: random.Random) -> Iterator[Tria
             return True
 
         ended, acted = run_command(room.command(case), kill)
-        yield acted, [*_sentence(ended), *_in_the_end(room, case, ended, wanted)]
+        yield acted, [*sentence(ended), *_in_the_end(room, case, ended, wanted)]
 
 
 def _in_the_end(room: Room, case: Case, ended: Ended, wanted: Held) -> Iterator[str]:
@@ -314,16 +301,6 @@ def _in_the_end(room: Room, case: Case, ended: Ended, wanted: Held) -> Iterator[
     else:
         yield from half_done(room, wanted)
         yield from room.goes_on(case, wanted)
-
-
-def _sentence(ended: Ended) -> Iterator[str]:
-    """What is wrong with how a command says that it failed."""
-    if ended.code < 0:
-        yield f"died of signal {-ended.code}"
-    elif "Traceback" in ended.said:
-        yield f"traceback: {_last(ended.said)}"
-    elif ended.code > 0 and "lpdseg: " not in ended.said:
-        yield f"ended with {ended.code} without a sentence"
 
 
 FAULTS = {"kill -9": kills, "full disk": full_disk, "file cut short": cut_files, "lost worker": lost_workers}

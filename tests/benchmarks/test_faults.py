@@ -76,3 +76,14 @@ def test_files_are_cut_only_where_a_command_reads_them_until_late(faults: Module
         kept = words[0] == "train" and "data.cache=false" not in words
         assert faults.possible("file cut short", case) is not kept, case.name
         assert faults.possible("full disk", case)
+
+
+def test_a_traceback_is_told_by_its_error_and_not_by_what_was_said_last(faults: ModuleType) -> None:
+    said = (
+        'Traceback (most recent call last):\n  File "a.py", line 3, in f\n    f()\nOSError: gone\n\nnext:\n  lpdseg'
+    )
+    assert list(faults.sentence(faults.Ended(0, said, 1.0))) == [
+        'traceback: OSError: gone File "a.py", line 3, in f'
+    ]
+    assert list(faults.sentence(faults.Ended(1, "lpdseg: no such file", 1.0))) == []
+    assert list(faults.sentence(faults.Ended(1, "no such file", 1.0))) == ["ended with 1 without a sentence"]

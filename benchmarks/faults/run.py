@@ -136,13 +136,24 @@ def _ticks(process: int, kinds: int) -> int:
 
 
 def _children(process: int) -> list[int]:
-    """Its workers, whichever of its threads began them; what Python runs to tidy up after them is none."""
+    """Whichever of its threads began them."""
     try:
         threads = list(Path(f"/proc/{process}/task").iterdir())
-        found = [one for thread in threads for one in (thread / "children").read_text().split()]
-        return [int(one) for one in found if b"resource_tracker" not in Path(f"/proc/{one}/cmdline").read_bytes()]
+        return [int(one) for thread in threads for one in (thread / "children").read_text().split()]
     except OSError:
         return []
+
+
+def workers(process: int) -> list[int]:
+    """Children that run by now; what Python begins to tidy up after them is none, also while it has no name yet."""
+    return [one for one in _children(process) if b"spawn_main" in _line(one)]
+
+
+def _line(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 class Room:
@@ -284,7 +295,7 @@ def lost_workers(room: Room, case: Case, chance: random.Random) -> Iterator[Tria
         after = chance.random() * seconds * 0.7
 
         def kill(process: int, cpu: float, after: float = after) -> bool:
-            found = _children(process) if cpu >= after else []
+            found = workers(process) if cpu >= after else []
             if not found:
                 return False
             os.kill(chance.choice(found), signal.SIGKILL)

@@ -2,9 +2,12 @@
 
 import importlib
 import json
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -67,6 +70,23 @@ def test_a_command_is_killed_with_all_its_processes(faults: ModuleType) -> None:
     assert (ended.code, acted) == (-signal.SIGKILL, True)
     ended, acted = faults.run_command(["settings", "--preset", "none-such"], lambda process, cpu: False)
     assert (ended.code, acted) == (2, False) and "lpdseg: " in ended.said
+
+
+def test_what_tidies_up_after_workers_is_none_also_before_it_has_its_name(faults: ModuleType) -> None:
+    """A process that was forked and does not yet run another program is called as its parent."""
+    asleep = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        asleep.start()
+        assert len(faults._children(os.getpid())) >= 3
+        while asleep.pid not in faults.workers(os.getpid()):
+            assert asleep.is_alive()
+        assert other.pid not in faults.workers(os.getpid())
+    finally:
+        for one in (asleep, other):
+            one.kill()
+        asleep.join()
+        other.wait()
 
 
 def test_files_are_cut_only_where_a_command_reads_them_until_late(faults: ModuleType) -> None:

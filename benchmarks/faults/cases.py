@@ -17,6 +17,12 @@ SMALL = (
     "train.lr=1e-3", "train.lr_warmup=0", "data.stain_jitter=0", "loss.contrast.weight=0.1",
     "loss.diversity.weight=0.5", "loss.composite.weight=0", "loss.morphology.encoder=stain",
 )  # fmt: skip
+BY_PROTOTYPES = (
+    "loss.composite.weight=1", "model.head_width=8", "predict.gate=none", "predict.offsets=false",
+    "loss.morphology.weight=0",
+)  # fmt: skip
+"""Masks that prototypes make, so that there is a map of them."""
+
 _COLOURS = np.array([[230, 120, 170], [80, 70, 160]])
 
 
@@ -38,7 +44,7 @@ class Case:
 
 
 def draw_room(room: Path, train: Callable[[list[str]], None]) -> None:
-    """Patches, slides with regions, a trained run and a benchmark; once, below `room`."""
+    """Patches, slides with regions, two trained runs and a benchmark; once, below `room`."""
     rng = np.random.default_rng(0)
     for name in ("patches/train", "patches/valid/img", "patches/valid/mask", "slides", "regions"):
         (room / name).mkdir(parents=True)
@@ -71,6 +77,7 @@ def draw_room(room: Path, train: Callable[[list[str]], None]) -> None:
         encoding="utf-8",
     )  # fmt: skip
     train(_train(room, room / "run"))
+    train(_train(room, room / "prototypes", BY_PROTOTYPES))
 
 
 def _image(mask: np.ndarray, rng: np.random.Generator) -> Image.Image:
@@ -84,8 +91,8 @@ def _region(name: str, left: int) -> dict[str, object]:
     return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}
 
 
-def _train(room: Path, out: Path) -> list[str]:
-    settings = [word for one in SMALL for word in ("--set", one)]
+def _train(room: Path, out: Path, more: tuple[str, ...] = ()) -> list[str]:
+    settings = [word for one in (*SMALL, *more) for word in ("--set", one)]
     words = ["train", "--data", f"{room}/patches", "--out", str(out), "--classes", "pink,blue", "--device", "cpu"]
     return [*words, *settings]
 
@@ -103,14 +110,14 @@ def _train_anew_loaded(room: Path, out: Path) -> list[str]:
     return [*_train_loaded(room, out), "--set", "data.cache=false"]
 
 
-def _segment(room: Path, out: Path) -> list[str]:
-    return ["segment", f"{room}/run", f"{room}/patches/valid/img", f"{room}/patches/train", "--out", str(out),
+def _segment(room: Path, out: Path, run: str = "run") -> list[str]:
+    return ["segment", f"{room}/{run}", f"{room}/patches/valid/img", f"{room}/patches/train", "--out", str(out),
             "--overlay", "--probabilities", "--uncertainty", "--device", "cpu"]  # fmt: skip
 
 
 def _segment_more(room: Path, out: Path) -> list[str]:
     """Also which prototype won each pixel."""
-    return [*_segment(room, out), "--prototypes"]
+    return [*_segment(room, out, "prototypes"), "--prototypes"]
 
 
 def _slides(room: Path, out: Path) -> list[str]:

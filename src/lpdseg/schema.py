@@ -21,7 +21,8 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_l
 class Described(BaseModel):
     """A file's content: numbers are finite, and a text is no number. What else it holds is left as it is."""
 
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    # pydantic 2.9 warns of every field called `model_...`, such as `model_mpp`.
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
 
 
 Kind = TypeVar("Kind")

@@ -21,9 +21,9 @@ from lpdseg.workflows.slides.cluster import RayEngine
 ray = pytest.importorskip("ray", reason="needs the extra cluster")
 WINDOW = 32
 pytestmark = pytest.mark.filterwarnings(
-    # Ray 2.40 leaves the logs of its nodes open.
-    r"ignore:[\s\S]*unclosed file[\s\S]*/ray/session_:pytest.PytestUnraisableExceptionWarning",
-    "ignore:unclosed file.*/ray/session_:ResourceWarning",
+    # Ray 2.48 and those before leave the logs of their nodes, or /dev/null in their place, open.
+    r"ignore:[\s\S]*unclosed file[\s\S]*(/ray/session_|name='/dev/null'):pytest.PytestUnraisableExceptionWarning",
+    "ignore:unclosed file.*(/ray/session_|name='/dev/null'):ResourceWarning",
 )
 
 

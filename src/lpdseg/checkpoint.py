@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lpdseg.choices import Tuning
+from lpdseg.data.classes_file import CLASSES_FILE
+from lpdseg.data.manifest import MANIFEST_FILE
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError, OutputError, SettingsError
 from lpdseg.files import read_json, replacing_apart, write_json
@@ -159,6 +161,24 @@ def save_checkpoint(
 def has_checkpoint(run: Path, name: str) -> bool:
     """Whether `run` holds a checkpoint of that name; a bundle has but one, which serves as `best`."""
     return (run / _FOLDER / f"{name}.json").is_file() or (name == "best" and is_bundle(run))
+
+
+def check_apart(out: Path, may_be_data: bool = False) -> None:
+    """Whether results may go into a folder: not among the checkpoints of a run, nor into a data set's own folder.
+
+    **Raises:** `OutputError`.
+    """
+    here = out.resolve()
+    if here.name == _FOLDER and any(has_checkpoint(here.parent, name) for name in NAMES):
+        raise OutputError(
+            f"{out} holds the checkpoints of a run, and results would mix with them; choose another folder"
+        )
+    told = next((name for name in (MANIFEST_FILE, CLASSES_FILE) if (out / name).is_file()), None)
+    if told is not None and not may_be_data:
+        raise OutputError(
+            f"{out} is the folder of a data set, as its {told} says, and results would mix with it; choose "
+            "another folder"
+        )
 
 
 def read_state(run: Path, name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lpdseg.benchmark.pool import run_here, run_in_processes
 from lpdseg.benchmark.sources import Loaded, available, load, possible
 from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
 from lpdseg.benchmark.write import check_folder, write_csv, write_page, write_results
+from lpdseg.checkpoint import check_apart
 from lpdseg.durations import duration
 from lpdseg.methods.table import METHODS
 
@@ -70,6 +71,7 @@ def run_benchmark(
     settings = all_settings(config, data, environment)
     for sentence in skipped:
         say(sentence)
+    check_apart(out)
     with alone_in(out, "running a benchmark"):
         check_folder(out)
         loaded = {}

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lpdseg.alone import alone_in
-from lpdseg.checkpoint import has_checkpoint
+from lpdseg.checkpoint import check_apart, has_checkpoint
 from lpdseg.choices import Gate
 from lpdseg.cores import allowed_cores
 from lpdseg.data.records import Manifest
@@ -96,6 +96,7 @@ def run_demo(out: Path, console: Console, quick: bool = False) -> Path:
 
     **Raises:** `KeyboardInterrupt` where training was interrupted, and what the steps raise.
     """
+    check_apart(out)
     with alone_in(out, "making the demo"):
         if not (out / "data").is_dir():  # the first that it makes
             outputs = ("metrics.json", RECORDS), ("report.html", PAGE), ("example.png", FIGURE)

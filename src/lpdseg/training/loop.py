@@ -102,7 +102,7 @@ def train(
         raise SettingsError("training in a process of a pool cannot start loaders of its own: set data.workers=0")
     records = data.split("train")
     check_labels(records, data.classes)
-    goes_on = check_run_folder(run, resume)
+    goes_on = check_run_folder(run, resume, data)
     settings, random_start = settle_weights(settings, run if goes_on else None if start is None else start.run)
     settings, fallback = settle(settings, records, data.classes)
     fabric = make_fabric(engine or Engine(), settings.train)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lpdseg.checkpoint import has_checkpoint, read_state
+from lpdseg.checkpoint import check_apart, has_checkpoint, read_state
 from lpdseg.data.composites import Composites, TrainingBatches
 from lpdseg.data.dataset import TrainingPatches, cache_room
 from lpdseg.data.geometry import Size, common_size
@@ -157,11 +157,11 @@ def build_task(settings: Settings, classes: TissueClasses, architecture: dict[st
     return METHODS[settings.method].task(encoder, settings, classes)
 
 
-def check_run_folder(run: Path, resume: bool) -> bool:
+def check_run_folder(run: Path, resume: bool, data: Manifest) -> bool:
     """Whether a run goes on. A new one needs a folder without one; one that is to go on may have saved nothing yet,
     as that of a job which was put back into its queue, and then starts.
 
-    **Raises:** `CheckpointError`; `OutputError` for a folder that cannot be written to.
+    **Raises:** `CheckpointError`; `OutputError` for a folder that cannot be written to, or holds `data`.
     """
     last, best = (has_checkpoint(run, name) for name in ("last", "best"))
     if plain_text(str(run)) != str(run):
@@ -172,12 +172,26 @@ def check_run_folder(run: Path, resume: bool) -> bool:
         )
     if not resume and (last or best):
         raise CheckpointError(f"{run} already holds a run; go on with --resume, or choose another --out")
+    if not last:
+        check_apart(run)
+        _check_beside(run, data)
     there = (
         None if is_known(run / "run.json", RUN) else next(filter(Path.exists, map(run.joinpath, _WRITTEN)), None)
     )
     if there is not None:
         raise OutputError(f"{there} is there already and of no run, which would replace it; choose another --out")
     return last
+
+
+def _check_beside(run: Path, data: Manifest) -> None:
+    """Whether a new run is in no folder that holds what it learns from.
+
+    **Raises:** `OutputError`.
+    """
+    root = data.source if data.source.is_dir() else data.source.parent
+    files = (path for record in data.records for path in (record.path, record.mask) if path is not None)
+    if run.resolve() in {folder.resolve() for folder in {root, *(path.parent for path in files)}}:
+        raise OutputError(f"{run} holds the data to learn from, and a run would mix with it; choose another --out")
 
 
 def _at_first_validation(run: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lpdseg.alone import alone_in
+from lpdseg.checkpoint import check_apart
 from lpdseg.data.patches import read_image
 from lpdseg.errors import DataError, OutputError
 from lpdseg.export.masks import write_overlay, write_probabilities, write_uncertainty
@@ -174,6 +175,7 @@ def export_patches(
             },
         )
 
+    check_apart(out)
     with alone_in(out, "segmenting patches", RESULT_FOLDERS):
         _check_places(images, out, [name for name, asked in wanted.items() if asked])
         done = segment_files(

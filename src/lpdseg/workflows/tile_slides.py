@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.alone import alone_in
+from lpdseg.checkpoint import check_apart
 from lpdseg.data.cut_slides import SOURCES, read_sources
 from lpdseg.data.manifest import MANIFEST_FILE, check_names, read_manifest, write_manifest
 from lpdseg.data.records import Manifest, PatchRecord, sorted_records
@@ -114,6 +115,7 @@ def tile_slides(
     paths, without = find_region_files(slides, regions)
     notes = [f"{path} has no regions in {regions} and was passed over" for path in without]
     records: list[PatchRecord] = []
+    check_apart(out, may_be_data=True)
     with alone_in(out, "cutting patches", [FOLDER]):
         before = read_manifest(out / MANIFEST_FILE) if (out / MANIFEST_FILE).exists() else None
         classes = classes or (before.classes if before else None)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.alone import BusyError
+from lpdseg.checkpoint import check_apart
 from lpdseg.cores import allowed_cores
 from lpdseg.errors import LpdsegError, OutputError, SettingsError
 from lpdseg.extras import needed
@@ -94,6 +95,7 @@ def segment_slides(
         segmenter = load(device="cpu" if options.engine == "ray" else options.device)
     if options.prototypes:
         prototype_classes(segmenter)  # which raises where there are none
+    check_apart(out)
     _check_writable(out)
     summary = summary_path(out, options.shard)
     read_table(summary, "slide")  # a table of something else is met now

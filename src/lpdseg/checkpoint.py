@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lpdseg.choices import Tuning
@@ -21,7 +21,8 @@ from lpdseg.data.manifest import MANIFEST_FILE
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError, OutputError, SettingsError
 from lpdseg.files import read_json, replacing_apart, write_json
-from lpdseg.model.weights_folder import LEAST_SD, shapes
+from lpdseg.model.tensor_files import load_tensors, shapes
+from lpdseg.model.weights_folder import LEAST_SD
 from lpdseg.schema import Described, FileName, PerCent, Scale, Seconds, Share, Whole, conform
 from lpdseg.settings import parse_settings
 from lpdseg.sharing.folder import WEIGHTS, is_bundle, read_description
@@ -243,7 +244,7 @@ def read_tensors(run: Path, state: dict[str, Any], kind: str) -> dict[str, Tenso
 
     **Raises:** `CheckpointError` where they are missing or damaged.
     """
-    return _read(run, state, kind, load_file)
+    return _read(run, state, kind, load_tensors)
 
 
 def read_shapes(run: Path, state: dict[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ import torch
 import transformers
 from hypothesis import example, given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lpdseg.errors import LpdsegError, WeightsError
@@ -232,3 +232,106 @@ def test_mean_and_sd_of_other_kinds_are_a_sentence(value: Any, tmp_path: Path) -
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [value] * 3}))
     with pytest.raises(WeightsError, match=r"preprocessor_config\.json is not the JSON of an image processor"):
         read_normalisation(str(tmp_path), (0.5,) * 3, (0.5,) * 3)
+
+
+def held_in(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def hold(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    save_file({name: values.contiguous() for name, values in tensors.items()}, folder / "model.safetensors")
+
+
+def refused(door: str, folder: Path, encoder: Encoder) -> str:
+    with pytest.raises(WeightsError) as caught:
+        DOORS[door][1](folder, encoder)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) <= 500
+    return str(caught.value)
+
+
+@every_door
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_values_that_are_no_numbers_are_refused(door: str, value: float, tmp_path: Path, encoder: Encoder) -> None:
+    """Those of float64 may become so when they are loaded."""
+    folder = DOORS[door][0](tmp_path / "weights")
+    held = held_in(folder)
+    name = next(name for name in sorted(held) if name.endswith("weight") and "attention" in name)
+    hold(folder, held | {name: torch.full_like(held[name], value, dtype=torch.float64)})
+    assert "no numbers" in refused(door, folder, encoder)
+
+
+@every_door
+def test_numbers_of_which_a_network_computes_none_are_refused(door: str, tmp_path: Path, encoder: Encoder) -> None:
+    folder = DOORS[door][0](tmp_path / "weights")
+    floats = {name: values for name, values in held_in(folder).items() if values.is_floating_point()}
+    hold(folder, held_in(folder) | {name: torch.full_like(values, 1e38) for name, values in floats.items()})
+    assert "computes values that are no numbers" in refused(door, folder, encoder)
+
+
+@every_door
+@pytest.mark.parametrize("kind", [torch.complex64, torch.float8_e4m3fn, torch.int32, torch.bool])
+def test_parameters_of_other_kinds_are_refused(
+    door: str, kind: torch.dtype, tmp_path: Path, encoder: Encoder
+) -> None:
+    folder = DOORS[door][0](tmp_path / "weights")
+    hold(folder, {name: values.to(kind) for name, values in held_in(folder).items()})
+    assert "and parameters are floating-point numbers" in refused(door, folder, encoder)
+
+
+@every_door
+def test_a_header_of_many_tensors_is_not_read(door: str, tmp_path: Path, encoder: Encoder) -> None:
+    folder = DOORS[door][0](tmp_path / "weights")
+    none = {f"more.{number}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(70_000)}
+    header = json.dumps(none).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "header of 4," in refused(door, folder, encoder)
+
+
+@pytest.mark.parametrize("door", sorted(set(DOORS) - {"medclip:"}))
+@pytest.mark.parametrize("told", [["vit"], {"a": 1}, 5, True, ""])
+def test_a_type_that_is_no_text_is_refused(door: str, told: Any, tmp_path: Path, encoder: Encoder) -> None:
+    folder = DOORS[door][0](tmp_path / "weights")
+    change(folder, model_type=told)
+    assert refused(door, folder, encoder)
+
+
+@pytest.mark.parametrize("door", sorted(set(DOORS) - {"medclip:"}))
+@pytest.mark.parametrize("told", [{}, {"metadata": 5}])
+def test_an_index_that_says_little_of_itself_is_refused(
+    door: str, told: dict[str, Any], tmp_path: Path, encoder: Encoder
+) -> None:
+    folder = DOORS[door][0](tmp_path / "weights")
+    names = dict.fromkeys(held_in(folder), "part.safetensors")
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(told | {"weight_map": names}))
+    assert refused(door, folder, encoder)
+
+
+@every_door
+def test_an_adapter_that_leads_elsewhere_is_refused(door: str, tmp_path: Path, encoder: Encoder) -> None:
+    """With the library of adapters installed, weights are taken from wherever it says."""
+    folder = DOORS[door][0](tmp_path / "weights")
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "other/weights"}))
+    if door == "medclip:":  # whose one file is read by its name
+        assert DOORS[door][1](folder, encoder) is not None
+    else:
+        assert "adapter" in refused(door, folder, encoder)
+
+
+def test_a_network_that_gives_no_embedding_is_refused(tmp_path: Path, encoder: Encoder) -> None:
+    folder = tmp_path / "weights"
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 64}
+    transformers.ViTMAEModel(transformers.ViTMAEConfig(**sizes, intermediate_size=24)).save_pretrained(folder)
+    refused("hf:", folder, encoder)
+
+
+@every_door
+def test_names_of_tensors_are_not_written_to_the_terminal(
+    door: str, tmp_path: Path, encoder: Encoder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = DOORS[door][0](tmp_path / "weights")
+    hold(folder, held_in(folder) | {"\x1b[2J": torch.ones(1)})
+    capfd.readouterr()
+    assert DOORS[door][1](folder, encoder) is not None
+    assert capfd.readouterr() == ("", "")

@@ -2,6 +2,7 @@
 that it can be.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from lpdseg.errors import LpdsegError, WeightsError
+from lpdseg.quiet import library
 
 _CODE = re.compile(
     r"auto_map|custom_\w+|_*\w+_implementation\w*|\w*kernels?_config|use_kernels|fusion_config|transformers_weights"
@@ -36,13 +38,31 @@ def understood(source: str, kind: type[LpdsegError] = WeightsError) -> Iterator[
     **Raises:** `kind`; any `LpdsegError` that is raised inside is left as it is.
     """
     try:
-        yield
+        with quiet_loading():
+            yield
     except LpdsegError:
         raise
     except Exception as error:  # numbers that make no network raise almost anything
         raise kind(
             f"no network can be built from {source} ({first_line(error.__cause__ or error)}); get it again"
         ) from error
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """The libraries would warn of parameters that do not fit, or of a hub that does not answer, which callers say
+    in one sentence.
+    """
+    transformers = library("transformers")
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "huggingface_hub"))}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def plain_configuration(values: dict[str, Any], source: str, depth: int = 0) -> dict[str, Any]:

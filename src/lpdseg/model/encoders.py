@@ -17,6 +17,7 @@ from lpdseg.model.pretrained import (
     load_backbone,
     read_configuration,
     read_normalisation,
+    try_network,
     weights_source,
 )
 from lpdseg.sections import ModelSettings
@@ -198,6 +199,7 @@ def build_encoder(
     halted = None if kind.strided else last_stride
     encoder = Encoder(backbone, widths, *normalisation, freeze_norm, halted, tune)
     if folder is not None:
+        try_network(encoder, encoder.example, folder)
         millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
         network_of = f"{config.model_type}, {millions:.1f} million parameters"
         encoder.source = weights_source(folder) | {"network": network_of}

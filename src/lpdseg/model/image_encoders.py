@@ -10,8 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,9 +18,16 @@ from lpdseg.files import read_json
 from lpdseg.model.configuration import check_affordable, first_line, plain_configuration, understood
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoder_kinds import IMAGENET_MEAN, IMAGENET_STD
-from lpdseg.model.hub import cache_alone
-from lpdseg.model.pretrained import read_normalisation, read_values, weights_source
-from lpdseg.model.weights_folder import convert_command, gated, values_in
+from lpdseg.model.pretrained import (
+    check_numbers,
+    load_network,
+    read_normalisation,
+    read_values,
+    try_network,
+    weights_source,
+)
+from lpdseg.model.tensor_files import load_tensors
+from lpdseg.model.weights_folder import check_file, convert_command, gated, values_in
 from lpdseg.quiet import library
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -166,24 +171,10 @@ def _hugging_face(source: str) -> FrozenTower:
                 values.get("vision_config", values) if is_clip else values
             )
             loader: Any = transformers.CLIPVisionModelWithProjection if is_clip else _model_of(config)
-            check_affordable(lambda: loader(deepcopy(config)), described, values_in(source))
-        tower, info = loader.from_pretrained(
-            source,
-            config=config,
-            trust_remote_code=False,
-            local_files_only=cache_alone(source),
-            use_safetensors=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-        )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, WeightsError) as error:
+            tower: Any = load_network(loader, source, config, "an image encoder")
+    except (OSError, ValueError, ImportError, WeightsError) as error:
         reason = gated(source, error) or first_line(error)
         raise WeightsError(f"cannot load {named}: {reason}") from error
-    if info["missing_keys"]:
-        raise WeightsError(
-            f"{named} lacks {len(info['missing_keys'])} parameters "
-            f"(the first is {sorted(info['missing_keys'])[0]}); it would be random"
-        )
     width = getattr(tower.config, "projection_dim" if is_clip else "hidden_size", None)
     if width is None or tower.main_input_name != "pixel_values":
         raise WeightsError(
@@ -195,7 +186,14 @@ def _hugging_face(source: str) -> FrozenTower:
         raise WeightsError(f"hf:{source} takes images of {size!r} px; name a model of square ones")
     record = {"encoder": f"hf:{source}", **weights_source(source)}
     mean, std = (_CLIP_MEAN, _CLIP_STD) if is_clip else (IMAGENET_MEAN, IMAGENET_STD)
-    return FrozenTower(tower, nn.Identity(), width, size, record, *read_normalisation(source, mean, std))
+    return _tried(
+        FrozenTower(tower, nn.Identity(), width, size, record, *read_normalisation(source, mean, std)), source
+    )
+
+
+def _tried(tower: FrozenTower, source: str) -> FrozenTower:
+    try_network(tower, (tower.size, tower.size), source, (1, tower.width))
+    return tower
 
 
 def _model_of(config: Any) -> Any:
@@ -212,10 +210,8 @@ def _medclip(folder: Path) -> FrozenTower:
             f"{folder} holds no MedCLIP vision weights: model.safetensors is missing; make a folder with it from "
             f"the published pytorch_model.bin with {convert_command(str(folder))}"
         )
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
+    check_file(path)
+    state = load_tensors(path)
     prefix = "vision_model."
     state = {key.removeprefix(prefix): value for key, value in state.items() if not key.startswith("text_model.")}
     head_weight = state.pop("projection_head.weight", None)
@@ -243,7 +239,11 @@ def _medclip(folder: Path) -> FrozenTower:
     head = nn.Linear(inside, width, bias=False)
     head.weight.data.copy_(head_weight)  # in float32, whatever the file holds
     record = {"encoder": f"medclip:{folder}", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return FrozenTower(tower, head, width, config.image_size, record, _MEDCLIP_MEAN, _MEDCLIP_STD)
+    check_numbers(tower, str(folder))
+    check_numbers(head, str(folder))
+    return _tried(
+        FrozenTower(tower, head, width, config.image_size, record, _MEDCLIP_MEAN, _MEDCLIP_STD), str(folder)
+    )
 
 
 def _load_matching(module: nn.Module, state: dict[str, Tensor], path: Path) -> tuple[list[str], list[str]]:

@@ -1,9 +1,6 @@
 """Loading published weights into a backbone, with an error instead of silence where they do not fit."""
 
 import hashlib
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,11 +12,18 @@ from torch import nn
 from lpdseg.errors import WeightsError
 from lpdseg.files import read_json
 from lpdseg.model.cards import CARDS
-from lpdseg.model.configuration import check_affordable, first_line, plain_configuration
+from lpdseg.model.configuration import (
+    check_affordable,
+    first_line,
+    plain_configuration,
+    quiet_loading,
+    understood,
+)
 from lpdseg.model.encoder_kinds import Kind
 from lpdseg.model.families import kind_of
 from lpdseg.model.hub import cache_alone
 from lpdseg.model.weights_folder import (
+    check_file,
     check_normalisation,
     check_says_its_type,
     check_weights_folder,
@@ -78,21 +82,59 @@ def load_backbone(kind: Kind, weights: str, config: Any, label: str) -> nn.Modul
 
     **Raises:** `WeightsError` where parameters are missing, do not fit or are no numbers.
     """
-    check_affordable(
-        lambda: kind.network(config)(deepcopy(config)), f"the config.json of {weights}", values_in(weights)
-    )
-    backbone, info = _load(kind.network(config), weights, config)
+    return load_network(kind.network(config), weights, config, label, kind.spare)
+
+
+def load_network(
+    network: Any, weights: str, config: Any, label: str, spare: str | tuple[str, ...] = ()
+) -> nn.Module:
+    """As `load_backbone`, for a class of `transformers`; `spare` is how parameters begin that need not be there."""
+    described = f"the config.json of {weights}"
+    for path in sorted(Path(weights).glob("*.safetensors")):
+        check_file(path)
+    check_affordable(lambda: network(deepcopy(config)), described, values_in(weights))
+    with understood(described):
+        built, info = _load(network, weights, config)
     absent = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    lacking = sorted(key for key in absent if not key.startswith(kind.spare))
+    lacking = sorted(key for key in absent if not key.startswith(spare))
     if lacking:
         raise WeightsError(
             f"{weights} lacks {len(lacking)} parameters of {label} (the first is {lacking[0]}); "
             "it is incomplete or of another architecture"
         )
-    odd = next((name for name, values in backbone.state_dict().items() if not values.isfinite().all()), None)
+    check_numbers(built, weights)
+    return built
+
+
+def check_numbers(network: nn.Module, weights: str) -> None:
+    """**Raises:** `WeightsError` for parameters that are no numbers."""
+    odd = next((name for name, values in network.state_dict().items() if not values.isfinite().all()), None)
     if odd is not None:
         raise WeightsError(f"{weights} holds values that are no numbers (NaN or infinite) in {odd}; get it again")
-    return backbone
+
+
+@torch.no_grad()
+def try_network(
+    network: nn.Module, sides: tuple[int, int], weights: str, sizes: tuple[int, ...] | None = None
+) -> None:
+    """Refuses a network of numbers that computes others: whatever learns from it would be worth nothing.
+
+    It sees one image of noise (uniform, seed 0), and gives one tensor or several; `sizes` is of each.
+
+    **Raises:** `WeightsError`.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        with understood(f"the config.json of {weights}"):
+            found = network.eval()(torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0)))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    found = [found] if isinstance(found, torch.Tensor) else found
+    if not all(values.isfinite().all() for values in found):
+        raise WeightsError(f"the network in {weights} computes values that are no numbers; get it again")
+    if sizes is not None and any(tuple(values.shape) != sizes for values in found):
+        raise WeightsError(f"the network in {weights} gives no embedding of {sizes[-1]} numbers; name another")
 
 
 def read_normalisation(
@@ -178,23 +220,6 @@ def _load(backbone_class: Any, weights: str, config: Any) -> tuple[nn.Module, di
             ) from error
         raise WeightsError(f"cannot load weights from {weights!r}: {first_line(error)}") from error
     return backbone, info
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """The libraries would warn of parameters that do not fit, or of a hub that does not answer, which callers say
-    in one sentence.
-    """
-    transformers = library("transformers")
-    levels = {logger: logger.level for logger in map(logging.getLogger, ("transformers", "huggingface_hub"))}
-    for logger in levels:
-        logger.setLevel(logging.ERROR)
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
 
 
 def weights_source(weights: str) -> dict[str, str]:

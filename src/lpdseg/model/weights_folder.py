@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from lpdseg.errors import WeightsError
-from lpdseg.files import is_there, open_file, read_json
+from lpdseg.files import is_there, read_json
+from lpdseg.model.tensor_files import check_kinds, shapes
 from lpdseg.schema import Described, Scale, fits
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt")
 """How files of `torch.save` end."""
+
+_ADAPTER = "adapter_config.json"
+"""By which the library peft would take weights from elsewhere, in place of those of the folder."""
 
 _OTHERS = (".h5", ".msgpack", ".onnx", ".npz")
 
@@ -87,9 +91,25 @@ def check_weights_folder(weights: str, instead: str) -> dict[str, Any] | None:
     check_says_its_type(config, weights, instead)
     for index in folder.glob("*.safetensors.index.json"):
         shards(index)
+    if is_there(folder / _ADAPTER):
+        raise WeightsError(
+            f"{weights} holds an adapter ({_ADAPTER}), which changes weights of elsewhere; take weights "
+            "that it has been merged with"
+        )
     if not any(folder.glob("*.safetensors")):
         raise WeightsError(_without_safetensors(weights, folder))
     return config
+
+
+def check_file(path: Path) -> None:
+    """Refuses a file of safetensors whose header is too long, or whose parameters are of other kinds.
+
+    **Raises:** `WeightsError`.
+    """
+    try:
+        check_kinds(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}; get it again") from error
 
 
 def check_says_its_type(config: dict[str, Any], weights: str, instead: str) -> None:
@@ -98,6 +118,8 @@ def check_says_its_type(config: dict[str, Any], weights: str, instead: str) -> N
     **Raises:** `WeightsError` that says what to do.
     """
     if config.get("model_type") is not None:
+        if not isinstance(config["model_type"], str):
+            raise WeightsError(f"the config.json of {weights} has a model_type that is no text; get it again")
         return
     if "pretrained_cfg" in config or "architecture" in config:
         raise WeightsError(
@@ -145,16 +167,6 @@ def shards(index: Path) -> list[Path]:
             f"{missing[0]}); get them"
         )
     return [index.parent / name for name in names]
-
-
-def shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors of a safetensors file, by name, as its header says; nothing else is read.
-
-    **Raises:** `OSError`, `SafetensorError` for a file that is none.
-    """
-    open_file(path).close()  # the library would wait for a pipe
-    with safe_open(path, "pt") as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
 
 
 def values_in(weights: str) -> int | None:

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lpdseg.errors import WeightsError
+from lpdseg.model.configuration import quiet_loading
 from lpdseg.model.conversion.parts import Converted
-from lpdseg.model.pretrained import quiet_loading
 from lpdseg.quiet import library
 from lpdseg.version import version_of
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lpdseg.errors import WeightsError
 from lpdseg.files import read_json
 from lpdseg.model.hub import cache_alone
 from lpdseg.model.pickles import RefusedError, read_pickle
+from lpdseg.model.tensor_files import load_tensors
 from lpdseg.model.weights_folder import PICKLES, gated, shards
 
 _NESTED = ("teacher", "state_dict", "model", "model_state_dict", "backbone", "encoder", "student")
@@ -114,7 +114,7 @@ def _refuse_lone_shard(path: Path) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return load_tensors(path)
         found = read_pickle(path)
     except RefusedError as error:
         raise WeightsError(f"{path} is not read: {error}; get the same weights as safetensors") from error

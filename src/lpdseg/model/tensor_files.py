@@ -1,0 +1,57 @@
+"""Opening files of safetensors, whose header may be as long as it likes and name whatever it likes."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lpdseg.files import open_file
+
+MOST_HEADER = 1 << 22
+"""Bytes: some 40,000 tensors, each of which takes time and memory in every library that it goes through."""
+
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+_OTHERS = {"I64", "I32", "I16", "I8", "U8", "BOOL"}
+"""Of counts, places and masks, which networks hold beside their parameters."""
+_PARAMETERS = (".weight", ".bias")
+
+
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a file, by name, as its header says; nothing else is read.
+
+    **Raises:** `OSError`; `SafetensorError` for a file that is none, or whose header is too long.
+    """
+    _check_header(path)
+    with safe_open(path, "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, by name. **Raises:** as `shapes`."""
+    _check_header(path)
+    return load_file(path)
+
+
+def check_kinds(path: Path) -> None:
+    """Refuses pretrained weights whose parameters are of kinds that would have to be made floating-point numbers.
+
+    **Raises:** as `shapes`.
+    """
+    _check_header(path)
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 - no mapping
+            kind = str(file.get_slice(name).get_dtype())
+            if kind not in _FLOATS and (kind not in _OTHERS or name.endswith(_PARAMETERS)):
+                raise SafetensorError(
+                    f"{name[:100]!r} is of the kind {kind}, and parameters are floating-point numbers"
+                )
+
+
+def _check_header(path: Path) -> None:
+    with open_file(path) as file:  # the library would wait for a pipe
+        length = int.from_bytes(file.read(8), "little")
+    if (
+        MOST_HEADER < length <= path.stat().st_size
+    ):  # what is longer than its file is damaged, which the library says
+        raise SafetensorError(f"it has a header of {length:,} bytes, where {MOST_HEADER:,} are the most")

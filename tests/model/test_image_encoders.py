@@ -170,7 +170,9 @@ def test_a_tower_owns_the_mean_and_sd_of_its_folder(tmp_path: Path, encoder: Enc
 
 def test_a_tower_without_its_pooler_is_an_error(tmp_path: Path, encoder: Encoder) -> None:
     transformers.ViTForImageClassification(transformers.ViTConfig(**VISION)).save_pretrained(tmp_path)
-    with pytest.raises(WeightsError, match=r"lacks 2 parameters of an image encoder \(the first is pooler.dense.bias\)"):
+    with pytest.raises(
+        WeightsError, match=r"lacks 2 parameters of an image encoder \(the first is pooler.dense.bias\)"
+    ):
         build_image_encoder(f"hf:{tmp_path}", encoder)
 
 

@@ -3,8 +3,8 @@
 import math
 import re
 from typing import Any
-from xml.etree import ElementTree
 
+from lpdseg.slides.ome import ome_images
 from lpdseg.slides.resolution import mpp_of_resolution
 from lpdseg.slides.slide import Mpp
 
@@ -29,10 +29,8 @@ def tiff_mpp(page: Any, ome: str | None) -> Mpp | None:
 
 def _from_ome(ome: str, page: Any) -> Mpp | None:
     size = (str(page.imagewidth), str(page.imagelength))
-    try:
-        images = ElementTree.fromstring(ome).iterfind(".//{*}Pixels")
-        pixels = next(image for image in images if (image.get("SizeX"), image.get("SizeY")) == size)
-    except (ElementTree.ParseError, StopIteration):
+    _, pixels = next(iter(ome_images(ome).get(size, ())), ("", None))
+    if pixels is None:
         return None
     values = []
     for axis in "XY":

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
+from lpdseg.slides.ome import ome_images
 from lpdseg.slides.slide import Mpp
 from lpdseg.slides.tiff_mpp import tiff_mpp
 
@@ -67,9 +67,4 @@ def _is_scene(page: Any, here: Mpp | None, ome: str | None) -> bool:
 def _names(ome: str | None, page: Any) -> list[str]:
     """Of OME's images of a page's size; no name is an empty one."""
     size = (str(page.imagewidth), str(page.imagelength))
-    try:
-        images = [] if ome is None else ElementTree.fromstring(ome).findall("{*}Image")
-    except ElementTree.ParseError:
-        return []
-    pixels = [(image.get("Name", ""), image.find("{*}Pixels")) for image in images]
-    return [name for name, of in pixels if of is not None and (of.get("SizeX"), of.get("SizeY")) == size]
+    return [] if ome is None else [name for name, _ in ome_images(ome).get(size, ())]

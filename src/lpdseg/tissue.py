@@ -26,6 +26,9 @@ NO_CLASS = 254
 _NOTHING = ("", "~", "null", "Null", "NULL", "none", "None")
 """What people write where there is nothing, once every word of a file is text."""
 
+LONGEST_NAME = 100
+"""Characters of a class's name, which stands in tables, legends and messages."""
+
 Colour = tuple[int, int, int]
 
 _SPARE_COLOURS: tuple[Colour, ...] = (
@@ -47,7 +50,7 @@ class TissueClasses:
 
     **Arguments:**
 
-    - `names`: one per class, each of one line without blanks at its ends.
+    - `names`: one per class, each of one line of at most 100 characters, without blanks at its ends.
     - `colours`: RGB in 0..255, one per class; chosen when empty.
     - `indices`: the mask value of each class on disk, 0..255; 0, 1, 2, … when empty.
     - `background`: the mask value of background on disk, or None where every pixel belongs to a class.
@@ -78,9 +81,19 @@ class TissueClasses:
                 f"{list(self.names)}"
             )
         # A manifest has them in its header, where neither blanks at the ends nor further lines come back.
-        odd = next((name for name in self.names if name != name.strip() or len(name.splitlines()) > 1), None)
+        odd = next(
+            (
+                name
+                for name in self.names
+                if name != name.strip() or len(name.splitlines()) > 1 or len(name) > LONGEST_NAME
+            ),
+            None,
+        )
         if odd is not None:
-            raise SettingsError(f"the name of a tissue class is one line, without blanks at its ends; got {odd!r}")
+            raise SettingsError(
+                f"the name of a tissue class is one line of at most {LONGEST_NAME} characters, without blanks at "
+                f"its ends; got {odd[: LONGEST_NAME + 1]!r}"
+            )
         taken = next((name for name in self.names if name.casefold() in _SHARED[self.background is None]), None)
         if taken is not None:
             raise SettingsError(

@@ -199,3 +199,15 @@ def test_a_million_tiles_that_are_not_there(tmp_path: Path, *, there: bool) -> N
         sparse(tmp_path / "a.tif", 4, there=True), sparse(tmp_path / "b.tif", 1200, there=there)
     )
     assert seconds < 5 and gigabytes < 1
+
+
+@pytest.mark.parametrize(
+    ("image", "tile", "told"), [(4000, 16, "pieces"), (250, 1, "pieces"), (64, 0, "no pieces")]
+)
+def test_a_jpeg_2000_of_many_pieces(image: int, tile: int, told: str) -> None:
+    """Its decoder makes 5 KB of room for each piece and channel, of which a few hundred bytes may claim 65,535."""
+    data = bytearray(coded("j2k", np.zeros((64, 64, 3), np.uint8)))
+    at = data.index(b"\xff\x4f\xff\x51") + 8
+    struct.pack_into(">8I", data, at, image, image, 0, 0, tile, tile, 0, 0)
+    with pytest.raises(ValueError, match=told):
+        check_coded(bytes(data))

@@ -20,6 +20,9 @@ _CHANNELS = 3
 _MOST_SCANS = 100
 """Of a progressive JPEG, each of which goes over all pixels; encoders make about ten."""
 
+_MOST_PIECES = 1 << 14
+"""Tiles of a JPEG 2000, by channels, for each of which its decoder makes some 5 KB of room."""
+
 _OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG that begin a frame."""
 
@@ -77,8 +80,14 @@ def _of_jpeg(data: bytes) -> int:
 
 
 def _of_jpeg_2000(head: bytes) -> int:
-    right, bottom, left, top, channels = struct.unpack_from(">4I16xH", head, 4)
-    return int(max(right - left, 0) * max(bottom - top, 0) * max(channels, _CHANNELS))
+    right, bottom, left, top, across, down, first_x, first_y, channels = struct.unpack_from(">8IH", head, 4)
+    if not across * down:
+        raise ValueError("a JPEG 2000 of no pieces")
+    samples = int(max(right - left, 0) * max(bottom - top, 0) * max(channels, _CHANNELS))
+    pieces = -(-(right - first_x) // across) * -(-(bottom - first_y) // down) * channels
+    if samples <= MOST_SAMPLES and pieces > _MOST_PIECES:
+        raise ValueError(f"a JPEG 2000 of {pieces:,} pieces")
+    return samples
 
 
 def _of_jpeg_xr(head: bytes) -> int:

@@ -11,6 +11,7 @@ from types import FrameType
 import pytest
 
 from lpdseg.data.classes_file import read_classes
+from lpdseg.data.importers import load_data
 from lpdseg.data.manifest import csv_rows, read_manifest
 from lpdseg.data.patches import read_image
 from lpdseg.data.reading import look
@@ -22,8 +23,9 @@ from lpdseg.files import open_file, read_json, read_text
 from lpdseg.model.weights_folder import shapes
 from lpdseg.outputs import CHECK, FIGURE, PATCH_ROWS, check_file
 from lpdseg.segmenting.edits import read_edits
+from lpdseg.segmenting.patches import find_images
 from lpdseg.sharing.folder import read_sums
-from lpdseg.slides.readers import open_slide
+from lpdseg.slides.readers import find_slides, open_slide
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.metrics import read_metrics
 from lpdseg.workflows.slides.state import identity
@@ -167,3 +169,23 @@ def test_an_image_of_gigabytes_is_not_read(tmp_path: Path, split: str) -> None:
     record = PatchRecord(path, (1,), split, "p")
     with pytest.raises(LpdsegError, match=r"x\.png has 9,663,676,416 bytes"):
         look(Manifest(TissueClasses(("a",)), (record,), tmp_path))
+
+
+@pytest.mark.parametrize("find", [lambda path: find_images([path]), lambda path: find_slides([path]), load_data])
+def test_an_input_that_is_a_pipe_is_not_told_to_be_missing(tmp_path: Path, find: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(LpdsegError, match=r"x\.png is a pipe or a device, and no file; give an? "):
+        find(tmp_path / "x.png")
+    with pytest.raises(LpdsegError, match=r"y\.png does not exist; give an? "):
+        find(tmp_path / "y.png")
+
+
+def test_a_manifest_that_is_too_large_is_told_by_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    with path.open("wb") as file:
+        file.truncate(300 << 20)
+    with pytest.raises(LpdsegError) as told:
+        read_manifest(path)
+    assert str(told.value).startswith(
+        f"{path} has 300 MiB, and a table has 256 at most; leave out columns that are "
+    )

@@ -196,6 +196,11 @@ def _names_in(folder: Path, modified: int) -> dict[str, str]:
     return {name_key(path.name): path.name for path in folder.iterdir()}
 
 
+def why_neither(path: Path) -> str:
+    """What is said of a name of no file and no folder: `does not exist`, or that it is a pipe or a device."""
+    return "is a pipe or a device, and no file" if path.exists() else "does not exist"
+
+
 def open_file(path: Path) -> BufferedReader:
     """Opens a file for reading. A pipe, for which one would wait, and a device, which need not end, are none.
 

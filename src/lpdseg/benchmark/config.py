@@ -142,7 +142,8 @@ def read_config(path: Path) -> Config:
     try:
         values = read_yaml(read_text(path))
     except (OSError, ValueError) as error:
-        raise SettingsError(f"cannot read the benchmark {path}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"cannot read the benchmark {path}: {why}; name a YAML file") from error
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

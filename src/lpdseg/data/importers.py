@@ -18,6 +18,7 @@ from lpdseg.data.layout import sounds_like_masks
 from lpdseg.data.manifest import MANIFEST_FILE, Manifest, PatchRecord, read_manifest
 from lpdseg.data.records import require_class, sorted_records
 from lpdseg.errors import DataError, SettingsError
+from lpdseg.files import why_neither
 from lpdseg.tissue import PRESETS, TissueClasses
 
 _LOOKED_FOR = (
@@ -46,8 +47,8 @@ def load_data(
     malformed, or of another number of classes.
     """
     source = Path(source)
-    if not source.exists():
-        raise DataError(f"{source} does not exist; give a manifest CSV or the folder of a data set")
+    if not (source.is_file() or source.is_dir()):
+        raise DataError(f"{source} {why_neither(source)}; give a manifest CSV or the folder of a data set")
     if source.is_file():
         if source.suffix.lower() != ".csv":
             raise DataError(f"{source} is no data set; give a manifest CSV or the folder of a data set")

@@ -153,11 +153,14 @@ def csv_rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
 def _lines(file: BufferedReader) -> Iterator[str]:
     """The lines of a CSV, of bounded length.
 
-    **Raises:** `csv.Error` for too many bytes, as a whole or without a line break.
+    **Raises:** `DataError` for too many bytes as a whole, `csv.Error` for too many without a line break.
     """
     size = os.fstat(file.fileno()).st_size
     if size > MOST_TABLE:
-        raise csv.Error(f"it has {size >> 20:,} MiB, of {MOST_TABLE >> 20} at most")
+        raise DataError(
+            f"{file.name} has {size >> 20:,} MiB, and a table has {MOST_TABLE >> 20} at most; leave out "
+            "columns that are not read, or make several of it"
+        )
     with TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         while line := text.readline(_LONGEST):
             if len(line) == _LONGEST and not line.endswith(("\n", "\r")):

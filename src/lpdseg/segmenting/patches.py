@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from lpdseg.data.layout import UNREAD_PICTURES, place_of
 from lpdseg.data.patches import IMAGE_SUFFIXES, check_image, read_image, sides
 from lpdseg.errors import DataError
-from lpdseg.files import result_name
+from lpdseg.files import result_name, why_neither
 from lpdseg.folders import look_through, some, tell
 from lpdseg.segmenting import memory
 from lpdseg.segmenting.memory import at_once, if_it_fits, is_too_large
@@ -115,7 +115,7 @@ def _images_of(source: Path, recurse: bool, apart: Sequence[Path]) -> list[Image
     if source.is_file():
         return [ImageFile(source, PurePath(result_name(source.stem)))]
     if not source.is_dir():
-        raise DataError(f"{source} does not exist; give an image or a folder of images")
+        raise DataError(f"{source} {why_neither(source)}; give an image or a folder of images")
     try:
         seen = look_through(source, recurse=recurse, leave_out=apart)
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from lpdseg.files import is_there
+from lpdseg.files import is_there, why_neither
 from lpdseg.folders import is_result, look_through, some, tell
 from lpdseg.plain import name_key
 from lpdseg.slides.formats import CONVERT, UNREAD_FORMATS, slide_suffixes
@@ -81,7 +81,7 @@ def _named_by(source: str | Path, apart: Set[Path]) -> Iterator[SlideFile]:
     elif glob.has_magic(str(source)):
         yield from _matching(str(source), apart)
     else:
-        raise SlideError(f"{source} does not exist; give a slide, a folder, a pattern or a CSV of slides")
+        raise SlideError(f"{source} {why_neither(path)}; give a slide, a folder, a pattern or a CSV of slides")
 
 
 def _in_folder(folder: Path, apart: Set[Path]) -> Iterator[SlideFile]:
@@ -130,7 +130,7 @@ def _without_pictures(paths: Sequence[Path], root: Path) -> list[Path]:
 def _in_table(csv_path: Path) -> Iterator[SlideFile]:
     for path, mpp, where in read_slide_table(csv_path):
         if not (is_there(path) and path.is_file()):
-            raise SlideError(f"{where}: {path} does not exist; restore the slide or take the line out")
+            raise SlideError(f"{where}: {path} {why_neither(path)}; restore the slide or take the line out")
         yield SlideFile(_with_known_suffix(path), mpp)
 
 

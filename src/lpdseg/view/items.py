@@ -11,7 +11,7 @@ from lpdseg.data.opening import same_classes
 from lpdseg.data.patches import IMAGE_SUFFIXES, read_header
 from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import DataError, LpdsegError
-from lpdseg.files import open_file
+from lpdseg.files import open_file, why_neither
 from lpdseg.folders import RECORD
 from lpdseg.insight.run_record import data_of
 from lpdseg.plain import plain_text
@@ -121,8 +121,8 @@ def open_items(
 def _of(
     source: Path, classes: TissueClasses, named: str | None, mask_values: Sequence[str], is_data: bool
 ) -> tuple[list[Item], Manifest | None]:
-    if not source.exists():
-        raise DataError(f"{source} does not exist; name slides, patches, a data set or results to look at")
+    if not (source.is_file() or source.is_dir()):
+        raise DataError(f"{source} {why_neither(source)}; name slides, patches, a data set or results to look at")
     is_of_patches = (source / RECORD).is_file() and (source / "summary.csv").is_file()
     if is_of_patches or (source / "states").is_dir():
         results = [*(patch_results if is_of_patches else slide_results)(source)]

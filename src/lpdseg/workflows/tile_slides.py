@@ -15,7 +15,7 @@ from lpdseg.data.records import Manifest, PatchRecord, sorted_records
 from lpdseg.data.regions import REGION_SUFFIXES, RegionFile, read_regions
 from lpdseg.errors import DataError
 from lpdseg.export.tiles import FOLDER, Cut, check_folder, write_tiles
-from lpdseg.files import absolute, check_name, result_name, write_json
+from lpdseg.files import absolute, check_name, result_name, why_neither, write_json
 from lpdseg.plain import name_key, plain_text
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
@@ -55,7 +55,7 @@ def find_region_files(slides: Sequence[SlideFile], source: Path) -> tuple[dict[P
             raise DataError(f"{source} holds the regions of one slide, and there are {len(slides)}; give a folder")
         return {slide.path: source for slide in slides}, []
     if not source.is_dir():
-        raise DataError(f"{source} does not exist; give a GeoJSON file, or a folder with one per slide")
+        raise DataError(f"{source} {why_neither(source)}; give a GeoJSON file, or a folder with one per slide")
     found: dict[Path, Path] = {}
     files: dict[str, list[Path]] = {}
     for path in sorted(source.iterdir()):

@@ -52,6 +52,7 @@ install_import_hook(
         "lpdseg.insight.paper",
         "lpdseg.insight.pictures",
         "lpdseg.insight.prototypes",
+        "lpdseg.insight.ranks",
         "lpdseg.insight.sample",
         "lpdseg.insight.subtypes",
         "lpdseg.insight.survey",

@@ -284,7 +284,6 @@ def report(
     *,
     split: Split | None = None,
     images: int = 6,
-    seed: int = 0,
     palette: Palette | None = None,
     classes: str | None = None,
     mask_values: Sequence[str] = (),
@@ -322,7 +321,7 @@ def report(
         records = [
             evaluate(one, manifest, split, gates, patches=patches.append, progress=progress) for one in segmenters
         ]
-    shown: dict[str, Any] = {"split": split, "images": images, "seed": seed, "patches": patches}
+    shown: dict[str, Any] = {"split": split, "images": images, "patches": patches}
     return write_page(folders, segmenters, records, manifest, out, **shown)
 
 

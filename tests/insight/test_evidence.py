@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lpdseg.insight.evidence import prototype_values
+from lpdseg.insight.evidence import effective_number, prototype_values, winning_shares
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
@@ -33,3 +33,14 @@ def test_cosines_see_the_image_as_the_segmenter_pads_it(segmenter: Segmenter) ->
     np.testing.assert_allclose(
         prototype_values(segmenter, image), prototype_values(segmenter, mirrored)[:, :37, :53], atol=1e-6
     )
+
+
+def test_winning_shares_count_pixels() -> None:
+    assert winning_shares(np.array([0, 0, 2, 2]), 4).tolist() == [0.5, 0, 0.5, 0]
+    assert winning_shares(np.zeros(0, np.int64), 2).tolist() == [0, 0]
+
+
+def test_effective_number_of_prototypes() -> None:
+    assert effective_number([0.25] * 4) == pytest.approx(4)
+    assert effective_number([1.0, 0.0, 0.0]) == pytest.approx(1)
+    assert effective_number([]) == 0

@@ -15,9 +15,11 @@ from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError
 from lpdseg.evaluation.protocol import Record
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
+from lpdseg.evaluation.worst import worst_first
 from lpdseg.insight.figures import loss_charts, reliability_chart, warmup_end
 from lpdseg.insight.paper.confusion import luminance
 from lpdseg.insight.report import write_report
+from lpdseg.insight.report_parts import look_at_each
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.settings import Settings
@@ -132,6 +134,25 @@ def test_page_stands_alone_and_shows_the_records(
     assert "Median:" in words
     assert "Worst:" in words
     assert ("validation figures" in text) == valid
+
+
+def test_the_gallery_is_of_the_whole_split_as_the_list_of_the_worst_is(
+    build: Callable[[TissueClasses], Built], tmp_path: Path
+) -> None:
+    run, segmenter, data, records = build(WITHOUT)
+    write_run(run, WITHOUT, valid=False)
+    figures = look_at_each(segmenter, data, "test")
+    order = worst_first(figures, "error")
+    write_report(run, segmenter.with_settings(gate="oracle"), data, records, tmp_path / "r.html", images=5)
+    words = " ".join(" ".join(Page((tmp_path / "r.html").read_text(encoding="utf-8")).words).split())
+    assert "All 5 test patches with a mask are ranked here" in words
+    assert "Gate: predicted" in words
+    for title, one in (("Worst", order[0]), ("Median", order[2]), ("Best", order[-1])):
+        right = f"{100 * (1 - (one.error or 0)):.1f} % of pixels right {one.record.path.name}"
+        assert f"{title}: {right}" in words
+    write_report(run, segmenter, data, records, tmp_path / "few.html", images=2, patches=figures)
+    words = " ".join(" ".join(Page((tmp_path / "few.html").read_text(encoding="utf-8")).words).split())
+    assert "Of all 5 test patches with a mask, the 4 that truly show two or more classes are ranked here" in words
 
 
 def test_names_of_classes_and_files_are_escaped(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:

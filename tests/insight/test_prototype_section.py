@@ -10,7 +10,8 @@ from PIL import Image
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.insight.coverage import measure_coverage
 from lpdseg.insight.prototypes import view_prototypes
-from lpdseg.insight.sample import Choice, segment_sample
+from lpdseg.insight.report_parts import look_at_each
+from lpdseg.insight.sample import segmented
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
@@ -36,10 +37,11 @@ def test_shares_are_those_of_the_measures_and_the_retired_are_told(
         model.head.live[3] = False
     settings = PredictSettings(fusion=(0, 0.4, 0.6), refine="none", background="none")
     segmenter = Segmenter(model, CLASSES, settings, Calibration.plain(2), (0.0, 0.1, 1.0), "mean")
-    sample = segment_sample(segmenter, data, "valid", 0, 3)
-    view = view_prototypes(segmenter, sample.patches, [Choice(sample.patches[0], "best")])
+    patches = segmented(segmenter, records, CLASSES, "valid")
+    view = view_prototypes(segmenter, look_at_each(segmenter, data, "valid"), [("best", patches[0])], CLASSES)
     measured = measure_coverage(segmenter, data, "valid")["classes"]["STR"]
     assert view.name == "STR"
+    assert (view.patches, view.showing) == (3, 3)
     assert view.dense == bool(head)
     assert (view.numbers, view.retired) == (((1, 3, 4), (2,)) if head else ((1, 2, 3, 4), ()))
     assert list(view.shares) == pytest.approx([measured["shares"][number - 1] for number in view.numbers])

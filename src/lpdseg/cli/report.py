@@ -31,7 +31,6 @@ def report(
         typer.Option(help="Which patches to score and show. Default: test, else valid."),
     ] = None,
     images: Annotated[int, typer.Option(min=1, max=48, help="Patches shown, from the best to the worst.")] = 6,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample that they are chosen from.")] = 0,
     palette: Annotated[
         Palette | None,
         typer.Option(help="Colours of the classes: their own, or ones that everybody can tell apart."),
@@ -55,7 +54,6 @@ def report(
             out,
             split=split,
             images=images,
-            seed=seed,
             palette=palette,
             classes=classes,
             mask_values=mask_value or (),

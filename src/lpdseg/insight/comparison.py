@@ -52,7 +52,6 @@ def write_page(
     *,
     split: str | None,
     images: int = 6,
-    seed: int = 0,
     patches: Sequence[Sequence[PatchFigures]] = (),
 ) -> Path:
     """Writes the report of a run, see `write_report`, or one page of several runs of the same classes.
@@ -63,7 +62,6 @@ def write_page(
     - `out`: the page; None: `report.html` in the folder of the first run.
     - `split`: whose patches are shown; None shows none, for data without masks.
     - `images`: how many patches of a run are shown, and of several of the worst.
-    - `seed`: of the sample that those of a run are chosen from.
     - `patches`: figures of each patch of the split, of every run; nothing: they are computed here.
 
     **Returns:** the path of the page.
@@ -74,7 +72,7 @@ def write_page(
     path = page_place(folders, out)
     if len(folders) == 1:
         own = patches[0] if patches else None
-        shown: dict[str, Any] = {"split": split, "images": images, "seed": seed, "patches": own}
+        shown: dict[str, Any] = {"split": split, "images": images, "patches": own}
         write_report(folders[0], segmenters[0], data, records[0], path, **shown)
         return path
     classes, names = segmenters[0].classes, run_names(folders)

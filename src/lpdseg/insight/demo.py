@@ -28,9 +28,10 @@ from lpdseg.extras import absent
 from lpdseg.files import replacing, write_json
 from lpdseg.insight.demo_time import expected_seconds
 from lpdseg.insight.pictures import Example, example_sheet
+from lpdseg.insight.ranks import rank, spread
 from lpdseg.insight.report import write_report
 from lpdseg.insight.report_parts import GATE
-from lpdseg.insight.sample import segment_sample, spread
+from lpdseg.insight.sample import segmented
 from lpdseg.model.pip_weights import PIP, has_pip_weights
 from lpdseg.outputs import FIGURE, PAGE, RECORDS, check_outputs
 from lpdseg.segmenting.loading import load_segmenter
@@ -124,7 +125,7 @@ def _run(out: Path, console: Console, quick: bool) -> Path:
     records, patches = _evaluate(segmenter, data, console)
     write_json(out / "metrics.json", records)
     console.print(_table(records))
-    _draw_examples(segmenter, data, out / "example.png")
+    _draw_examples(segmenter, data, patches, out / "example.png")
     report = out / "report.html"
     write_report(out / "run", segmenter, data, records, report, patches=patches)
     _say(console, f"Done in {_took(began)}. Figures: {out / 'metrics.json'}; picture: {out / 'example.png'}")
@@ -235,11 +236,12 @@ def _table(records: Sequence[Record]) -> Table:
     return result
 
 
-def _draw_examples(segmenter: Segmenter, data: Manifest, path: Path) -> None:
-    sample = segment_sample(segmenter, data, "test", seed=0, needed=_EXAMPLES, most=48)
+def _draw_examples(segmenter: Segmenter, data: Manifest, patches: Sequence[PatchFigures], path: Path) -> None:
+    taken = spread(rank(patches, _EXAMPLES, "test").patches, _EXAMPLES)
+    made = segmented(segmenter.with_settings(gate=GATE), [one.record for _, one in taken], data.classes, "test")
     shown = [
-        Example(one.patch.image, one.patch.truth, one.patch.mask, f"{one.reason}: {100 * one.patch.accuracy:.0f} %")
-        for one in spread(sample, _EXAMPLES)
+        Example(patch.image, patch.truth, patch.mask, f"{reason}: {100 * patch.accuracy:.0f} %")
+        for (reason, _), patch in zip(taken, made, strict=True)
     ]
     sheet = example_sheet(shown, data.classes)
     with replacing(path) as temporary:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.synthetic import SUBTYPES
+from lpdseg.evaluation.worst import PatchFigures
 from lpdseg.insight.evidence import (
     class_prototypes,
     effective_number,
@@ -19,9 +21,10 @@ from lpdseg.insight.evidence import (
     winning_shares,
 )
 from lpdseg.insight.pictures import heat_palette, indexed_uri, number_palette, quantise, rgb_uri
-from lpdseg.insight.sample import Choice, Patch
+from lpdseg.insight.sample import Patch
 from lpdseg.insight.subtypes import NO_SUBTYPE, read_subtypes
 from lpdseg.segmenting.segmenter import Segmenter
+from lpdseg.tissue import TissueClasses
 
 _SIDE = 128
 _MOST_PATCHES = 60
@@ -54,7 +57,7 @@ class PrototypeView:
 
     - `numbers`: of its prototypes that are not retired, and `retired` of those that are: from 1 within the class.
     - `dense`: whether these prototypes make the mask; maps are then of their probabilities, else of cosines.
-    - `shares`: of each of `numbers`, over the class's true pixels in `patches` patches.
+    - `shares`: of each of `numbers`, over the class's true pixels in `patches` of the `showing` that have any.
     - `effective`: see `effective_number`.
     - `subtypes`: for generated data; otherwise empty.
     """
@@ -66,46 +69,62 @@ class PrototypeView:
     dense: bool
     shares: tuple[float, ...]
     patches: int
+    showing: int
     effective: float
     subtypes: tuple[SubtypeRow, ...]
 
 
 def view_prototypes(
-    segmenter: Segmenter, patches: Sequence[Patch], choices: Sequence[Choice], most_rows: int = 3
+    segmenter: Segmenter,
+    figures: Sequence[PatchFigures],
+    choices: Sequence[tuple[str, Patch]],
+    own_classes: TissueClasses,
+    most_rows: int = 3,
 ) -> PrototypeView:
-    """Looks at the class with the most true pixels in `patches`; rows are those of `choices` that show it best."""
+    """Looks at the class with the most true pixels of a split, on patches at even places of those that show it.
+
+    **Arguments:**
+
+    - `figures`: of each patch of the split that has a mask; there is one at least.
+    - `choices`: patches and why they were chosen: rows are of those that show the class best.
+    - `own_classes`: of the masks.
+
+    **Raises:** `DataError` where a file cannot be read.
+    """
     classes = segmenter.classes
-    pixels = sum((patch.shares(len(classes)) * patch.truth.size for patch in patches), np.zeros(len(classes)))
-    index = int(pixels.argmax())
+    index = int(sum(one.confusion.sum(1) for one in figures)[: len(classes)].argmax())
     every = class_prototypes(segmenter, index)
     live = live_prototypes(segmenter)[every]
     own = every[live]
-    showing = [patch for patch in patches if (patch.truth == index).any()][:_MOST_PATCHES]
+    showing = [one.record for one in figures if one.confusion[index].any()]
+    places = np.linspace(0, len(showing) - 1, min(_MOST_PATCHES, len(showing))).round().astype(int).tolist()
     winners: list[Int[np.ndarray, " P"]] = []
     subtypes: list[Int[np.ndarray, " P"]] = []
-    for patch in showing:
-        inside = patch.truth == index
-        winners.append(prototype_values(segmenter, patch.image)[own].argmax(0)[inside])
-        subtypes.append(read_subtypes(patch.record, classes, patch.truth.shape)[inside].astype(np.int64))
+    for record in (showing[place] for place in places):
+        assert record.mask is not None  # a pixel of it counts
+        image = read_image(record.path)
+        inside = read_mask(record.mask, own_classes, image.shape[:2]) == index
+        winners.append(prototype_values(segmenter, image)[own].argmax(0)[inside])
+        subtypes.append(read_subtypes(record, classes, inside.shape)[inside].astype(np.int64))
     won = np.concatenate(winners) if winners else np.zeros(0, np.int64)
     faces = np.concatenate(subtypes) if subtypes else np.zeros(0, np.int64)
     shares = winning_shares(won, len(own))
-    shown = sorted(choices, key=lambda choice: -choice.patch.shares(len(classes))[index])[:most_rows]
+    shown = sorted(choices, key=lambda choice: -choice[1].shares(len(classes))[index])[:most_rows]
     return PrototypeView(
         classes.names[index],
-        tuple(_row(segmenter, choice, index, own) for choice in shown if (choice.patch.truth == index).any()),
+        tuple(_row(segmenter, *choice, index, own) for choice in shown if (choice[1].truth == index).any()),
         tuple((np.flatnonzero(live) + 1).tolist()),
         tuple((np.flatnonzero(~live) + 1).tolist()),
         is_dense(segmenter),
         tuple(shares.tolist()),
+        len(places),
         len(showing),
         effective_number(shares.tolist()),
         tuple(_by_subtype(won, faces, len(own))),
     )
 
 
-def _row(segmenter: Segmenter, choice: Choice, index: int, own: Int[np.ndarray, " k"]) -> PrototypeRow:
-    patch = choice.patch
+def _row(segmenter: Segmenter, reason: str, patch: Patch, index: int, own: Int[np.ndarray, " k"]) -> PrototypeRow:
     values = prototype_values(segmenter, patch.image)[own]
     inside = patch.truth == index
     best = values.argmax(0)
@@ -116,7 +135,7 @@ def _row(segmenter: Segmenter, choice: Choice, index: int, own: Int[np.ndarray, 
     palette[_NOWHERE] = (255, 255, 255)
     where = np.where(inside, best % 250, _NOWHERE).astype(np.uint8)
     return PrototypeRow(
-        choice.reason,
+        reason,
         patch.record.path.name,
         rgb_uri(patch.image, _SIDE),
         indexed_uri(where, palette, _SIDE),

@@ -24,9 +24,10 @@ from lpdseg.insight.pictures import (
     rgb_uri,
 )
 from lpdseg.insight.prototypes import view_prototypes
-from lpdseg.insight.report_parts import Looked, atlas_plates, licences, look_at_each, worst_patches
+from lpdseg.insight.ranks import rank, spread
+from lpdseg.insight.report_parts import GATE, Looked, atlas_plates, licences, look_at_each, worst_patches
 from lpdseg.insight.run_record import read_run
-from lpdseg.insight.sample import Choice, main_class, segment_sample, spread
+from lpdseg.insight.sample import Patch, main_class, segmented
 from lpdseg.methods.table import METHODS
 from lpdseg.pictures.masks import class_palette, outlines, tint
 from lpdseg.pictures.scale_bar import length_text, round_length
@@ -46,7 +47,6 @@ def write_report(
     *,
     split: str | None = "test",
     images: int = 6,
-    seed: int = 0,
     patches: Sequence[PatchFigures] | None = None,
 ) -> None:
     """Writes the report of a run to `path`.
@@ -56,13 +56,13 @@ def write_report(
     **Arguments:**
 
     - `run`: the folder that `train` wrote.
-    - `segmenter`: what segments the patches shown; its gate should be that of one of the records.
+    - `segmenter`: what segments the patches shown, under the gate `predicted`.
     - `data`: where the patches come from.
     - `records`: figures, see `lpdseg.evaluation.protocol.record`; the first with the gate `predicted` is headlined.
     - `split`: whose patches are shown; None shows none, for data without masks.
     - `images`: how many patches are shown.
-    - `seed`: of the sample that the patches are chosen from.
-    - `patches`: figures of each patch of the split, by which the worst are found; None: they are computed here.
+    - `patches`: figures of each patch of the split under that gate, by which they are ranked; None: they are
+      computed here.
 
     **Raises:** `CheckpointError` where `run` has no readable `run.json`, `DataError` where the split has no masks,
     `OutputError` where the file cannot be written.
@@ -70,13 +70,25 @@ def write_report(
     run, path = Path(run), Path(path)
     described = read_run(run)
     settings = parse_settings(described["settings"], source=str(run / "run.json"))
-    sample = None if split is None else segment_sample(segmenter, data, split, seed, images)
-    choices = () if sample is None else spread(sample, images)
-    worst = None
+    segmenter = segmenter.with_settings(gate=GATE)
+    ranked = worst = prototypes = None
+    gallery: list[dict[str, Any]] = []
+    left_out = False
     if split is not None:
         known = look_at_each(segmenter, data, split) if patches is None else patches
+        ranked = rank(known, images, split)
+        taken = spread(ranked.patches, images)
+        shown = segmented(segmenter, [one.record for _, one in taken], data.classes, split)
+        gallery = [
+            _picture(reason, 1 - (one.error or 0), patch, segmenter)
+            for (reason, one), patch in zip(taken, shown, strict=True)
+        ]
+        left_out = any((patch.truth == IGNORE).any() for patch in shown)
         worst = worst_patches([Looked("", segmenter, known)], data, split)
-    rows, steps = read_metrics(run), int(described.get("steps", 0))
+        if has_prototypes(segmenter):
+            choices = [(reason, patch) for (reason, _), patch in zip(taken, shown, strict=True)]
+            prototypes = view_prototypes(segmenter, known, choices, data.classes)
+    curves, steps = read_metrics(run), int(described.get("steps", 0))
     headline = _headline(records)
     text = render(
         "report.html.j2",
@@ -96,19 +108,16 @@ def write_report(
         classes=segmenter.classes,
         thresholds=segmenter.calibration.thresholds.tolist(),
         legend=figures.legend(segmenter.classes),
-        left_out=any((choice.patch.truth == IGNORE).any() for choice in choices),
-        losses=figures.loss_charts(rows, steps, described.get("losses")),
-        validation=figures.validation_chart(rows, steps),
-        warmup=figures.warmup_end(rows),
-        sample=sample,
+        left_out=left_out,
+        losses=figures.loss_charts(curves, steps, described.get("losses")),
+        validation=figures.validation_chart(curves, steps),
+        warmup=figures.warmup_end(curves),
+        ranked=ranked,
         split=split,
-        seed=seed,
         gate=segmenter.settings.gate,
         refine=segmenter.settings.refine,
-        gallery=[_picture(choice, segmenter) for choice in choices],
-        prototypes=view_prototypes(segmenter, sample.patches, choices)
-        if sample is not None and has_prototypes(segmenter)
-        else None,
+        gallery=gallery,
+        prototypes=prototypes,
         worst=worst,
         atlas=atlas_plates(run, segmenter, [data.root]),
         card=data_card(data),
@@ -142,9 +151,9 @@ def _counts(segmenter: Segmenter) -> str:
     return ", ".join(f"{n} ({name})" for n, name in zip(counts, segmenter.classes.names, strict=True))
 
 
-def _picture(choice: Choice, segmenter: Segmenter) -> dict[str, Any]:
+def _picture(reason: str, accuracy: float, patch: Patch, segmenter: Segmenter) -> dict[str, Any]:
     """One row of the gallery: a caption, and tiles of (heading, data URI, text for who cannot see it)."""
-    patch, classes = choice.patch, segmenter.classes
+    classes = segmenter.classes
     palette, main = class_palette(classes), main_class(patch, len(classes))
     found = class_maps(segmenter, patch.image)
     under = tint(patch.image, patch.mask, classes)
@@ -168,8 +177,8 @@ def _picture(choice: Choice, segmenter: Segmenter) -> dict[str, Any]:
             )
         )
     return {
-        "reason": choice.reason,
-        "accuracy": 100 * patch.accuracy,
+        "reason": reason,
+        "accuracy": 100 * accuracy,
         "file": patch.record.path.name,
         "patient": patch.record.patient,
         "tiles": tiles,

@@ -16,7 +16,7 @@ from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
 from lpdseg.insight.evidence import is_dense, live_prototypes, predicted_mask, prototype_maps, prototypes_of
-from lpdseg.insight.sample import draw, with_masks
+from lpdseg.insight.sample import draw
 from lpdseg.insight.subtypes import pixel_subtypes, subtype_names
 from lpdseg.insight.usage import usage
 from lpdseg.losses.diversity import jeffrey_similarity
@@ -97,7 +97,7 @@ def survey_split(
     """
     model, dense = prototypes_of(segmenter), is_dense(segmenter)
     manifest, _ = segmenter.learnt.leave_out(manifest, split)
-    records = list(manifest.split(split)) if predicted else with_masks(manifest.split(split))
+    records = list(manifest.split(split) if predicted else manifest.with_masks(split))
     if not records:
         raise DataError(f"no patch of the split {split!r} has a mask, which says where a class truly is; add masks")
     records, names = draw(records, most, seed), subtype_names(records)

@@ -9,12 +9,18 @@ from jaxtyping import UInt8
 from lpdseg.data.patches import read_image, read_mask
 from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import DataError
+from lpdseg.evaluation.split import read_labelled
+from lpdseg.evaluation.worst import patch_figures
 from lpdseg.insight.paper.grid import Group, Row, Tile, marks
-from lpdseg.insight.sample import draw, segment_sample, spread
+from lpdseg.insight.ranks import rank, spread
+from lpdseg.insight.sample import draw
 from lpdseg.pictures.masks import LEFT_OUT, colour_mask
 from lpdseg.segmenting.prototype_classes import check_prototypes, prototype_classes
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import IGNORE, Colour, TissueClasses
+
+_MOST = 120
+"""Patches that are segmented to find those at even ranks."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,8 @@ def gather_grid(
 
     **Arguments:**
 
-    - `count`: patches, at even ranks from the first run's best to its worst (see `lpdseg.insight.sample`); drawn at
-      random where none has a mask.
+    - `count`: patches, at even ranks from the first run's best to its worst (see `lpdseg.insight.ranks`), of 120
+      at most that are drawn; drawn themselves where none has a mask.
     - `files`: these patches instead, by name, or by path below the data's folder.
     - `prototypes`: also which prototype won each pixel, of runs whose masks are made of them.
 
@@ -88,13 +94,16 @@ def _choose(
             ("", record) for record in drawn
         ]
     first, segmenter = runs[0]
-    sample = segment_sample(segmenter, data, split, seed, count)
-    choices = spread(sample, count)
-    mixed, of = (" with two or more classes" if sample.mixed else ""), (f" of {first}" if len(runs) > 1 else "")
-    some = "" if len(sample.patches) == sample.available else f", {len(sample.patches)} drawn with seed {seed},"
-    pool = f"{len(choices)} of {len(sample.ranked)} {split} patches{mixed}{some}"
+    usable = segmenter.learnt.leave_out(data, split)[0].with_masks(split)
+    drawn = draw(usable, _MOST, seed)
+    batches = read_labelled(drawn, data.classes, segmenter.settings.batch, split)
+    ranked = rank(patch_figures(segmenter, drawn, batches), count, split)
+    choices = spread(ranked.patches, count)
+    mixed, of = (" with two or more classes" if ranked.mixed else ""), (f" of {first}" if len(runs) > 1 else "")
+    some = "" if len(drawn) == len(usable) else f", {len(drawn)} drawn with seed {seed},"
+    pool = f"{len(choices)} of {len(ranked.patches)} {split} patches{mixed}{some}"
     told = f"{pool} at even ranks of the pixel accuracy{of}"
-    return told, [(choice.reason, choice.patch.record) for choice in choices]
+    return told, [(reason, one.record) for reason, one in choices]
 
 
 def _named(name: str, records: Sequence[PatchRecord], data: Manifest) -> PatchRecord:

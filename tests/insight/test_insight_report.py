@@ -130,9 +130,9 @@ def test_page_stands_alone_and_shows_the_records(
 
     assert page.alts
     assert all(page.alts)
-    assert "Best:" in words
-    assert "Median:" in words
-    assert "Worst:" in words
+    assert "Best of 4:" in words
+    assert "Median of 4:" in words
+    assert "Worst of 4:" in words
     assert ("validation figures" in text) == valid
 
 

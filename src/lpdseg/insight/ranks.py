@@ -47,10 +47,12 @@ def _shown(figures: PatchFigures) -> int:
     return int((figures.confusion.sum(1) >= _SMALLEST_SHARE * figures.pixels).sum())
 
 
-def spread(ranked: Sequence[PatchFigures], count: int) -> list[tuple[str, PatchFigures]]:
+def spread(ranked: Sequence[PatchFigures], count: int, *, told: bool = False) -> list[tuple[str, PatchFigures]]:
     """Takes `count` patches at even ranks: from the best over the median to the worst.
 
     With fewer than three patches the best comes first, then the worst.
+
+    `told`: whether best, median and worst say of how many they are.
 
     **Returns:** each with its rank in words, such as `best` or `rank 12 of 60`.
     """
@@ -63,6 +65,6 @@ def spread(ranked: Sequence[PatchFigures], count: int) -> list[tuple[str, PatchF
     names = {0: "best", count - 1: "worst"} if count > 1 else {0: "best"}
     if count >= 3:
         names[middle] = "median"
-    return [
-        (names.get(index, f"rank {place + 1} of {number}"), ranked[place]) for index, place in enumerate(places)
-    ]
+    of = f" of {number}"
+    words = {index: name + of if told else name for index, name in names.items()}
+    return [(words.get(index, f"rank {place + 1}{of}"), ranked[place]) for index, place in enumerate(places)]

@@ -77,7 +77,7 @@ def write_report(
     if split is not None:
         known = look_at_each(segmenter, data, split) if patches is None else patches
         ranked = rank(known, images, split)
-        taken = spread(ranked.patches, images)
+        taken = spread(ranked.patches, images, told=ranked.mixed)  # the worst of all are listed too
         shown = segmented(segmenter, [one.record for _, one in taken], data.classes, split)
         gallery = [
             _picture(reason, 1 - (one.error or 0), patch, segmenter)

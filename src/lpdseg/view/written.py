@@ -110,9 +110,10 @@ class WrittenFile:
 
         check_directories(self._path)
         self._file = tifffile.TiffFile(self._path)
-        levels = self._file.series[0].levels
-        check_pyramid(levels, self._size)
-        return [zarr.open(level.aszarr(), mode="r") for level in levels]
+        series = self._file.series[0]
+        check_pyramid(series.levels, self._size)
+        # The finest level is the series itself, whose store without a number is a group of all levels.
+        return [zarr.open(series.aszarr(level=n), mode="r") for n in range(len(series.levels))]
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):

@@ -79,11 +79,13 @@ def test_labels_follow_what_was_drawn_and_said(data: Manifest) -> None:
     fitted = fit_corrections(told, data)
     assert fitted.labels == {"train/p_1.png": (0, 1), "train/r 2.png": (1, 1)}
     assert len(fitted.patches) == 1
-    assert any("labels of 1 patches of valid and test are not learnt" in note for note in fitted.notes)
+    assert any("labels of 1 patch of valid and test are not learnt" in note for note in fitted.notes)
     assert fit_corrections(corrections(box("r 2", "a", 0, 0, 5, 5)), data).labels == {}
     agreed = fit_corrections(corrections(**{"r 2": {"a": 1}, "train/p_1": {"b": 0}, "train/q/p_1": {"b": 1}}), data)
     assert list(agreed.labels) == ["train/q/p_1.png"]
     assert agreed.notes == ("x.geojson: the labels that it says of 2 training patches are those that they have",)
+    one = fit_corrections(corrections(**{"r 2": {"a": 1}}), data)
+    assert one.notes == ("x.geojson: the labels that it says of 1 training patch are those that it has",)
 
 
 def test_what_reaches_beyond_an_image_is_cut_off(data: Manifest) -> None:

@@ -110,6 +110,22 @@ def test_classes_can_be_switched_off_and_outlined(client: TestClient, visit: Vis
     assert ((picture(client, f"{tile}?style=outline")[..., 3] == 255) == edges).all()
 
 
+def test_outlines_of_large_images_have_two_pixels_on_each_side(
+    client: TestClient, visit: Visit, prototype_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = valid_image(visit)
+    computed(client, visit, index)
+    monkeypatch.setattr("lpdseg.view.layers._SHOWN_WHOLE", 16)
+    edges = outlines(api.segment(prototype_run, visit.items[index].path).mask)
+    near = [(y, x) for y, x in np.ndindex(edges.shape) if any(
+        edges[y + down, x + right]
+        for down, right in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+        if 0 <= y + down < len(edges) and 0 <= x + right < edges.shape[1]
+    )]  # fmt: skip
+    shown = picture(client, f"/layers/0/{index}/mask/5/0/0?style=outline")[..., 3] == 255
+    assert len(near) > edges.sum() > 0 and sorted(map(tuple, np.argwhere(shown))) == near
+
+
 def test_errors_are_where_mask_and_truth_differ(client: TestClient, visit: Visit, prototype_run: Path) -> None:
     index = valid_image(visit)
     computed(client, visit, index)

@@ -186,12 +186,17 @@ def fit_corrections(corrections: Corrections, data: Manifest) -> Fitted:
             changed[path] = now
     if unheeded:
         notes.append(
-            f"{corrections.source}: labels of {unheeded} patches of valid and test are not learnt, so nothing "
-            "becomes of them"
+            f"{corrections.source}: labels of {unheeded} {'patch' if unheeded == 1 else 'patches'} of valid and "
+            "test are not learnt, so nothing becomes of them"
         )
     if known_so:
         notes.append(
-            f"{corrections.source}: the labels that it says of {known_so} training patches are those that they have"
+            f"{corrections.source}: the labels that it says of "
+            + (
+                "1 training patch are those that it has"
+                if known_so == 1
+                else f"{known_so} training patches are those that they have"
+            )
         )
     parts = _parts(patches, {known.records[path].path: images for path, images in spread.items()})
     notes += [f"{corrections.source}: {_told(part)}" for part in parts]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
 from lpdseg.data.patches import read_mask
@@ -33,6 +33,10 @@ STRIPES = ((0, 0, 0), (255, 232, 0))
 """Errors: no stain and no class looks like black and yellow side by side, to whatever eyes."""
 _STRIPE = 2
 """Pixels of a tile across one stripe."""
+_RIM = 2
+"""Pixels around a tile, which tell what is at an edge."""
+_SHOWN_WHOLE = 1024
+"""Sides in pixels of images that a screen shows enlarged: an outline of one pixel is seen there."""
 _GOING_BACK = 16
 """Fields under a tile of which what gave way to others is computed again; of more, what is in memory is shown."""
 
@@ -71,7 +75,7 @@ def written_kinds(run: ShownRun, index: int) -> list[Kind]:
     titles = {"written": ("mask", "Mask as written")}
     if has_prototypes(run, index):
         titles["written-prototypes"] = "prototypes", "Winning prototype as written"
-    titles["written-gap"] = "gap", "Uncertainty as written: gap of the two best"
+    titles["written-gap"] = "gap", "Uncertainty as written (gap)"
     for c, name in enumerate(run.segmenter.channel_names):
         titles[f"written-class-{c}"] = "probabilities", f"Probability of {name} as written"
     return [Kind(name, title, written.files[of]) for name, (of, title) in titles.items() if of in written.files]
@@ -117,15 +121,15 @@ def layer_tile(
     size = _full_size(run, index)
     x, y, width, height = tile_box(size, level, column, row)
     down = 1 << (levels(size) - level)
-    xs, ys = (np.arange(at - 1, at + n + 1) + 0.5 for at, n in ((x, width), (y, height)))
+    xs, ys = (np.arange(at - _RIM, at + n + _RIM) + 0.5 for at, n in ((x, width), (y, height)))
     xs, ys = (xs * down).clip(0, size[0] - 0.5), (ys * down).clip(0, size[1] - 0.5)
     name, _, channel = kind.rpartition("-") if kind[-1].isdecimal() else (kind, "", "")
     if name in ("mask", "prototypes", "written", "written-prototypes", "truth", "errors"):
         return _of_regions(run, index, name, (x, y), xs, ys, look, classes)
     if name.startswith("written-"):
-        values = read_values(run, index, int(channel) if channel else None, xs[1:-1], ys[1:-1])
+        values = read_values(run, index, int(channel) if channel else None, xs[_RIM:-_RIM], ys[_RIM:-_RIM])
     else:
-        values = _values(run, index, name, int(channel or 0), xs[1:-1], ys[1:-1])
+        values = _values(run, index, name, int(channel or 0), xs[_RIM:-_RIM], ys[_RIM:-_RIM])
     known = ~np.isnan(values)
     drawn = np.where(known, (np.nan_to_num(values).clip(0, 1) * 254).round(), _NOTHING).astype(np.uint8)
     alpha = np.full(256, 255, np.uint8)
@@ -141,9 +145,10 @@ def _of_regions(
     run: ShownRun, index: int, name: str, at: tuple[int, int], xs: np.ndarray, ys: np.ndarray, look: Look,
     classes: TissueClasses,
 ) -> bytes:  # fmt: skip
-    """A tile of a layer of regions, `at` a pixel of its level; `xs` and `ys` have one more at each end."""
+    """A tile of a layer of regions, `at` a pixel of its level; `xs` and `ys` have `_RIM` more at each end."""
     own = run.segmenter.classes
     count, palette = len(own), class_palette(own)
+    wide = max(_full_size(run, index)) > _SHOWN_WHOLE
     if name.startswith("written"):
         found = read_regions(run, index, "mask" if name == "written" else "prototypes", xs, ys)
         regions = np.minimum(found, _NOTHING).astype(np.uint8)
@@ -153,8 +158,8 @@ def _of_regions(
         mask, truth = _sampled(run, index, "mask", xs, ys), _truth(run, index, xs, ys, classes)
         wrong = (mask != truth) & (mask != _NOTHING) & (truth != IGNORE)
         if look.outline:
-            wrong &= outlines(wrong.astype(np.uint8))
-        down, across = (np.arange(len(places)) + first - 1 for places, first in ((ys, at[1]), (xs, at[0])))
+            wrong &= _edges(wrong.astype(np.uint8), wide)
+        down, across = (np.arange(len(places)) + first - _RIM for places, first in ((ys, at[1]), (xs, at[0])))
         stripes = np.add.outer(down, across) // _STRIPE % 2
         regions = np.where(wrong, stripes, _NOTHING).astype(np.uint8)
         count, palette[:2], look = 2, STRIPES, Look()
@@ -167,11 +172,24 @@ def _of_regions(
         count = len(of)
     shown = np.isin(regions, [*range(count)]) & ~np.isin(regions, list(hidden))
     if look.outline:
-        shown &= outlines(regions)
-    drawn = np.where(shown, regions, _NOTHING)[1:-1, 1:-1].astype(np.uint8)
+        shown &= _edges(regions, wide)
+    drawn = np.where(shown, regions, _NOTHING)[_RIM:-_RIM, _RIM:-_RIM].astype(np.uint8)
     alpha = np.full(256, 255, np.uint8)
     alpha[_NOTHING] = 0
     return _png(drawn, palette, alpha)
+
+
+def _edges(regions: UInt8[np.ndarray, "h w"], wide: bool) -> Bool[np.ndarray, "h w"]:
+    """Outlines of one pixel on each side of an edge, or of two: a slide's pixel can be less than the screen's."""
+    edge = outlines(regions)
+    if not wide:
+        return edge
+    grown = edge.copy()
+    grown[1:] |= edge[:-1]
+    grown[:-1] |= edge[1:]
+    grown[:, 1:] |= edge[:, :-1]
+    grown[:, :-1] |= edge[:, 1:]
+    return grown
 
 
 def prototype_colours(segmenter: Segmenter) -> tuple[UInt8[np.ndarray, "256 3"], tuple[int, ...]]:

@@ -13,6 +13,10 @@ def test_kinds_are_read_in_any_form_and_come_in_one_order() -> None:
     assert parse_kinds("csv, geojson") == parse_kinds(["geojson,csv", "csv"]) == ("geojson", "csv")
     with pytest.raises(SettingsError, match=r"no output 'tiff'; slides can become geojson, geojson.gz, ome-tiff"):
         parse_kinds("geojson,tiff")
+    with pytest.raises(SettingsError, match=r"for maps of prototypes add --prototypes$"):
+        parse_kinds("geojson,prototypes")
+    with pytest.raises(SettingsError, match=r"; zarr has them$"):
+        parse_kinds("probabilities")
     with pytest.raises(SettingsError, match="no output is named"):
         parse_kinds(" ,")
 

@@ -6,12 +6,16 @@ import { areas, forget, look, rows } from "./tissue.js";
 
 const SHOWN = 200;
 export const state = {
-  session: null, index: -1, image: null, pictures: [], layer: null, before: null, outline: false, opacity: 50,
+  session: null, index: -1, image: null, pictures: [], layer: null, before: null, outline: false, opacities: [50, 100],
   hidden: new Set(), lit: null, found: 0, stamps: [], region: null, fields: [], order: null, without: "", box: null,
 };
 export const ORDINALS = ["First run", "Second run"];
 const later = {};
 let opening = 0;
+
+// Of filled regions, or of outlines: these cover little, so they are drawn in full until somebody says otherwise.
+const opacity = () => state.opacities[Number(state.outline)];
+const setOpacity = (value) => { state.opacities[Number(state.outline)] = Math.min(Math.max(value, 0), 100); };
 
 function soon(name, wait, action) {
   clearTimeout(later[name]);
@@ -163,8 +167,8 @@ function layers() {
   );
   told("source", source());
   byId("layer").value = state.layer ?? "";
-  byId("opacity").value = state.opacity;
-  told("opacity-told", `${state.opacity} %`);
+  byId("opacity").value = opacity();
+  told("opacity-told", `${opacity()} %`);
   byId("outline").checked = state.outline;
   byId("all").hidden = byId("stop").hidden = !state.session.images[state.index].slide || allRead();
   const lit = state.lit === null ? null : run().prototypes[state.lit];
@@ -179,7 +183,7 @@ export function draw() {
   if (state.hidden.size) look.set("hidden", [...state.hidden].join(","));
   if (state.lit !== null) look.set("lit", state.lit);
   state.pictures.forEach((picture, number) => {
-    picture.setOpacity(state.opacity / 100);
+    picture.setOpacity(opacity() / 100);
     picture.show(shownBy(number)?.name ?? "", state.stamps[number] ?? "", look.toString());
   });
   remember();
@@ -195,6 +199,11 @@ export function choose(changes) {
   forget();
   ask();
   areas();
+}
+
+function opaque(value) {
+  setOpacity(value);
+  choose({});
 }
 
 // ---- what is computed
@@ -237,7 +246,7 @@ function progress() {
 function remember() {
   if (!state.pictures[0]?.ground) return;
   const at = state.pictures[0].where();
-  const parts = new URLSearchParams({ image: state.image.name, x: Math.round(at.x), y: Math.round(at.y), step: at.step.toPrecision(4), opacity: state.opacity });
+  const parts = new URLSearchParams({ image: state.image.name, x: Math.round(at.x), y: Math.round(at.y), step: at.step.toPrecision(4), opacity: opacity() });
   if (state.layer !== null) parts.set("layer", state.layer);
   if (state.outline) parts.set("outline", "1");
   if (state.hidden.size) parts.set("hidden", [...state.hidden].join(","));
@@ -249,8 +258,8 @@ function recall() {
   const parts = new URLSearchParams(location.hash.slice(1));
   const whole = (text) => (/^\d+$/.test(text ?? "") ? Number(text) : null);
   state.layer = parts.get("layer") ?? state.layer;
-  state.opacity = Math.min(whole(parts.get("opacity")) ?? state.opacity, 100);
   state.outline = parts.get("outline") === "1";
+  setOpacity(whole(parts.get("opacity")) ?? opacity());
   state.hidden = new Set((parts.get("hidden") ?? "").split(",").map(whole).filter((c) => c !== null));
   state.lit = whole(parts.get("lit"));
   if (state.lit !== null && state.lit >= run().prototypes.length) state.lit = null;
@@ -270,8 +279,8 @@ const KEYS = [
   ["l", "layer on or off", () => choose({ layer: state.layer ? "" : state.before ?? "mask" })],
   ["m", "the mask", () => choose({ layer: "mask" })],
   ["o", "outlines or filled", () => choose({ outline: !state.outline })],
-  ["]", "more opaque", () => choose({ opacity: Math.min(state.opacity + 10, 100) })],
-  ["[", "less opaque", () => choose({ opacity: Math.max(state.opacity - 10, 0) })],
+  ["]", "more opaque", () => opaque(opacity() + 10)],
+  ["[", "less opaque", () => opaque(opacity() - 10)],
   ["1 … 9", "a class on or off", null],
   ["Shift 1 … 9", "the class to draw with", null],
   ["/", "find an image", () => byId("filter").focus()],
@@ -328,6 +337,7 @@ function linked(pictures) {
 
 export async function begin() {
   told("about", run().about);
+  told("about-all", run().about);
   const several = state.session.runs.length > 1;
   state.pictures = state.session.runs.map((one, number) => new Picture(number, several ? `${ORDINALS[number]}: ${one.name}` : ""));
   if (several) told("whose", `Areas, prototypes and edits are of the first run. ${editsOf(state.session.runs[1])}`);
@@ -351,7 +361,7 @@ export async function begin() {
   byId("filter").oninput = () => { state.found = 0; list(); };
   byId("more").onclick = () => { state.found = (state.found || SHOWN) + 1000; list(); };
   byId("layer").onchange = () => choose({ layer: byId("layer").value });
-  byId("opacity").oninput = () => choose({ opacity: Number(byId("opacity").value) });
+  byId("opacity").oninput = () => opaque(Number(byId("opacity").value));
   byId("outline").onchange = () => choose({ outline: byId("outline").checked });
   byId("all").onclick = () => ask("all");
   byId("stop").onclick = () => ask("stop");

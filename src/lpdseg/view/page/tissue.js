@@ -24,7 +24,14 @@ function unitOf({ pixels, mm2 }) {
   return Math.max(...pixels) * mm2 >= 0.01 ? ["mm²", mm2] : ["µm²", mm2 * 1e6];
 }
 
-const inUnit = (pixels, [, each]) => figure(pixels * each, { maximumSignificantDigits: 3 });
+const LEAST = 1e-4;
+
+// Three digits that count, and no longer than the table has room for.
+function inUnit(pixels, [, each]) {
+  const area = pixels * each;
+  if (area > 0 && area < LEAST) return `< ${figure(LEAST, { maximumSignificantDigits: 3 })}`;
+  return figure(Math.round(area / LEAST) * LEAST, { maximumSignificantDigits: 3 });
+}
 
 export async function areas() {
   const index = state.index, read = reading();

@@ -166,6 +166,9 @@ KINDS: dict[str, Kind] = _NAMED | {
 }
 """By name; with `--prototypes` there is another file of most kinds, in which each prototype counts as a class."""
 
+_ASKED_OTHERWISE = {"prototypes": "; for maps of prototypes add --prototypes", "probabilities": "; zarr has them"}
+"""What people take for kinds, since the viewer's layers are called so."""
+
 
 def parse_kinds(words: str | Iterable[str], prototypes: bool = False) -> tuple[str, ...]:
     """Names that `--to` takes, separated by commas or one by one → kinds, each once, in the order of `KINDS`.
@@ -180,7 +183,8 @@ def parse_kinds(words: str | Iterable[str], prototypes: bool = False) -> tuple[s
     unknown = [name for name in names if name not in _NAMED]
     if unknown or not names:
         told = f"no output {unknown[0]!r}" if unknown else "no output is named"
-        raise SettingsError(f"{told}; slides can become {', '.join(_NAMED)}")
+        way = _ASKED_OTHERWISE.get(unknown[0], "") if unknown else ""
+        raise SettingsError(f"{told}; slides can become {', '.join(_NAMED)}{way}")
     asked = [name for name in _NAMED if name in names]
     also = [_OF_PROTOTYPES[name] for name in asked if name in _OF_PROTOTYPES] if prototypes else []
     if prototypes and not also:

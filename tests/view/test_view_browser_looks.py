@@ -1,0 +1,84 @@
+"""How the page looks where there is little room: on a phone, in the help, in the boxes of its panels."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from accessible import violations
+from browsing import browsing, served
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+pytest.importorskip("starlette", reason="the extra view is not installed")
+pytest.importorskip("shapely", reason="the extra slides is not installed")
+
+expect = sync_api.expect
+
+if TYPE_CHECKING:
+    from lpdseg.view.visit import Visit
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_phone_shows_the_picture_first_and_the_help_says_the_rest(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        page.set_viewport_size({"width": 390, "height": 600})
+        assert page.locator("header").evaluate("one => one.offsetHeight") < 60
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.get_by_role("button", name="Help").click()
+        assert page.locator("#keys").evaluate("one => one.scrollTop") == 0  # it begins at its title
+        expect(page.locator("#about-all")).to_have_text(visit.runs[0].about)
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+
+
+def test_outlines_have_an_opacity_of_their_own(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        told = page.locator("#opacity-told")
+        expect(told).to_have_text("50 %")
+        page.keyboard.press("o")
+        expect(told).to_have_text("100 %")
+        page.keyboard.press("[")
+        page.keyboard.press("o")
+        expect(told).to_have_text("50 %")
+        page.keyboard.press("]")
+        page.keyboard.press("o")
+        expect(told).to_have_text("90 %")
+        where = page.evaluate("location.hash")
+        page.goto("about:blank")
+        page.goto(address + where)
+        page.wait_for_selector("body[data-ready]")
+        expect(told).to_have_text("90 %")
+        expect(page.get_by_label("Outlines only")).to_be_checked()
+
+
+def test_names_of_layers_fit_their_box(
+    visit_to: Callable[..., "Visit"], prototype_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    from lpdseg import api
+
+    images = [small_data / "valid" / "img"]
+    api.segment_files(prototype_run, images, tmp_path, prototypes=True, uncertainty=True, device="cpu")
+    with served(visit_to(prototype_run, tmp_path)) as address, browsing(address) as page:
+        expect(page.get_by_label("Layer", exact=True)).to_have_value("written")
+        too_long = """() => {
+            const box = document.getElementById("layer");
+            const pen = document.createElement("canvas").getContext("2d");
+            pen.font = getComputedStyle(box).font;
+            const room = box.clientWidth - 40;  // its arrow
+            const texts = [...box.options].map((one) => one.textContent);
+            return texts.filter((text) => pen.measureText(text).width > room);
+        }"""
+        assert page.locator("#layer option").filter(has_text="gap").count() == 2
+        assert page.evaluate(too_long) == []
+
+
+def test_a_tiny_area_leaves_the_table_its_columns(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        answer = {"reason": None, "read": False, "known": 1, "whole": 1, "pixels": [409000, 71, 0], "mm2": 1e-6}
+        page.route("**/api/areas", lambda route: route.fulfill(json=[answer]))
+        page.keyboard.press("n")
+        areas = page.locator("#areas tbody td:nth-child(2)")
+        expect(areas).to_have_text(["0.409", "< 0.0001"])
+        assert page.locator("#areas").evaluate("one => one.scrollWidth <= one.clientWidth")

@@ -153,6 +153,11 @@ def test_files_and_presets_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="cannot read the settings file"):
         load_settings(tmp_path / "bytes.yaml")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(
+        SettingsError, match=r"run\.json is no preset, and settings are read from files that end in"
+    ):
+        load_settings(tmp_path / "run.json")
     for name in preset_names():
         with pytest.raises(SettingsError, match=rf"unknown preset '{name}x'; did you mean '{name}'\?"):
             load_settings(f"{name}x")

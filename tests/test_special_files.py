@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from PIL import Image
 
 from lpdseg.data.classes_file import read_classes
 from lpdseg.data.importers import load_data
@@ -178,6 +179,16 @@ def test_an_input_that_is_a_pipe_is_not_told_to_be_missing(tmp_path: Path, find:
         find(tmp_path / "x.png")
     with pytest.raises(LpdsegError, match=r"y\.png does not exist; give an? "):
         find(tmp_path / "y.png")
+
+
+@pytest.mark.parametrize("find", [lambda path: find_images([path]), lambda path: find_slides([path])])
+def test_a_pipe_beside_images_is_told(
+    tmp_path: Path, find: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "y.png")
+    os.mkfifo(tmp_path / "x.png")
+    find(tmp_path)
+    assert caplog.messages == ["passed over pipes and devices, which are no files: x.png"]
 
 
 def test_a_manifest_that_is_too_large_is_told_by_its_size(tmp_path: Path) -> None:

@@ -143,6 +143,45 @@ def _bundle(room: Path, out: Path) -> list[str]:
     return ["bundle", f"{room}/run", str(out), "--data", f"{room}/patches", "--split", "valid", "--device", "cpu"]
 
 
+def _synth(room: Path, out: Path) -> list[str]:
+    return [
+        "data",
+        "synth",
+        str(out),
+        "--train",
+        "8",
+        "--valid",
+        "4",
+        "--test",
+        "4",
+        "--size",
+        "96",
+        "--workers",
+        "2",
+    ]
+
+
+def _export(room: Path, out: Path) -> list[str]:
+    return ["export", f"{room}/run", "--out", f"{out}/run.onnx"]
+
+
+def _report(room: Path, out: Path) -> list[str]:
+    return ["report", f"{room}/run", "--out", f"{out}/report.html", "--device", "cpu"]
+
+
+def _figure(kind: str) -> Callable[[Path, Path], list[str]]:
+    def words(room: Path, out: Path) -> list[str]:
+        more = () if kind == "curves" else ("--data", f"{room}/patches", "--split", "valid", "--device", "cpu")
+        return ["figure", kind, f"{room}/prototypes", "--out", f"{out}/figure.png", *more]
+
+    return words
+
+
+def _atlas(room: Path, out: Path) -> list[str]:
+    return ["prototypes", f"{room}/prototypes", "--out", f"{out}/atlas.html", "--png", f"{out}/atlas.png",
+            "--json", f"{out}/atlas.json", "--data", f"{room}/patches", "--device", "cpu"]  # fmt: skip
+
+
 CASES = (
     Case("train", _train, ("--resume",)),
     Case("train with a loader", _train_loaded, ("--resume",), workers=True),
@@ -155,6 +194,13 @@ CASES = (
     Case("evaluate", _evaluate, (), "patches/valid/*/*"),
     Case("benchmark", _benchmark, (), "patches/train/*"),
     Case("bundle", _bundle, (), "patches/valid/*/*"),
+    Case("synth", _synth, (), workers=True),
+    Case("export", _export),
+    Case("report", _report, (), "patches/valid/*/*"),
+    Case("figure curves", _figure("curves")),
+    Case("figure grid", _figure("grid"), (), "patches/valid/*/*"),
+    Case("figure prototypes", _figure("prototypes")),
+    Case("prototypes", _atlas, (), "patches/valid/*/*"),
 )
 
 

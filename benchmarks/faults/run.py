@@ -31,6 +31,8 @@ from endings import Ended, last_line, sentence
 KILLS = {
     "train": 15, "train with a loader": 5, "segment patches": 20, "segment patches with prototypes": 10,
     "segment slides": 20, "tile": 20, "evaluate": 20, "benchmark": 15, "bundle": 20,
+    "synth": 10, "export": 10, "report": 10, "figure curves": 5, "figure grid": 5, "figure prototypes": 5,
+    "prototypes": 5,
 }  # fmt: skip
 OTHERS = 5
 """Times for each other fault and command."""

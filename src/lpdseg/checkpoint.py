@@ -164,12 +164,19 @@ def has_checkpoint(run: Path, name: str) -> bool:
     return (run / _FOLDER / f"{name}.json").is_file() or (name == "best" and is_bundle(run))
 
 
-def check_apart(out: Path, may_be_data: bool = False) -> None:
-    """Whether results may go into a folder: not among the checkpoints of a run, nor into a data set's own folder.
+def check_apart(out: Path, may_be_data: bool = False, may_be_run: bool = False) -> None:
+    """Whether results may go into a folder: not among the checkpoints of a run, nor into a run's, a bundle's or a
+    data set's own folder.
 
     **Raises:** `OutputError`.
     """
     here = out.resolve()
+    bundle = is_bundle(here)
+    if bundle or (not may_be_run and any(has_checkpoint(here, name) for name in NAMES)):
+        raise OutputError(
+            f"{out} is the folder of a {'bundle' if bundle else 'run'}, and results would mix with it; choose "
+            "another folder, such as one within it"
+        )
     if here.name == _FOLDER and any(has_checkpoint(here.parent, name) for name in NAMES):
         raise OutputError(
             f"{out} holds the checkpoints of a run, and results would mix with them; choose another folder"
@@ -193,7 +200,7 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
     path = run / _FOLDER / f"{name}.json"
     try:
         state = read_json(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{run} holds no {name!r} checkpoint ({path} is missing); train it first") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint's state: {error}; {_REMEDY}") from error

@@ -31,6 +31,7 @@ class Seen:
     - `folders`: every folder that was looked into, but the first.
     - `lost`: links that lead nowhere.
     - `results`: folders that an earlier run of this package wrote.
+    - `strange`: pipes, devices and whatever else is there and is no file.
     - `again`: linked folders that were looked into already, so that no circle is walked twice.
     """
 
@@ -39,11 +40,14 @@ class Seen:
     lost: list[Path] = field(default_factory=list)
     results: list[Path] = field(default_factory=list)
     again: list[Path] = field(default_factory=list)
+    strange: list[Path] = field(default_factory=list)
 
     def notes(self, root: Path) -> Iterator[str]:
         """Sentences for people on what was passed over."""
         if self.results:
             yield f"passed over results of earlier runs: {some(self.results, root)}"
+        if self.strange:
+            yield f"passed over pipes and devices, which are no files: {some(self.strange, root)}"
         if self.again:
             yield f"passed over links to folders that are searched already: {some(self.again, root)}"
 
@@ -84,7 +88,9 @@ def look_through(root: Path, *, recurse: bool = True, leave_out: Iterable[Path] 
                 seen.files.append(path)
             elif entry.is_symlink() and not path.exists():
                 seen.lost.append(path)
-            elif entry.is_dir() and recurse:
+            elif not entry.is_dir():
+                seen.strange.append(path)
+            elif recurse:
                 if is_result(path):
                     seen.results.append(path)
                 elif entry.is_symlink():
@@ -93,7 +99,7 @@ def look_through(root: Path, *, recurse: bool = True, leave_out: Iterable[Path] 
                     visited.add(_key(path))
                     seen.folders.append(path)
                     waiting.append(path)
-    for paths in (seen.files, seen.folders, seen.lost, seen.results, seen.again):
+    for paths in (seen.files, seen.folders, seen.lost, seen.results, seen.again, seen.strange):
         paths.sort()
     return seen
 

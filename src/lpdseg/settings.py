@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lpdseg.choices import MethodName
 from lpdseg.errors import SettingsError
-from lpdseg.files import read_text
+from lpdseg.files import is_there, read_text
 from lpdseg.plain_yaml import read_yaml, write_yaml
 from lpdseg.sections import (
     AnySection,
@@ -147,6 +147,11 @@ def _read(preset: str | Path) -> dict[str, Any]:
             text = read_text(Path(preset))
         except (OSError, ValueError) as error:
             raise SettingsError(f"cannot read the settings file {preset}: {error}") from error
+    elif is_there(Path(preset)):
+        raise SettingsError(
+            f"{preset} is no preset, and settings are read from files that end in .yaml alone; name such a file, "
+            f"or a preset ({', '.join(names)})"
+        )
     else:
         raise SettingsError(
             f"unknown preset {str(preset)!r}{_nearest(str(preset), names)} "

@@ -9,6 +9,7 @@ from PIL import Image
 from lpdseg.cli.main import main
 from lpdseg.data.classes_file import write_classes
 from lpdseg.tissue import TissueClasses
+from lpdseg.workflows.bundles.making import make_bundle
 
 
 @pytest.fixture
@@ -71,6 +72,23 @@ def test_nothing_goes_among_checkpoints(
             f"lpdseg: {run / 'checkpoints'} holds the checkpoints of a run, and results would mix"
         )
     assert listed(run) == before
+
+
+@pytest.mark.parametrize("name", ["patches", "slides", "benchmark", "demo", "tile"])
+@pytest.mark.parametrize("kind", ["run", "bundle"])
+def test_results_do_not_go_into_a_run_or_bundle_itself(
+    name: str, kind: str, small_run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / kind
+    if kind == "run":
+        shutil.copytree(small_run, place)
+    else:
+        make_bundle(small_run, place)
+    before = listed(place)
+    assert main(asked(name, place, small_run, data, tmp_path)) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"lpdseg: {place} is the folder of a {kind}, and results would mix with it; ")
+    assert listed(place) == before
 
 
 @pytest.mark.parametrize("name", ["patches", "slides", "benchmark", "demo", "train"])

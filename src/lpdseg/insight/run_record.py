@@ -61,7 +61,7 @@ def _read(run: Path) -> dict[str, Any]:
     path = run / "run.json"
     try:
         described = read_json(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{path} is missing; name the folder of a run that `train` wrote") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; train again") from error

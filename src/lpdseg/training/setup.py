@@ -173,7 +173,7 @@ def check_run_folder(run: Path, resume: bool, data: Manifest) -> bool:
     if not resume and (last or best):
         raise CheckpointError(f"{run} already holds a run; go on with --resume, or choose another --out")
     if not last:
-        check_apart(run)
+        check_apart(run, may_be_run=True)
         _check_beside(run, data)
     there = (
         None if is_known(run / "run.json", RUN) else next(filter(Path.exists, map(run.joinpath, _WRITTEN)), None)

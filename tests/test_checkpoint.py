@@ -1,6 +1,9 @@
 """Checkpoints that survive whatever a process left behind."""
 
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,31 @@ def test_weights_are_shared_by_the_names_of_one_step_and_removed_with_the_last_o
     save(tmp_path, "best", None, step=6)
     names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
     assert names == {"last.json", "best.json", "weights-00000006.safetensors", "optimiser-00000006.safetensors"}
+
+
+def test_others_may_read_weights_as_they_may_read_the_rest(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save(tmp_path, "last", 1.0)
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "checkpoints").iterdir() if path.is_file()]
+    assert len(files) > 1 and {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
+
+
+def test_weights_that_nobody_else_may_read_are_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "last", 1.0)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("lpdseg.checkpoint.load_tensors", refuse)
+    with pytest.raises(
+        CheckpointError, match=r"safetensors cannot be read \(Permission denied\); change its rights$"
+    ):
+        read_tensors(tmp_path, read_state(tmp_path, "last"), "weights")
 
 
 def test_weights_of_others_stay(tmp_path: Path) -> None:

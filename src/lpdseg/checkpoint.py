@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, TypeVar
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lpdseg.choices import Tuning
@@ -21,7 +20,7 @@ from lpdseg.data.manifest import MANIFEST_FILE
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError, OutputError, SettingsError
 from lpdseg.files import read_json, replacing_apart, write_json
-from lpdseg.model.tensor_files import load_tensors, shapes
+from lpdseg.model.tensor_files import load_tensors, save_tensors, shapes
 from lpdseg.model.weights_folder import LEAST_SD
 from lpdseg.schema import Described, FileName, PerCent, Scale, Seconds, Share, Whole, conform
 from lpdseg.settings import parse_settings
@@ -266,6 +265,8 @@ def _read(run: Path, state: dict[str, Any], kind: str, read: Callable[[Path], Fo
     path = tensors_file(run, state, kind)
     try:
         return read(path)
+    except PermissionError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); change its rights") from error
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is missing or damaged: {error}; {_REMEDY}") from error
 
@@ -300,6 +301,6 @@ def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor
 def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         with replacing_apart(path) as temporary:
-            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
+            save_tensors({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
     except SafetensorError as error:
         raise OutputError(f"cannot write {path}: {error}; free space or choose another folder") from error

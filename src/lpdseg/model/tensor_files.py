@@ -1,9 +1,10 @@
 """Opening files of safetensors, whose header may be as long as it likes and name whatever it likes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lpdseg.files import open_file
@@ -31,6 +32,16 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, by name. **Raises:** as `shapes`."""
     _check_header(path)
     return load_file(path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes tensors with the rights that new files have in their folder; the library makes them its owner's alone,
+    so that nobody else could read a run.
+
+    **Raises:** `OSError`, `SafetensorError`.
+    """
+    save_file(dict(tensors), path, None if metadata is None else dict(metadata))
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def check_kinds(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from lpdseg.errors import OutputError, WeightsError
@@ -18,6 +18,7 @@ from lpdseg.model.conversion import resnet, vit
 from lpdseg.model.conversion.parts import KNOWN, Converted, has
 from lpdseg.model.conversion.proof import prove
 from lpdseg.model.conversion.reading import Source, read_source
+from lpdseg.model.tensor_files import save_tensors
 from lpdseg.model.weights_folder import RECORD, check_normalisation, hub_id_of
 from lpdseg.quiet import library
 from lpdseg.version import __version__
@@ -174,7 +175,7 @@ def _save(tensors: dict[str, Tensor], folder: Path) -> None:
         own[name] = values if alone else values.clone(memory_format=torch.contiguous_format)
         taken.add(memory.data_ptr())
     try:
-        save_file(own, folder / "model.safetensors", {"format": "pt"})
+        save_tensors(own, folder / "model.safetensors", {"format": "pt"})
     except SafetensorError as error:  # the system's own words, such as that no space is left
         raise OutputError(
             f"cannot write the weights into {folder.parent}: {error}; choose another folder"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from lpdseg.alone import only_one
 from lpdseg.checkpoint import read_state, read_tensors
 from lpdseg.errors import OutputError, SettingsError
 from lpdseg.files import recover_folder, replacing_folder, write_json, write_text
+from lpdseg.model.tensor_files import save_tensors
 from lpdseg.segmenting.backends import TOLERANCE
 from lpdseg.segmenting.edits import Edits, as_read
 from lpdseg.segmenting.loading import load_segmenter
@@ -79,11 +79,11 @@ def make_bundle(
     with _alone(out), replacing_folder(out) as folder:
         tensors = read_tensors(run, read_state(run, checkpoint), "weights")
         try:
-            save_file({name: value for name, value in tensors.items() if name.startswith(_PARTS)}, folder / WEIGHTS)
+            kept = {name: value for name, value in tensors.items() if name.startswith(_PARTS)}
+            save_tensors(kept, folder / WEIGHTS)
         except SafetensorError as error:
             raise OutputError(f"cannot write {out}: {error}; free space or choose another folder") from error
         _write(folder, described)
-        shutil.copymode(folder / DESCRIPTION, folder / WEIGHTS)  # which the library makes its owner's alone
         if onnx:
             _, apart = export_graph(folder, folder / GRAPH)
             if not apart < TOLERANCE:

@@ -199,7 +199,7 @@ CASES = (
     Case("report", _report, (), "patches/valid/*/*"),
     Case("figure curves", _figure("curves")),
     Case("figure grid", _figure("grid"), (), "patches/valid/*/*"),
-    Case("figure prototypes", _figure("prototypes")),
+    Case("figure prototypes", _figure("prototypes"), (), "patches/valid/*/*"),
     Case("prototypes", _atlas, (), "patches/valid/*/*"),
 )
 

@@ -94,6 +94,7 @@ def test_files_are_cut_only_where_a_command_reads_them_until_late(faults: Module
     for case in faults.CASES:
         words = case.words(Path("room"), Path("out"))
         kept = words[0] == "train" and "data.cache=false" not in words
+        kept = kept or words[0] == "export" or words[1] in ("synth", "curves")  # which read no images
         assert faults.possible("file cut short", case) is not kept, case.name
         assert faults.possible("full disk", case)
 

@@ -265,6 +265,10 @@ def _read(run: Path, state: dict[str, Any], kind: str, read: Callable[[Path], Fo
     path = tensors_file(run, state, kind)
     try:
         return read(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path} is missing; a run that is being trained has saved others by now, so try again; else {_REMEDY}"
+        ) from error
     except PermissionError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); change its rights") from error
     except (OSError, SafetensorError) as error:

@@ -25,6 +25,7 @@ from lpdseg.model.runtime import OnnxNetwork
 from lpdseg.segmenting.backends import TOLERANCE
 from lpdseg.segmenting.loading import edits_within
 from lpdseg.sharing.folder import CARD, DESCRIPTION, FILES, GRAPH, SUMS, WEIGHTS
+from lpdseg.workflows.bundles import making
 from lpdseg.workflows.slides.options import SlideOptions
 from processes import program
 
@@ -54,6 +55,24 @@ def bundle(prototype_run: Path, small_data: Path, tmp_path_factory: pytest.TempP
     records = api.evaluate(prototype_run, small_data, classes="pink,blue", device="cpu")
     out = tmp_path_factory.mktemp("given") / "bundle"
     return lpdseg.make_bundle(prototype_run, out, records=records, licence="mit", about="Pink, and | <b>blue</b>.")
+
+
+def test_a_run_that_saves_others_meanwhile_is_not_described_as_what_it_was(
+    prototype_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = Path(shutil.copytree(prototype_run, tmp_path / "run")), tmp_path / "out"
+    described = making.describe
+
+    def train_on(*words: Any, **options: Any) -> Any:
+        told = described(*words, **options)
+        state = json.loads((run / "checkpoints" / "best.json").read_text("utf-8"))
+        write_json(run / "checkpoints" / "best.json", state | {"step": state["step"] + 1})
+        return told
+
+    monkeypatch.setattr(making, "describe", train_on)
+    with pytest.raises(CheckpointError, match="is being trained and has saved other weights meanwhile; try again"):
+        lpdseg.make_bundle(run, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
 def test_masks_are_those_of_the_run(prototype_run: Path, bundle: Path, small_data: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from lpdseg.alone import only_one
 from lpdseg.checkpoint import read_state, read_tensors
-from lpdseg.errors import OutputError, SettingsError
+from lpdseg.errors import CheckpointError, OutputError, SettingsError
 from lpdseg.files import recover_folder, replacing_folder, write_json, write_text
 from lpdseg.model.tensor_files import save_tensors
 from lpdseg.segmenting.backends import TOLERANCE
@@ -65,7 +65,7 @@ def make_bundle(
     if is_bundle(run):
         raise SettingsError(f"{run} is a bundle already; name the folder of a run that `train` wrote")
     _refuse_others(out)
-    read = as_read(edits)
+    read, state = as_read(edits), read_state(run, checkpoint)
     load_segmenter(run, checkpoint, "cpu", edits=read)  # what cannot be used must not be given away
     described = describe(
         run,
@@ -77,7 +77,9 @@ def make_bundle(
         records=records,
     )
     with _alone(out), replacing_folder(out) as folder:
-        tensors = read_tensors(run, read_state(run, checkpoint), "weights")
+        tensors = read_tensors(run, state, "weights")
+        if read_state(run, checkpoint) != state:  # what is described would be another network
+            raise CheckpointError(f"{run} is being trained and has saved other weights meanwhile; try again")
         try:
             kept = {name: value for name, value in tensors.items() if name.startswith(_PARTS)}
             save_tensors(kept, folder / WEIGHTS)

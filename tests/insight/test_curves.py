@@ -61,6 +61,13 @@ def test_says_its_ends_and_escapes_names() -> None:
     assert "<b>" not in svg
 
 
+def test_what_is_said_of_a_mark_stands_above_the_lines() -> None:
+    svg = line_chart([Series("x", ((0, 0.0), (10, 100.0)))], title="t", mark=(10, "here"))
+    texts = {one.text: float(one.get("y", "nan")) for one in ET.fromstring(svg).iter("text")}
+    line = next(one for one in ET.fromstring(svg).iter("line") if one.get("class") == "mark")
+    assert texts["here"] < min(float(line.get(y, "nan")) for y in ("y1", "y2"))
+
+
 def test_one_point_is_a_dot() -> None:
     svg = line_chart([Series("x", ((3, 7.0),))], title="t", mark=(3, "here"))
     assert len(list(ET.fromstring(svg).iter("circle"))) == 1

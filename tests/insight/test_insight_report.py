@@ -145,14 +145,17 @@ def test_the_gallery_is_of_the_whole_split_as_the_list_of_the_worst_is(
     order = worst_first(figures, "error")
     write_report(run, segmenter.with_settings(gate="oracle"), data, records, tmp_path / "r.html", images=5)
     words = " ".join(" ".join(Page((tmp_path / "r.html").read_text(encoding="utf-8")).words).split())
-    assert "All 5 test patches with a mask are ranked here" in words
+    assert "All 5 test patches with a mask are ranked here by pixel accuracy, and" in words
     assert "Gate: predicted" in words
     for title, one in (("Worst", order[0]), ("Median", order[2]), ("Best", order[-1])):
         right = f"{100 * (1 - (one.error or 0)):.1f} % of pixels right {one.record.path.name}"
         assert f"{title}: {right}" in words
     write_report(run, segmenter, data, records, tmp_path / "few.html", images=2, patches=figures)
     words = " ".join(" ".join(Page((tmp_path / "few.html").read_text(encoding="utf-8")).words).split())
-    assert "Of all 5 test patches with a mask, the 4 that truly show two or more classes are ranked here" in words
+    assert (
+        "Of all 5 test patches with a mask, the 4 that truly show two or more classes are ranked here by pixel"
+        in words
+    )
 
 
 def test_names_of_classes_and_files_are_escaped(build: Callable[[TissueClasses], Built], tmp_path: Path) -> None:
@@ -314,6 +317,7 @@ def test_paper_shows_tables_whole_and_phones_lose_no_figure() -> None:
     """What scrolls on a screen would be cut off on paper; on a narrow screen only the bars of classes go."""
     style = resources.files("lpdseg.insight").joinpath("templates/style.css").read_text(encoding="utf-8")
     on_paper = style[style.index("@media print") :]
+    assert "@page { margin: 15mm; }" in style  # also where a program prints, which leaves no margin by itself
     assert ".scroll { overflow: visible; }" in on_paper and "white-space: normal" in on_paper
     narrow = style[style.index("@media (max-width") : style.index("@media print")]
     assert [line for line in narrow.split("}") if "display: none" in line] == [" .bars .bar { display: none; "]

@@ -17,6 +17,11 @@ SHOWN = """() => ({
   wide: document.documentElement.scrollWidth > innerWidth,
   broken: [...document.images].filter(one => !one.complete || one.naturalWidth === 0).length,
   named: [...document.images].filter(one => !one.alt).length,
+  tiny: [...document.querySelectorAll(".wide text")].filter(one => one.getBoundingClientRect().height < 9).length,
+  broken_heads: [...document.querySelectorAll(".matrix th + th")].filter(one => {
+    const style = getComputedStyle(one);
+    return innerWidth < 700 && one.closest("thead") && style.writingMode !== "vertical-rl";
+  }).length,
   paper: getComputedStyle(document.body).backgroundColor,
 })"""
 
@@ -46,7 +51,10 @@ def test_a_page_asks_for_nothing_and_fits(pages: Path, name: str) -> None:
                 page.goto((pages / name).as_uri())
                 shown = page.evaluate(SHOWN)
                 papers.add(shown.pop("paper"))
-                assert shown == {"wide": False, "broken": 0, "named": 0}, (scheme, width)
+                assert shown == {"wide": False, "broken": 0, "named": 0, "tiny": 0, "broken_heads": 0}, (
+                    scheme,
+                    width,
+                )
                 assert [url for url in asked if not url.startswith("data:")] == [(pages / name).as_uri()]
                 assert said == []
                 page.close()

@@ -128,7 +128,7 @@ def _mark(across: Axis, up: Axis, x: float, label: str) -> list[Markup]:
     leftwards = across.place(x) > (across.start + across.end) / 2
     return [
         line,
-        _text(across.place(x) + (-5 if leftwards else 5), up.end + 8, label, "end" if leftwards else "start"),
+        _text(across.place(x) + (-5 if leftwards else 5), up.end - 3, label, "end" if leftwards else "start"),
     ]
 
 

@@ -28,6 +28,7 @@ def test_a_phone_shows_the_picture_first_and_the_help_says_the_rest(visit: "Visi
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         page.get_by_role("button", name="Help").click()
         assert page.locator("#keys").evaluate("one => one.scrollTop") == 0  # it begins at its title
+        expect(page.get_by_role("button", name="Close")).to_be_in_viewport()
         expect(page.locator("#about-all")).to_have_text(visit.runs[0].about)
         assert violations(page) == []
         page.keyboard.press("Escape")
@@ -82,3 +83,18 @@ def test_a_tiny_area_leaves_the_table_its_columns(visit: "Visit") -> None:
         areas = page.locator("#areas tbody td:nth-child(2)")
         expect(areas).to_have_text(["0.409", "< 0.0001"])
         assert page.locator("#areas").evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_a_region_goes_with_the_area_that_it_is_of(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        region = page.locator("#areas tbody td:nth-child(4)").first
+        for take_back in (
+            lambda: page.keyboard.press("u"),
+            lambda: page.get_by_role("button", name="Remove area 1").click(),
+        ):
+            page.locator("#middle").click()
+            expect(page.locator("svg [stroke-dasharray]")).to_have_count(2)
+            take_back()
+            expect(page.locator("#drawn li")).to_have_count(0)
+            expect(page.locator("svg [stroke-dasharray]")).to_have_count(0)
+            expect(region).to_have_text("")

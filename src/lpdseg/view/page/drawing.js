@@ -69,7 +69,7 @@ function list() {
     const { name } = one.properties.classification;
     const kind = one.geometry.type.endsWith("Polygon") ? "area" : "stroke";
     const remove = element("button", { type: "button", textContent: "Remove", "aria-label": `Remove ${kind} ${place + 1}, ${name}` });
-    remove.onclick = () => { features = features.filter((other) => other !== one); changed(); };
+    remove.onclick = () => drop(one);
     return element("li", { className: "tick" }, swatch(colourOf(name)), ` ${kind} ${place + 1}: ${name} `, remove);
   }));
   const known = mine().find((one) => one.properties.labels)?.properties.labels;
@@ -137,6 +137,17 @@ function changed() {
 function add(geometry, more = {}) {
   const properties = { image: imageName(), classification: { name: byId("drawn-class").value }, ...more };
   features.push({ type: "Feature", geometry, properties });
+  changed();
+}
+
+// Takes a drawing back, and with an area the region that was measured with it.
+function drop(feature) {
+  features = features.filter((one) => one !== feature);
+  const { type, coordinates } = feature.geometry;
+  if (state.region && type === "Polygon" && JSON.stringify(coordinates[0].slice(0, -1)) === JSON.stringify(state.region)) {
+    state.region = null;
+    areas();
+  }
   changed();
 }
 
@@ -263,8 +274,7 @@ export function drawing() {
   addKey("u", "take the last drawing back", () => {
     const last = mine().findLast((one) => one.geometry);
     if (!last) return;
-    features = features.filter((one) => one !== last);
-    changed();
+    drop(last);
   });
   byId("middle").onclick = middle;
   byId("save-drawn").onclick = save;

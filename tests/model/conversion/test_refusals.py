@@ -202,7 +202,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     save_file(RESNET, tmp_path / "a.safetensors")
-    monkeypatch.setattr("lpdseg.model.conversion.convert.save_file", full)
+    monkeypatch.setattr("lpdseg.model.conversion.convert.save_tensors", full)
     with pytest.raises(OutputError, match=r"cannot write the weights into .*No space left.*choose another folder"):
         convert(str(tmp_path / "a.safetensors"), tmp_path / "new" / "out")
     assert not list((tmp_path / "new").glob("*"))

@@ -65,8 +65,9 @@ def make_bundle(
     if is_bundle(run):
         raise SettingsError(f"{run} is a bundle already; name the folder of a run that `train` wrote")
     _refuse_others(out)
-    read, state = as_read(edits), read_state(run, checkpoint)
+    read = as_read(edits)
     load_segmenter(run, checkpoint, "cpu", edits=read)  # what cannot be used must not be given away
+    state = read_state(run, checkpoint)
     described = describe(
         run,
         checkpoint,

@@ -21,6 +21,19 @@ export function inTurn() {
   return (action) => { last = last.then(action, action); return last; };
 }
 
+// Numbers the questions of one kind; the function it gives tells whether their answer still counts: one that comes
+// after the answer to a later question is out of date.
+export function inOrder() {
+  let asked = 0, newest = 0;
+  return () => {
+    const turn = ++asked;
+    return () => {
+      newest = Math.max(newest, turn);
+      return turn === newest;
+    };
+  };
+}
+
 // Elements are made of text alone: names of files, classes and prototypes never become HTML.
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);

@@ -1,6 +1,6 @@
 // The page: which image is open, where, under which layer; and what is known there.
 
-import { byId, counted, element, figure, get, post, swatch, told } from "./api.js";
+import { byId, counted, element, figure, get, inOrder, post, swatch, told } from "./api.js";
 import { Picture } from "./picture.js";
 import { areas, forget, look, rows } from "./tissue.js";
 
@@ -208,11 +208,15 @@ function opaque(value) {
 
 // ---- what is computed
 
+const fieldsAsked = inOrder();
+
 export async function ask(what = "box") {
   if (!state.pictures[0]?.ground) return;
-  const box = state.pictures[0].seen();
+  const box = state.pictures[0].seen(), image = state.index, counts = fieldsAsked();
   try {
-    state.fields = await post("/api/fields", { image: state.index, box, what: allRead() && what === "box" ? "look" : what });
+    const fields = await post("/api/fields", { image, box, what: allRead() && what === "box" ? "look" : what });
+    if (image !== state.index || !counts()) return;
+    state.fields = fields;
   } catch (error) {
     problem(error);
     return;

@@ -1,6 +1,6 @@
 // Worst first: the order of the list of images, and tables whose cells narrow it.
 
-import { byId, counted, element, figure, get, post, told } from "./api.js";
+import { byId, counted, element, figure, get, inOrder, post, told } from "./api.js";
 import { list, matching, problem, state } from "./main.js";
 
 const ORDERS = [
@@ -10,6 +10,7 @@ const ORDERS = [
 ];
 const others = () => state.session.runs.length - 1 + state.session.asked;
 const ofFirst = () => (others() ? " of the first run" : "");
+const listAsked = inOrder();
 let results = null, asked = false, running = false, words = "";
 
 const digits = (value) => figure(value, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -63,6 +64,7 @@ function offer() {
 
 // The list in the chosen order; no cell narrows it any more.
 function sort() {
+  listAsked()(); // no cell that is still asked for comes after it
   const by = byId("order").value;
   const [, , say, without] = ORDERS.find(([name]) => name === by) ?? [];
   state.without = say && results.orders[by].length < results.ranked.length ? without : "";
@@ -79,8 +81,9 @@ function narrow(order, why = "", button = null) {
 }
 
 async function cell(truth, mask, button) {
-  const { names } = results;
+  const { names } = results, counts = listAsked();
   const found = await get(`/api/ranking/${truth}/${mask}`);
+  if (!counts()) return;
   const order = found.map((one) => ({ index: one.image, box: one.box, told: `${figure(one.pixels)} px` }));
   state.without = "";
   narrow(order, `Images in which ${names[truth]} is ${truth === mask ? "found" : `taken for ${names[mask]}`}, most pixels first.`, button);

@@ -1,6 +1,6 @@
 // Areas of classes, and what is under the cursor: of the results where these are shown, else as it is computed.
 
-import { byId, element, figure, get, post, swatch, told } from "./api.js";
+import { byId, element, figure, get, inOrder, post, swatch, told } from "./api.js";
 import { draw, hasRead, ORDINALS, percent, problem, reading, run, share, state } from "./main.js";
 
 export function rows() {
@@ -33,13 +33,15 @@ function inUnit(pixels, [, each]) {
   return figure(Math.round(area / LEAST) * LEAST, { maximumSignificantDigits: 3 });
 }
 
+const areasAsked = inOrder(), placesAsked = inOrder();
+
 export async function areas() {
-  const index = state.index, read = reading();
+  const index = state.index, read = reading(), polygon = state.region, counts = areasAsked();
   try {
     if (read && state.measured?.of !== `${index} read`) told("extent", "Areas are being read …");
     const whole = (await post("/api/areas", { image: index, read }))[0];
-    const region = state.region ? (await post("/api/areas", { image: index, read, polygon: state.region }))[0] : null;
-    if (index !== state.index || read !== reading()) return;
+    const region = polygon ? (await post("/api/areas", { image: index, read, polygon }))[0] : null;
+    if (index !== state.index || read !== reading() || polygon !== state.region || !counts()) return;
     state.measured = { ...whole, of: `${index}${read ? " read" : ""}` };
     const unit = whole.pixels && unitOf(whole);
     for (const place of document.querySelectorAll("#areas .unit")) place.textContent = unit ? unit[0] : "";
@@ -70,9 +72,9 @@ export function forget() {
 }
 
 export async function look(point) {
-  const index = state.index, read = reading();
+  const index = state.index, read = reading(), counts = placesAsked();
   const [found, ...others] = await get(`/api/images/${index}/place?x=${point.x}&y=${point.y}&read=${read}`);
-  if (index !== state.index || read !== reading()) return;
+  if (index !== state.index || read !== reading() || !counts()) return;
   [...byId("areas").tBodies[0].rows].forEach((row, c) => {
     row.cells[4].textContent = found.probabilities && c < found.probabilities.length ? percent(found.probabilities[c]) : "";
   });

@@ -11,7 +11,6 @@ from jaxtyping import UInt8
 from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
 from lpdseg.data.corrections import Corrections
 from lpdseg.data.opening import same_classes
-from lpdseg.data.patches import read_image
 from lpdseg.data.records import Manifest, content_digest
 from lpdseg.errors import SettingsError
 from lpdseg.evaluation.about import about_split, check_offsets
@@ -25,7 +24,7 @@ from lpdseg.quiet import quiet
 from lpdseg.segmenting.edited import EditedSegmenter, edited
 from lpdseg.segmenting.edits import Edits, Offsets, as_read
 from lpdseg.segmenting.loading import load_others, load_prototypes, load_segmenter, weights_digest
-from lpdseg.segmenting.patches import find_images
+from lpdseg.segmenting.patches import find_images, read_image_file
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import Settings
@@ -331,7 +330,7 @@ def segment(run: str | Path | Segmenter, image: str | Path | UInt8[np.ndarray, "
     **Raises:** `CheckpointError`, `DataError`.
     """
     segmenter = run if isinstance(run, Segmenter) else load(run)
-    return segmenter.segment(read_image(Path(image)) if isinstance(image, str | Path) else image)
+    return segmenter.segment(read_image_file(Path(image)) if isinstance(image, str | Path) else image)
 
 
 def segment_files(

@@ -11,9 +11,15 @@ import pytest
 import transformers
 from PIL import Image
 
+from lpdseg import api
 from lpdseg.cli.main import main
+from lpdseg.data.check import check_data
+from lpdseg.data.importers import load_data
+from lpdseg.errors import DataError
+from lpdseg.tissue import TissueClasses
 
 Fails = Callable[..., str]
+AB = TissueClasses(("pink", "blue"))
 
 
 @pytest.fixture
@@ -224,3 +230,30 @@ def test_two_images_that_would_be_one_mask(fails: Fails, small_run: Path, data: 
     path = first(data / "valid" / "img")
     Image.open(path).save(path.with_suffix(".tif"))
     assert "would both become" in fails("segment", small_run, path.parent, "--out", tmp_path / "out")
+
+
+def test_a_patch_of_the_size_of_a_slide_is_refused_by_every_command_that_predicts_it(
+    fails: Fails,
+    data: Path,
+    prototype_run: Path,
+    train: Callable[..., list[object]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whole, one of 8190 x 8190 takes 17 GB; its header tells, and nothing is predicted before."""
+    large = sorted((data / "valid" / "img").iterdir())[-1]
+    Image.new("RGB", (4097, 4096)).save(large)
+    Image.new("L", (4097, 4096)).save(data / "valid" / "mask" / large.name)
+    told = f"{large} has 4097 x 4096 pixels, and a patch has 16,777,216 at most, as many as 4096 x 4096; cut it"
+    page, of = tmp_path / "out" / "page.html", ("--data", data, "--device", "cpu")
+    assert told in fails(*train(data))
+    assert told in fails("evaluate", prototype_run, *of, "--split", "valid")
+    assert told in fails("prototypes", prototype_run, *of, "--out", page)
+    assert told in fails("report", prototype_run, *of, "--out", page)
+    drawn = page.with_suffix(".svg")
+    assert told in fails("figure", "grid", prototype_run, *of, "--split", "valid", "--out", drawn)
+    assert main(["verify", str(prototype_run), "--data", str(data), "--device", "cpu"]) == 1
+    assert told in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"4097 x 4096 .* as a slide"):
+        api.segment(prototype_run, large)
+    assert "too-large" in {problem.kind for problem in check_data(load_data(data, AB), workers=2).errors}

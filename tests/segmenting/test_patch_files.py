@@ -15,7 +15,7 @@ from lpdseg.errors import DataError
 from lpdseg.model.lpd import LPD
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting import memory
-from lpdseg.segmenting.patches import check_patch, find_images, segment_files
+from lpdseg.segmenting.patches import check_image_file, find_images, segment_files
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Calibration, Segmenter
 from lpdseg.tissue import TissueClasses
@@ -255,9 +255,9 @@ def test_an_image_of_the_size_of_a_slide_is_refused_by_its_header(tmp_path: Path
     assert str(told[0]).startswith(f"{large} has 4097 x 4096 pixels, and a patch has 16,777,216 at most, ")
     assert "with --to ome-tiff --mpp MICRONS" in str(told[0])
     with pytest.raises(DataError, match="4097 x 4096"):
-        check_patch(large)
+        check_image_file(large)
     Image.new("RGB", (4096, 4096)).save(large)
-    check_patch(large)
+    check_image_file(large)
 
 
 def test_what_the_machine_has_left_is_known() -> None:

@@ -19,6 +19,7 @@ from lpdseg.data.check_masks import (
 )
 from lpdseg.data.check_report import Problem
 from lpdseg.data.check_seen import SeenPatch, label_table, patches_alone
+from lpdseg.data.image_bounds import LARGEST
 from lpdseg.data.importers import unlisted_masks
 from lpdseg.data.manifest import Manifest, PatchRecord
 from lpdseg.data.origin import guessed, mpp_counts, mpp_differs, patients_unknown
@@ -93,6 +94,16 @@ def _image_errors(manifest: Manifest, seen: Sequence[SeenPatch]) -> Iterator[Pro
     yield Problem("image-mode", "Images that are not 8-bit RGB", told(images, ImageModeError))
     yield Problem("unreadable-mask", "Masks that cannot be read", told(masks, DataError))
     yield Problem("mask-mode", "Masks that are not 8-bit palette or grey", told(masks, ImageModeError))
+    yield Problem(
+        "too-large",
+        f"Images with masks to score of more than {LARGEST:,} pixels, as many as 4096 x 4096; cut each, and its "
+        "mask, into patches",
+        tuple(
+            f"{path_below(patch.record.path, manifest.root)}: {sides(patch.size)}"
+            for patch in seen
+            if patch.record.split != "train" and patch.record.mask and patch.size and np.prod(patch.size) > LARGEST
+        ),
+    )
     yield Problem(
         "mask-size",
         "Masks of another size than their image",

@@ -11,6 +11,10 @@ from lpdseg.files import open_file
 MAX_PIXELS = 8192 * 8192
 """An image above this is a slide and no patch."""
 
+LARGEST = 1 << 24
+"""Pixels of the largest image that is predicted as a whole, 4096 x 4096: 3 to 5 GB, at 160 to 290 bytes for each.
+What is larger goes window by window, as slides do, whose memory does not grow with them."""
+
 _MOST_MORE = 1 << 23
 """Bytes beside pixels: profiles, thumbnails, texts. A PNG of 10 MiB can have a million chunks, each looked at."""
 

@@ -14,13 +14,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from lpdseg.data.image_bounds import MAX_PIXELS, HeldFile, too_long, too_much
+from lpdseg.data.image_bounds import LARGEST, MAX_PIXELS, HeldFile, too_long, too_much
 from lpdseg.errors import DataError
 from lpdseg.tissue import NO_CLASS, TissueClasses
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp")
 """The files that count as images, by lower-case suffix."""
 
+_SMALLER = "cut it, and its mask, into patches; data tile does so with a slide and its drawn regions"
 _ORIENTATION = 0x0112
 _IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 _MASK_FORMATS = ("PNG", "TIFF", "BMP")  # JPEG changes pixel values, and so class indices
@@ -84,6 +85,26 @@ def read_image(path: Path, file: BytesIO | None = None) -> UInt8[np.ndarray, "H 
         return np.array(image)
 
 
+def read_patch(path: Path, file: BytesIO | None = None, remedy: str = _SMALLER) -> UInt8[np.ndarray, "H W 3"]:
+    """As `read_image`, of a patch that a network is to see as a whole: one above `LARGEST` is not decoded, and told
+    in a sentence that ends with `remedy`.
+
+    **Raises:** as `read_image`; `DataError` for more pixels.
+    """
+    with _opened(path, _IMAGE_FORMATS, file) as (image, header):
+        _need_rgb(path, header)
+        _need_whole(path, header, remedy)
+        return np.array(image)
+
+
+def check_patch(path: Path, remedy: str = _SMALLER) -> None:
+    """Refuses what `read_patch` would refuse, as far as a header tells.
+
+    **Raises:** `DataError`, `ImageModeError`; see `read_patch`.
+    """
+    _need_whole(path, check_image(path), remedy)
+
+
 def read_mask(
     path: Path, classes: TissueClasses, size: tuple[int, int] | None = None, file: BytesIO | None = None
 ) -> UInt8[np.ndarray, "H W"]:
@@ -127,6 +148,14 @@ def read_mask(
 def _need_rgb(path: Path, header: ImageHeader) -> None:
     if header.mode != "RGB":
         raise ImageModeError(f"{path} has mode {header.mode}; convert it to 8-bit RGB without alpha")
+
+
+def _need_whole(path: Path, header: ImageHeader, remedy: str) -> None:
+    if header.size[0] * header.size[1] > LARGEST:
+        raise DataError(
+            f"{path} has {sides(header.size)} pixels, and a patch has {LARGEST:,} at most, as many as 4096 x 4096; "
+            f"{remedy}"
+        )
 
 
 def sides(size: tuple[int, int]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lpdseg.cores import allowed_cores
 from lpdseg.data.geometry import Size
-from lpdseg.data.patches import read_image, read_mask
+from lpdseg.data.patches import read_image, read_mask, read_patch
 from lpdseg.data.records import Manifest, PatchRecord, fingerprint_of, read_bytes
 
 Progress = Callable[[int, int], None]
@@ -62,7 +62,8 @@ def look(
     - `room`: bytes of training pixels that may be kept, beside those of validation.
     - `progress`: called with files done, and of how many, in the calling thread.
 
-    **Raises:** `DataError` for a file that cannot be read, and a patch or mask that cannot be decoded.
+    **Raises:** `DataError` for a file that cannot be read, a patch or mask that cannot be decoded, and a patch to
+    validate on that is too large, see `read_patch`.
     """
     count = sum(1 + _counts(record, training_masks) for record in data.records)
     digests: dict[Path, str] = {}
@@ -104,7 +105,8 @@ def _look(record: PatchRecord, data: Manifest, training_masks: bool) -> _File:
         digests[path] = hashlib.sha256(file).hexdigest()
         if record.split == "train" or validates:
             if path == record.path:
-                pixels[path] = read_image(path, io.BytesIO(file))
+                read = read_patch if validates else read_image  # patches to train on are brought to one size
+                pixels[path] = read(path, io.BytesIO(file))
                 size = (pixels[path].shape[0], pixels[path].shape[1])
             else:
                 pixels[path] = read_mask(path, data.classes, size, io.BytesIO(file))

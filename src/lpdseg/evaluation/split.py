@@ -18,7 +18,7 @@ from torch import Tensor
 from lpdseg.choices import Background
 from lpdseg.cores import allowed_cores
 from lpdseg.data.mask_values import MaskPixels, misread
-from lpdseg.data.patches import read_image, read_mask
+from lpdseg.data.patches import check_patch, read_mask, read_patch
 from lpdseg.data.records import PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.confusion import sum_by_patient
@@ -81,13 +81,16 @@ def read_labelled(
 
     `kept` are pixels by path that were decoded before, see `lpdseg.data.reading`; they are taken out.
 
-    **Raises:** `DataError` where none has a mask, a file cannot be read, or values must mean something else, see
-    `misread`.
+    **Raises:** `DataError` where none has a mask, a file cannot be read, a patch is too large, which headers tell
+    before any is decoded (see `read_patch`), or values must mean something else, see `misread`.
     """
     usable = [entry for entry in records if entry.mask is not None]
     if not usable:
         raise DataError(f"no patch of the split {split!r} has a mask, so masks cannot be scored; add masks")
-    batches = list(_batches(usable, classes, batch, kept or {}))
+    kept = kept or {}
+    with ThreadPoolExecutor(allowed_cores()) as pool:
+        list(pool.map(check_patch, [entry.path for entry in usable if entry.path not in kept]))
+    batches = list(_batches(usable, classes, batch, kept))
     pixels = MaskPixels.sum([held for part in batches for held in part.pixels])
     fault = misread(classes, pixels, split)
     if fault is not None:
@@ -197,7 +200,7 @@ def _batches(
         image = kept.pop(entry.path, None)
         mask = None if entry.mask is None else kept.pop(entry.mask, None)
         if image is None or mask is None:
-            image = read_image(entry.path)
+            image = read_patch(entry.path)
             size = image.shape[:2]
             mask = np.full(size, IGNORE, np.uint8) if entry.mask is None else read_mask(entry.mask, classes, size)
         return image, mask, entry.patient

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from lpdseg.data.patches import read_image
+from lpdseg.data.patches import read_patch
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import SettingsError
 from lpdseg.evaluation.split import observe_split, read_labelled, score_split
@@ -87,7 +87,7 @@ def quantise(
 
 def _batches(records: list[PatchRecord], segmenter: Segmenter) -> Iterator[Float[np.ndarray, "B 3 H W"]]:
     for record in records:  # one by one, since sizes may differ
-        pixels = as_pixels(torch.from_numpy(read_image(record.path).transpose(2, 0, 1)[None].copy()))
+        pixels = as_pixels(torch.from_numpy(read_patch(record.path).transpose(2, 0, 1)[None].copy()))
         yield pad_to_stride(pixels, segmenter.model.stride).numpy()
 
 

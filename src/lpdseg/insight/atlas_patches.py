@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
-from lpdseg.data.patches import read_image, read_mask
+from lpdseg.data.patches import read_mask, read_patch
 from lpdseg.data.records import PatchRecord
 from lpdseg.insight.evidence import class_prototypes, predicted_mask, prototype_values, prototypes_of
 from lpdseg.insight.survey import PatchUse
@@ -89,7 +89,7 @@ def show_patches(
             uses[prototype, place] = patch
     made: dict[tuple[int, int], TypicalPatch] = {}
     for record, places in wanted.items():
-        image = read_image(record.path)
+        image = read_patch(record.path)
         truth = (
             predicted_mask(segmenter, image)
             if record.mask is None

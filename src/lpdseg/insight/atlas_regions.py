@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from lpdseg.data.patches import read_image
+from lpdseg.data.patches import read_patch
 from lpdseg.errors import CheckpointError
 from lpdseg.files import as_on_disk
 from lpdseg.insight.atlas_patches import TypicalPatch, made_small
@@ -56,7 +56,7 @@ def show_regions(segmenter: Segmenter, kept: Kept, roots: Sequence[Path], count:
             if path is None:
                 missing += 1
                 continue
-            image = read_image(path)
+            image = read_patch(path)
             winners, values = winners_of_class(plain, image, segmenter.classes.names.index(one.name))
             pictures.append(_picture(region, image, values[k], winners == k, side))
         shown[k] = tuple(pictures)

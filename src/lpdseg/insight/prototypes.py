@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from lpdseg.data.patches import read_image, read_mask
+from lpdseg.data.patches import read_mask, read_patch
 from lpdseg.data.synthetic import SUBTYPES
 from lpdseg.evaluation.worst import PatchFigures
 from lpdseg.insight.evidence import (
@@ -102,7 +102,7 @@ def view_prototypes(
     subtypes: list[Int[np.ndarray, " P"]] = []
     for record in (showing[place] for place in places):
         assert record.mask is not None  # a pixel of it counts
-        image = read_image(record.path)
+        image = read_patch(record.path)
         inside = read_mask(record.mask, own_classes, image.shape[:2]) == index
         winners.append(prototype_values(segmenter, image)[own].argmax(0)[inside])
         subtypes.append(read_subtypes(record, classes, inside.shape)[inside].astype(np.int64))

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from lpdseg.data.patches import read_image
+from lpdseg.data.patches import check_patch, read_patch
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
@@ -101,6 +101,8 @@ def survey_split(
     if not records:
         raise DataError(f"no patch of the split {split!r} has a mask, which says where a class truly is; add masks")
     records, names = draw(records, most, seed), subtype_names(records)
+    for record in records:
+        check_patch(record.path)
     found: list[PatchUse] = []
     looked_at = (
         _predicted(segmenter, records) if predicted else _looked_at(segmenter, records, manifest.classes, split)
@@ -129,7 +131,7 @@ _Looked = tuple[PatchRecord, Float[Tensor, "K H W"], Float[Tensor, "K H W"], UIn
 
 def _predicted(segmenter: Segmenter, records: list[PatchRecord]) -> Iterator[_Looked]:
     for record in records:
-        image = read_image(record.path)
+        image = read_patch(record.path)
         mask = predicted_mask(segmenter, image)
         batch = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
         yield record, *prototype_maps(segmenter, batch).full(0, mask.shape), mask

@@ -13,10 +13,6 @@ Result = TypeVar("Result")
 AT_ONCE = 1 << 22
 """Pixels of the images of a batch: 83 patches of 224 px, and 1.3 GB with the smallest encoder."""
 
-LARGEST = 1 << 24
-"""Pixels of the largest image that is segmented as a whole, 4096 x 4096: 3 to 5 GB, at 160 to 290 bytes for each.
-What is larger goes window by window, as slides do, whose memory does not grow with them."""
-
 _BYTES_PER_PIXEL = 250
 """That segmenting takes at least; 290 were measured with the smallest encoder and 40 prototypes."""
 

@@ -12,14 +12,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lpdseg.data.layout import UNREAD_PICTURES, place_of
-from lpdseg.data.patches import IMAGE_SUFFIXES, check_image, read_image, sides
+from lpdseg.data.patches import IMAGE_SUFFIXES, check_patch, read_patch
 from lpdseg.errors import DataError
 from lpdseg.files import result_name, why_neither
 from lpdseg.folders import look_through, some, tell
-from lpdseg.segmenting import memory
 from lpdseg.segmenting.memory import at_once, if_it_fits, is_too_large
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
+
+_AS_A_SLIDE = "cut it into patches, or segment it window by window, as a slide: with --to ome-tiff --mpp MICRONS"
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,20 @@ def find_images(inputs: Sequence[Path], *, recurse: bool = True, leave_out: Sequ
     return [ImageFile(path, place) for place, path in by_place.items()]
 
 
-def check_patch(path: Path) -> None:
-    """Refuses what `segment_files` would refuse, as far as a header tells.
+def check_image_file(path: Path) -> None:
+    """Refuses what `read_image_file` would refuse, as far as a header tells.
+
+    **Raises:** `DataError`.
+    """
+    check_patch(path, _AS_A_SLIDE)
+
+
+def read_image_file(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Decodes an image to segment.
 
     **Raises:** `DataError` for what is no 8-bit RGB image, or has more pixels than are segmented as a whole.
     """
-    height, width = size = check_image(path).size
-    if height * width > memory.LARGEST:
-        raise DataError(
-            f"{path} has {sides(size)} pixels, and a patch has {memory.LARGEST:,} at most, as many as 4096 x 4096; "
-            "cut it into patches, or segment it window by window, as a slide: with --to ome-tiff --mpp MICRONS"
-        )
+    return read_patch(path, remedy=_AS_A_SLIDE)
 
 
 def segment_files(
@@ -85,7 +89,7 @@ def segment_files(
 
     - `batch`: images at once; by default the segmenter's setting.
     - `prototypes`, `uncertainty`: give the map of prototypes, and how sure the mask is, as well.
-    - `on_error`: told of an image that cannot be read or is too large (see `check_patch`), which then is passed
+    - `on_error`: told of an image that cannot be read or is too large (see `read_image_file`), which then is passed
       over; without it the error is raised.
 
     **Raises:** `DataError`.
@@ -143,8 +147,7 @@ def _readable(
 ) -> Iterator[tuple[Path, UInt8[np.ndarray, "H W 3"]]]:
     for path in paths:
         try:
-            check_patch(path)
-            image = read_image(path)
+            image = read_image_file(path)
         except DataError as error:
             refuse(error)
         else:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt8, UInt16
 
 from lpdseg.checkpoint import read_state, read_tensors
 from lpdseg.data.composites import alone
-from lpdseg.data.patches import read_image
+from lpdseg.data.patches import read_patch
 from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import CheckpointError, DataError
 from lpdseg.files import read_json, write_json
@@ -134,7 +134,7 @@ def find_regions(
         belongs = shares[own, number - 1]
         regions: list[Region] = []
         for index in own[_nearest(belongs, [records[index].patient for index in own])]:
-            image = read_image(records[index].path)
+            image = read_patch(records[index].path)
             winners, values = winners_of_class(shown, image, c)
             region = _region(records[index], winners == k, values[k], root)
             regions += [] if region is None or retired else [region]

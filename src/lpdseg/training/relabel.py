@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
-from lpdseg.data.patches import read_image
+from lpdseg.data.patches import read_patch
 from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import DataError
 from lpdseg.segmenting.edits import Plan
@@ -115,7 +115,7 @@ def image_batches(
     records: Sequence[PatchRecord], most: int
 ) -> Iterator[tuple[list[PatchRecord], UInt8[np.ndarray, "B H W 3"]]]:
     """Neighbours of one size, read and stacked."""
-    read = ((record, read_image(record.path)) for record in records)
+    read = ((record, read_patch(record.path)) for record in records)
     for _, group in groupby(read, key=lambda pair: pair[1].shape):
         held: list[tuple[PatchRecord, np.ndarray]] = []
         for pair in group:

@@ -18,7 +18,7 @@ from lpdseg.outputs import SEGMENTED, is_known
 from lpdseg.pictures.html import table_html
 from lpdseg.pictures.masks import area_shares, write_mask
 from lpdseg.plain import plain_text
-from lpdseg.segmenting.patches import ImageFile, check_patch, segment_files
+from lpdseg.segmenting.patches import ImageFile, check_image_file, segment_files
 from lpdseg.segmenting.prototype_classes import check_prototypes, described_prototypes, write_prototypes
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
@@ -141,7 +141,7 @@ def export_patches(
     places = {image.path: image.place for image in images}
     if not skip_bad:
         for path in places:
-            check_patch(path)
+            check_image_file(path)
     summary, skipped = _Summary((described or {}).get("weights_sha256", "")), list[str]()
 
     def tell() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from lpdseg.data.patches import read_image, read_mask
+from lpdseg.data.patches import read_mask, read_patch
 from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import DataError
 from lpdseg.evaluation.split import read_labelled
@@ -122,7 +122,7 @@ def _row(
     own: TissueClasses,
     with_truth: bool,
 ) -> Row:
-    image, classes = read_image(record.path), runs[0][1].classes
+    image, classes = read_patch(record.path), runs[0][1].classes
     truth = None if record.mask is None else read_mask(record.mask, own, image.shape[:2])
     tiles = [Tile(image)]
     if with_truth:

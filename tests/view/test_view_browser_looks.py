@@ -98,3 +98,34 @@ def test_a_region_goes_with_the_area_that_it_is_of(visit: "Visit") -> None:
             expect(page.locator("#drawn li")).to_have_count(0)
             expect(page.locator("svg [stroke-dasharray]")).to_have_count(0)
             expect(region).to_have_text("")
+
+
+def test_two_runs_lie_above_one_another_where_that_gives_them_room(
+    visit_to: Callable[..., "Visit"], prototype_run: Path, small_data: Path
+) -> None:
+    with served(visit_to([prototype_run, prototype_run], small_data)) as address, browsing(address) as page:
+        boxes = """() => [...document.querySelectorAll(".view")].map((one) => {
+            const { left, top, right, bottom } = one.getBoundingClientRect();
+            return [left, top, right, bottom];
+        })"""
+        beside = page.evaluate(boxes)
+        assert beside[0][2] <= beside[1][0]
+        assert beside[0][1] == beside[1][1]
+        page.set_viewport_size({"width": 390, "height": 844})
+        first, second = page.evaluate(boxes)
+        assert first[3] <= second[1]
+        assert first[0] == second[0] == 0
+        assert first[2] == second[2] == 390
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        where = """async () => {
+            const { state } = await import("/page/main.js");
+            const places = state.pictures.map((one) => one.where());
+            return places.map(({ x, y, step }) => [x, y, step].map((n) => n.toFixed(2)));
+        }"""
+        whole = page.evaluate(where)[0]
+        page.keyboard.press("+")
+        page.wait_for_function(
+            f"whole => ({where})().then(([one, other]) => one[2] !== whole[2] && one.join() === other.join())",
+            arg=whole,
+        )
+        assert violations(page) == []

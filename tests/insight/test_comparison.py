@@ -126,6 +126,8 @@ def test_settings_that_differ_have_their_full_names() -> None:
     changed = Settings().model_copy(update={"train": Settings().train.model_copy(update={"lr": 0.5})})
     assert _differing([Settings(), changed]) == [("train.lr", [str(Settings().train.lr), "0.5"])]
     assert _differing([Settings(), Settings()]) == []
+    third = changed.model_copy(update={"train": changed.train.model_copy(update={"lr": 8 / 3})})
+    assert _differing([changed, third]) == [("train.lr", ["0.5", "2.66667"])]
 
 
 def test_runs_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:

@@ -169,14 +169,18 @@ def _differing(settings: Sequence[Settings]) -> list[tuple[str, list[str]]]:
     flat = [_flat(one.model_dump(mode="json")) for one in settings]
     names = dict.fromkeys(name for one in flat for name in one)
     rows = [(name, [one.get(name, "–") for one in flat]) for name in names]
-    return [(name, values) for name, values in rows if len(set(values)) > 1]
+    return [(name, [_short(one) for one in values]) for name, values in rows if len(set(map(str, values))) > 1]
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= _flat(value, f"{before}{name}.")
         else:
-            found[f"{before}{name}"] = str(value)
+            found[f"{before}{name}"] = value
     return found

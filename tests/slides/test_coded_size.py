@@ -211,3 +211,45 @@ def test_a_jpeg_2000_of_many_pieces(image: int, tile: int, told: str) -> None:
     struct.pack_into(">8I", data, at, image, image, 0, 0, tile, tile, 0, 0)
     with pytest.raises(ValueError, match=told):
         check_coded(bytes(data))
+
+
+def styled(image: int, *, levels: int, block: int, precinct: int | None, component: bool = False) -> bytes:
+    """A JPEG 2000 of no pixels, as a few bytes claim it: code-blocks of 4 << block, precincts of 1 << precinct."""
+
+    def segment(mark: int, content: bytes) -> bytes:
+        return struct.pack(">HH", mark, len(content) + 2) + content
+
+    def style(block: int, precinct: int | None) -> bytes:
+        precincts = b"" if precinct is None else bytes([precinct * 17] * (levels + 1))
+        return bytes([levels, block, block, 0, 1]) + precincts
+
+    told = (4, None) if component else (block, precinct)
+    held = segment(0xFF51, struct.pack(">H8IH", 0, image, image, 0, 0, image, image, 0, 0, 3) + b"\7\1\1" * 3)
+    held += segment(0xFF52, struct.pack(">BBHB", told[1] is not None, 0, 1, 1) + style(*told))
+    held += segment(0xFF53, bytes([1, precinct is not None]) + style(block, precinct)) if component else b""
+    held += segment(0xFF5C, b"\x40" + b"\x40" * (3 * levels + 1))
+    return b"\xff\x4f" + held + bytes.fromhex("ff90000a00000000000e0001ff93ffd9")
+
+
+@pytest.mark.parametrize("component", [False, True])
+@pytest.mark.parametrize(("levels", "block", "precinct"), [(0, 0, None), (5, 0, None), (0, 4, 1), (5, 4, 1)])
+def test_a_jpeg_2000_of_many_blocks(
+    tmp_path: Path, levels: int, block: int, precinct: int | None, *, component: bool
+) -> None:
+    """Its decoder made 9 GiB of room for 88 bytes."""
+    data = styled(4_720, levels=levels, block=block, precinct=precinct, component=component)
+    with pytest.raises(ValueError, match=r"a JPEG 2000 of [\d,]+ blocks"):
+        check_coded(data)
+    slide = open_slide(tiff(tmp_path / "a.tif", "jp2", data, 4_720))
+    with pytest.raises(SlideError, match="blocks"):
+        slide.read(0, 0, 0, 64, 64)
+    slide.close()
+
+
+def test_jpeg_2000s_of_usual_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_coded(styled(4_720, levels=5, block=4, precinct=None))
+    check_coded(styled(4_720, levels=5, block=3, precinct=8))
+    check_coded(styled(256, levels=5, block=0, precinct=1))
+    monkeypatch.setattr(coded_size, "_MOST_BLOCKS", 3 * (17 + 3 * 17) - 1)
+    with pytest.raises(ValueError, match="a JPEG 2000 of 204 blocks"):
+        check_coded(styled(512, levels=1, block=4, precinct=None))

@@ -177,6 +177,25 @@ def test_a_tile_that_no_reader_could_hold(tmp_path: Path, order: str, kind: int,
         open_slide(path)
 
 
+@pytest.mark.parametrize("compression", [(3, 1, 33003), (3, 1, 33005), (4, 1, 33005), (3, 3, 0)])
+def test_large_tiles_that_openslide_would_decode_as_jpeg_2000(
+    tmp_path: Path, compression: tuple[int, int, int]
+) -> None:
+    """Of 88 bytes it made 9 GiB, by the code-blocks that they claimed."""
+    tiff = Drawn()
+    told = b"Aperio Image Library v1\0"
+    tags = tiff.image(1024) | {322: (4, 1, 1024), 323: (4, 1, 1024), 270: (2, len(told), tiff.add(told))}
+    path = tiff.write(tmp_path / "a.svs", tiff.directory(tags | {259: compression}))
+    with refused(path, "tiles of 1,048,576 pixels, too large"):
+        open_slide(path)
+
+
+def test_large_tiles_of_jpeg_2000_that_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    tiff = Drawn()
+    tags = tiff.image(1024, compression=33005) | {322: (4, 1, 1024), 323: (4, 1, 1024)}
+    open_slide(tiff.write(tmp_path / "a.tif", tiff.directory(tags))).close()
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

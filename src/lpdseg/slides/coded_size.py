@@ -23,10 +23,17 @@ _MOST_SCANS = 100
 _MOST_PIECES = 1 << 14
 """Tiles of a JPEG 2000, by channels, for each of which its decoder makes some 5 KB of room."""
 
+_MOST_BLOCKS = 1 << 19
+"""Code-blocks and precincts of a JPEG 2000, for each of which its decoder makes up to 550 bytes of room before it
+reads any."""
+_MOST_LEVELS = 32
+
 _OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG that begin a frame."""
 
 _JPEG_2000 = b"\xff\x4f\xff\x51"
+_STYLES = ((b"\xff\x52", 5), (b"\xff\x53", 2), (b"\xff\x53", 3))
+"""Marks of how a JPEG 2000, and a component of it, is coded (ISO/IEC 15444-1, A.6), and bytes before the levels."""
 _JPEG_XR = b"WMPHOTO\0"
 
 
@@ -50,7 +57,8 @@ def _samples(data: bytes) -> int:
         return jpeg_xl.claimed_samples(data)
     if data.startswith(b"II\xbc"):
         return max(map(_of_jpeg_xr, _after(data, _JPEG_XR)), default=MOST_SAMPLES + 1)
-    found = max(map(_of_jpeg_2000, _after(data, _JPEG_2000)), default=0)
+    styles = [style for mark, own in _STYLES for head in _after(data, mark) for style in _style(head, own)]
+    found = max((_of_jpeg_2000(head, styles) for head in _after(data, _JPEG_2000)), default=0)
     if found:
         return found
     with Image.open(BytesIO(data), formats=("WEBP", "PNG")) as image:
@@ -79,7 +87,44 @@ def _of_jpeg(data: bytes) -> int:
     raise ValueError("no frame in JPEG data")
 
 
-def _of_jpeg_2000(head: bytes) -> int:
+_Style = tuple[int, tuple[int, int], list[tuple[int, int]]]
+"""Levels of a JPEG 2000; exponents of the sides of its code-blocks, and of the precincts of each resolution."""
+
+
+def _style(head: bytes, own: int) -> Iterator[_Style]:
+    """What follows a mark, where it is of the length that it says: pixels may have the bytes of a mark.
+
+    **Arguments:**
+
+    - `own`: bytes between its length and the number of levels: the flag that precincts are told is the first of
+      them for the whole image, and the last for a component.
+    """
+    if len(head) < 3 + own + 5:
+        return
+    flag, rest = (head[2], head[2 + own :]) if own == 5 else (head[1 + own], head[2 + own :])
+    levels = rest[0]
+    told = rest[5 : 6 + levels] if flag & 1 else b"\xff" * (levels + 1)
+    length = 2 + own + 5 + (flag & 1) * (levels + 1)
+    if levels <= _MOST_LEVELS and int.from_bytes(head[:2], "big") == length and len(told) == levels + 1:
+        yield levels, (rest[1] % 16 + 2, rest[2] % 16 + 2), [(one % 16, one >> 4) for one in told]
+
+
+def _blocks(sides: tuple[int, int], style: _Style) -> int:
+    """Code-blocks and precincts of one component of a piece, as if it began at the corner of the image."""
+    levels, block, precincts = style
+    count = 0
+    for resolution, precinct in enumerate(precincts):
+        within = int(resolution > 0)  # of three bands, each of half the side
+        groups = parts = 1
+        for side, most, whole in zip(sides, block, precinct, strict=True):
+            length = -(-side >> levels - resolution)
+            groups *= -(-length >> whole)
+            parts *= -(-length >> within + min(most, max(whole - within, 0)))
+        count += (3 if within else 1) * (groups + parts)
+    return count
+
+
+def _of_jpeg_2000(head: bytes, styles: list[_Style]) -> int:
     right, bottom, left, top, across, down, first_x, first_y, channels = struct.unpack_from(">8IH", head, 4)
     if not across * down:
         raise ValueError("a JPEG 2000 of no pieces")
@@ -87,6 +132,10 @@ def _of_jpeg_2000(head: bytes) -> int:
     pieces = -(-(right - first_x) // across) * -(-(bottom - first_y) // down) * channels
     if samples <= MOST_SAMPLES and pieces > _MOST_PIECES:
         raise ValueError(f"a JPEG 2000 of {pieces:,} pieces")
+    sides = min(across, right - left), min(down, bottom - top)
+    blocks = 0 if samples > MOST_SAMPLES else max((pieces * _blocks(sides, one) for one in styles), default=0)
+    if blocks > _MOST_BLOCKS:
+        raise ValueError(f"a JPEG 2000 of {blocks:,} blocks")
     return samples
 
 

@@ -35,6 +35,11 @@ _TILES = (324, 325)
 """Where each is, and of how many bytes."""
 _MOST_OF_TILE = 1 << 26
 """Pixels of a tile, which readers hold in four bytes each."""
+_COMPRESSION = 259
+_JPEG_2000 = (33003, 33005)
+"""Aperio's, which OpenSlide decodes without a look at what its header claims."""
+MOST_OF_JPEG_2000 = 1 << 18
+"""Pixels of such a tile: at worst each takes three times 550 bytes. Aperio's have 65,536 at most."""
 _LEAST_OF_TILE = 16
 """Pixels along a tile (TIFF 6.0, section 15)."""
 
@@ -45,11 +50,15 @@ _UNREAD = 37724
 """Layers of Photoshop, which no reader of slides loads."""
 
 
-def check_directories(path: Path) -> None:
+def check_directories(path: Path, most_of_jpeg_2000: int = _MOST_OF_TILE) -> None:
     """Refuses a TIFF whose directories point in a circle, are too many, claim more values than a slide has or sizes
     that are none, or do not say whether another follows.
 
     Other files, and directories that are cut short or lie outside of the file, are left to those that read them.
+
+    **Arguments:**
+
+    - `most_of_jpeg_2000`: pixels of a tile in Aperio's JPEG 2000.
 
     **Raises:** `SlideError`; `OSError` where the file cannot be read.
     """
@@ -82,13 +91,17 @@ def check_directories(path: Path) -> None:
                 raise SlideError(f"{path} ends within the directory at byte {offset}; copy it again")
             if chained:
                 waiting.append((after, True))
-            sides, held = dict[int, int](), list[int]()
+            sides, held, jpeg_2000 = dict[int, int](), list[int](), False
             for code, kind, count, place in tags.tolist():
                 if code in _SIZES and (count != 1 or kind not in (1, 3, 4, 16)):
                     raise SlideError(
                         f"{path} gives a size of an image (tag {code}) as {count:,} values of type {kind}, not as "
                         "one whole number; export it again"
                     )
+                if (
+                    code == _COMPRESSION
+                ):  # libraries take such as they are not meant to be, and of several the first
+                    jpeg_2000 |= count != 1 or kind not in _BYTES or form.value(kind, place) in _JPEG_2000
                 if code in _SIZES:
                     sides[code] = form.value(kind, place)
                 held += [count] if code in _TILES else []
@@ -103,11 +116,11 @@ def check_directories(path: Path) -> None:
                 if numbers > _MOST_NUMBERS or texts > _MOST_BYTES:
                     much = f"{numbers:,} numbers" if numbers > _MOST_NUMBERS else f"{texts:,} bytes of text"
                     raise SlideError(f"{path} has tags that hold {much}, as no slide has; export it again")
-            _check_tiles(path, sides, held)
+            _check_tiles(path, sides, held, most_of_jpeg_2000 if jpeg_2000 else _MOST_OF_TILE)
 
 
-def _check_tiles(path: Path, sides: Mapping[int, int], held: Sequence[int]) -> None:
-    """Of one directory; `held` is of how many tiles it says the place, and the length.
+def _check_tiles(path: Path, sides: Mapping[int, int], held: Sequence[int], most: int) -> None:
+    """Of one directory; `held` is of how many tiles it says the place, and the length, `most` pixels of one.
 
     OpenSlide makes room for a tile, and divides by zero where it is not said of all: both end the process.
     """
@@ -116,7 +129,7 @@ def _check_tiles(path: Path, sides: Mapping[int, int], held: Sequence[int]) -> N
         return
     if across is None or down is None:
         raise SlideError(f"{path} gives one side of its tiles alone, not width and length; export it again")
-    if across * down > _MOST_OF_TILE:
+    if across * down > most:
         raise SlideError(
             f"{path} has tiles of {across * down:,} pixels, too large to read in parts; save it as a tiled TIFF"
         )

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lpdseg.errors import SettingsError
+from lpdseg.slides.directories import MOST_OF_JPEG_2000, check_directories
 from lpdseg.slides.levels import trusted_levels
 from lpdseg.slides.mirax import check_mirax_folder
 from lpdseg.slides.rectangle import WHITE, damaged, on_white
@@ -123,6 +124,7 @@ def open_with_openslide(path: Path) -> OpenSlideSlide | None:
         check_mirax_folder(path)
     if openslide.OpenSlide.detect_format(path) in (None, "generic-tiff"):
         return None
+    check_directories(path, MOST_OF_JPEG_2000)
     handle = _opened(path)
     try:
         return OpenSlideSlide(path, handle)

@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,55 @@ def test_one_process_at_a_time_and_none_after_it_was_killed(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("in the way")
     path = tmp_path / "work" / "a.lock"
-    with pytest.raises(OutputError, match=r"cannot write .*a\.lock"), only_one(path, "busy"):
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*a\.lock: .*; choose another folder"),
+        only_one(path, "busy"),
+    ):
+        pass
+
+
+REASONS = {
+    errno.EACCES: "change its rights or choose another folder",
+    errno.EROFS: "choose another folder",
+    errno.ENOSPC: "free space or choose another folder",
+}
+
+
+@pytest.mark.parametrize("number", REASONS)
+def test_what_stops_it_is_told_of_the_folder_and_not_of_its_lock(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OutputError) as told, alone_in(tmp_path, "training"):
+        pass
+    assert str(told.value) == f"cannot write {tmp_path}: {os.strerror(number)}; {REASONS[number]}"
+
+
+def test_a_name_that_is_too_long_is_told_of_the_folder(tmp_path: Path) -> None:
+    for out in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "y"):
+        with pytest.raises(OutputError) as told, alone_in(out, "training"):
+            pass
+        assert str(told.value).startswith(f"cannot write {out}: ") and "choose a shorter name" in str(told.value)
+
+
+def test_the_lock_of_another_user_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be read and not written; that tells more than that rights are missing."""
+    real = os.open
+
+    def others(path: Path, flags: int, *more: int) -> int:
+        if flags & os.O_RDWR and path.exists():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, flags, *more)
+
+    with alone_in(tmp_path, "training"):
+        monkeypatch.setattr(os, "open", others)
+        with pytest.raises(OutputError, match="another process is training"), alone_in(tmp_path, "training"):
+            pass
+    (tmp_path / LOCK).touch()
+    with alone_in(tmp_path, "training"):
         pass
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lpdseg.errors import OutputError
+from lpdseg.files import is_there, refused
 from lpdseg.locks import lock
 from lpdseg.temporary import sweep
 
@@ -19,15 +20,19 @@ class BusyError(OutputError):
 
 
 @contextmanager
-def only_one(path: Path, busy: str | None) -> Iterator[None]:
+def only_one(path: Path, busy: str | None, of: Path | None = None) -> Iterator[None]:
     """Holds a lock file inside the block, and removes it afterwards, with folders that were made for it and are
     empty. It ends with the process, however that ends.
+
+    **Arguments:**
+
+    - `of`: what is locked so; people are told of it in place of the lock.
 
     **Raises:** `BusyError`, with the sentence `busy`, where another process holds it, or None waits for that;
     `OutputError` where it cannot be made.
     """
     handle: int | None = None
-    made = [folder for folder in path.parents if not folder.exists()]
+    made = [folder for folder in path.parents if not is_there(folder)]
     try:
         while handle is None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,13 +44,11 @@ def only_one(path: Path, busy: str | None) -> Iterator[None]:
             else:  # the one before has just removed it
                 os.close(opened)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path} ({error.strerror}); free space, change rights or choose another folder"
-        ) from error
+        raise refused(of or path, error) from error
     try:
         yield
     finally:
-        with suppress(PermissionError):  # Windows keeps files that are open
+        with suppress(OSError):  # Windows keeps files that are open, and others' folders theirs
             path.unlink(missing_ok=True)
         os.close(handle)
         with suppress(OSError):
@@ -72,7 +75,7 @@ def alone_in(folder: Path, doing: str, below: Iterable[str] = ()) -> Iterator[No
     **Raises:** `OutputError` where another process is at work in it, or it cannot be made.
     """
     busy = f"another process is {doing} in {folder}; wait for it, or choose another folder"
-    with only_one(folder / LOCK, busy):
+    with only_one(folder / LOCK, busy, folder):
         sweep(folder, alone=True)
         for name in below:
             for path, _, _ in os.walk(folder / name):

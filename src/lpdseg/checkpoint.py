@@ -19,7 +19,7 @@ from lpdseg.data.classes_file import CLASSES_FILE
 from lpdseg.data.manifest import MANIFEST_FILE
 from lpdseg.data.records import content_digest
 from lpdseg.errors import CheckpointError, OutputError, SettingsError
-from lpdseg.files import read_json, replacing_apart, write_json
+from lpdseg.files import NAME_IT, check_name, read_json, replacing_apart, write_json
 from lpdseg.model.tensor_files import load_tensors, save_tensors, shapes
 from lpdseg.model.weights_folder import LEAST_SD
 from lpdseg.schema import Described, FileName, PerCent, Scale, Seconds, Share, Whole, conform
@@ -165,10 +165,11 @@ def has_checkpoint(run: Path, name: str) -> bool:
 
 def check_apart(out: Path, may_be_data: bool = False, may_be_run: bool = False) -> None:
     """Whether results may go into a folder: not among the checkpoints of a run, nor into a run's, a bundle's or a
-    data set's own folder.
+    data set's own folder; and whether the folder can have its name.
 
     **Raises:** `OutputError`.
     """
+    check_name(out, NAME_IT, folder=True)
     here = out.resolve()
     bundle = is_bundle(here)
     if bundle or (not may_be_run and any(has_checkpoint(here, name) for name in NAMES)):

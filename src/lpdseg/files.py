@@ -22,6 +22,7 @@ _ADVICE = {
     errno.EDQUOT: "free space or ",
     errno.EACCES: "change its rights or ",
     errno.EPERM: "change its rights or ",
+    errno.ENAMETOOLONG: "choose a shorter name or ",
 }
 """What helps, besides another folder, by the system's reason."""
 
@@ -34,6 +35,9 @@ MOST_TABLE = 1 << 28
 
 _MOST_VALUES = 1 << 22
 """Of a JSON text, by the marks between them: each takes some 100 bytes once it is read."""
+
+NAME_IT = "choose a shorter one"
+"""What helps where people have chosen a name that is too long."""
 
 _LONGEST = 255
 """Bytes that names may have on most systems."""
@@ -54,7 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     finally:
         if temporary is not None:
             with suppress(OSError):
@@ -75,7 +79,7 @@ def replacing_apart(path: Path) -> Iterator[Path]:
         yield folder / path.name
         (folder / path.name).replace(path)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -109,7 +113,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             raise
         shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -135,30 +139,38 @@ def _put_back(before: Path, path: Path) -> None:
         ) from error
 
 
-def check_name(path: Path) -> None:
-    """Fails for a name that is too long to be written by `replacing`, before the work for it is done.
+def check_name(
+    path: Path, remedy: str = "shorten the name of what it is made from", *, folder: bool = False
+) -> None:
+    """Fails for a name that is too long to be written by `replacing`, before the work for it is done; and where one
+    of the folders above it has such a name.
+
+    **Arguments:**
+
+    - `folder`: it is a folder that is filled in its place, and needs no room for a temporary name.
 
     **Raises:** `OutputError`.
     """
     longest = _LONGEST
-    for folder in path.parents:
-        if folder.exists():
-            with suppress(OSError, ValueError, AttributeError):
-                longest = os.pathconf(folder, "PC_NAME_MAX")
-            break
-    over = len(os.fsencode(f".{path.name}.{'0' * 16}.tmp{path.suffix}")) - longest
-    if over > 0:
-        raise OutputError(
-            f"cannot write {path}: its name is {over} bytes too long; shorten the name of what it is made from"
-        )
+    there = next((one for one in path.absolute().parents if is_there(one)), None)
+    with suppress(OSError, ValueError, AttributeError, TypeError):
+        longest = os.pathconf(there, "PC_NAME_MAX")  # type: ignore[arg-type]
+    name = path.name if folder else f".{path.name}.{'0' * 16}.tmp{path.suffix}"
+    for whose, one in (*(("that of a folder above it", part) for part in path.parts[:-1]), ("its name", name)):
+        if (over := len(os.fsencode(one)) - longest) > 0:
+            raise OutputError(f"cannot write {path}: {whose} is {over} bytes too long; {remedy}")
 
 
-def _refused(path: Path, error: OSError) -> OutputError:
+def refused(path: Path | str, error: OSError, otherwise: str = "choose another folder") -> OutputError:
+    """The sentence for what the operating system refuses to write: its reason, and what helps with that.
+
+    **Arguments:**
+
+    - `otherwise`: what helps whatever the reason is.
+    """
     reason = error.strerror or str(error)
-    if error.errno == errno.ENAMETOOLONG:
-        return OutputError(f"cannot write {path}: {reason}; shorten the name of what it is made from")
     advice = _ADVICE.get(error.errno or 0, "")
-    return OutputError(f"cannot write {path}: {reason}; {advice}choose another folder")
+    return OutputError(f"cannot write {path}: {reason}; {advice}{otherwise}")
 
 
 def absolute(path: Path) -> str:

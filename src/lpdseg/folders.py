@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lpdseg.files import is_there
 from lpdseg.plain import one_line
 
 _SYSTEM = {
@@ -64,7 +65,7 @@ def look_through(root: Path, *, recurse: bool = True, leave_out: Iterable[Path] 
     **Raises:** `OSError` for a folder that cannot be read.
     """
     seen = Seen()
-    visited = {_key(path) for path in map(Path.resolve, leave_out) if path.is_dir()}
+    visited = {_key(path) for path in map(Path.resolve, leave_out) if is_there(path) and path.is_dir()}
     aside = frozenset(visited)
     visited.add(_key(root))
     waiting, linked = [root], list[Path]()

@@ -17,7 +17,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
 
     **Raises:** `OSError` where the file cannot be made.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    handle = _opened(path)
     try:
         import fcntl
 
@@ -33,6 +33,15 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
             return None
         raise
     return handle
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY)  # another user's, which is locked as well as one's own
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpdseg.errors import OutputError
+from lpdseg.files import NAME_IT, check_name
 
 WRITER = "lpdseg"
 """Who wrote it: the `generator` of pages, `Software` or `Creator` of figures."""
@@ -103,10 +104,11 @@ def check_outputs(outputs: Sequence[tuple[Path | None, Kind]], inputs: Iterable[
 
 
 def check_file(path: Path, kind: Kind) -> None:
-    """Whether a file may be written: it is not there, empty, or of the kind that is written.
+    """Whether a file may be written: it can have its name, and is not there, empty, or of the kind that is written.
 
     **Raises:** `OutputError`.
     """
+    check_name(path, NAME_IT)
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     if not is_known(path, kind) and os.path.lexists(path) and path.exists():

@@ -257,3 +257,46 @@ def test_a_patch_of_the_size_of_a_slide_is_refused_by_every_command_that_predict
     with pytest.raises(DataError, match=r"4097 x 4096 .* as a slide"):
         api.segment(prototype_run, large)
     assert "too-large" in {problem.kind for problem in check_data(load_data(data, AB), workers=2).errors}
+
+
+def test_an_output_whose_name_is_too_long_is_told_before_any_work(
+    fails: Fails, prototype_run: Path, small_data: Path, train: Callable[..., list[object]], tmp_path: Path
+) -> None:
+    """Of 240 letters a system takes the name, but not the temporary one beside it."""
+    folder, of, name = tmp_path / "out" / ("x" * 300), ("--data", small_data, "--device", "cpu"), "x" * 240
+    page, table, figure, graph = (tmp_path / "out" / f"{name}.{end}" for end in ("html", "json", "svg", "onnx"))
+    image = small_data / "valid" / "img"
+    for out, words in (
+        (folder, ["train", "--data", small_data, "--classes", "pink,blue", "--out", folder]),
+        (folder, ["segment", prototype_run, image, "--out", folder]),
+        (
+            folder,
+            [
+                "segment",
+                prototype_run,
+                image,
+                "--out",
+                folder,
+                "--to",
+                "ome-tiff",
+                "--mpp",
+                "1",
+                "--model-mpp",
+                "1",
+            ],
+        ),
+        (folder, ["bundle", prototype_run, folder]),
+        (folder.with_name(name), ["bundle", prototype_run, folder.with_name(name)]),
+        (folder, ["data", "synth", folder]),
+        (folder, ["demo", "--out", folder]),
+        (folder, ["weights", "convert", small_data, folder]),
+        (graph, ["export", prototype_run, "--out", graph]),
+        (page, ["report", prototype_run, "--out", page, *of]),
+        (page, ["prototypes", prototype_run, "--out", page, *of]),
+        (figure, ["figure", "grid", prototype_run, "--out", figure, "--split", "valid", *of]),
+        (table, ["evaluate", prototype_run, "--split", "valid", "--json", table, *of]),
+        (table, ["data", "check", small_data, "--classes", "pink,blue", "--json", table]),
+        (folder / "a.json", ["data", "check", small_data, "--classes", "pink,blue", "--json", folder / "a.json"]),
+    ):
+        told = fails(*words)
+        assert told.startswith(f"lpdseg: cannot write {out}: ") and "bytes too long; choose a shorter one" in told

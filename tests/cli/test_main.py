@@ -104,12 +104,12 @@ def test_no_command_is_answered_with_help(capsys: pytest.CaptureFixture[str]) ->
         (
             OSError(errno.ENOSPC, "No space left on device", "o/x"),
             1,
-            "lpdseg: no space is left for o/x; free space, change rights or choose another folder",
+            "lpdseg: no space is left for o/x; free space or choose another folder",
         ),
         (
             PermissionError(errno.EACCES, "Permission denied", "o"),
             1,
-            "lpdseg: permission is missing for o; free space, change rights or choose another folder",
+            "lpdseg: permission is missing for o; change rights or choose another folder",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lpdseg.errors import OutputError
+from lpdseg.files import refused
 from lpdseg.plain import one_line
 from lpdseg.training.progress import Silent
 
@@ -37,4 +37,4 @@ class Log(Silent):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {one_line(text)}\n")
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}; free space and run again") from error
+            raise refused(self.path, error) from error

@@ -43,13 +43,14 @@ from lpdseg.terminal import say
 _UsageError = typer.BadParameter.__mro__[1]  # typer keeps its own copy of this class of click's
 
 _REFUSED = {
-    errno.ENOSPC: "no space is left",
-    errno.EDQUOT: "your quota is used up",
-    errno.EACCES: "permission is missing",
-    errno.EPERM: "permission is missing",
-    errno.EROFS: "the file system is read-only",
+    errno.ENOSPC: ("no space is left", "free space or choose another folder"),
+    errno.EDQUOT: ("your quota is used up", "free space or choose another folder"),
+    errno.EACCES: ("permission is missing", "change rights or choose another folder"),
+    errno.EPERM: ("permission is missing", "change rights or choose another folder"),
+    errno.EROFS: ("the file system is read-only", "choose another folder"),
+    errno.ENAMETOOLONG: ("a name is too long", "choose a shorter one"),
 }
-"""What the operating system refuses that the user can mend; any other `OSError` is a fault of the program."""
+"""What the operating system refuses, and how a user mends it; any other `OSError` is a fault of the program."""
 
 
 class _InReadingOrder(TyperGroup):
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in _REFUSED:
             raise
         where = f" for {error.filename}" if error.filename else ""
-        return _say(f"{_REFUSED[error.errno]}{where}; free space, change rights or choose another folder", 1)
+        return _say(f"{_REFUSED[error.errno][0]}{where}; {_REFUSED[error.errno][1]}", 1)
     except Exception as error:
         if not isinstance(error, _UsageError):
             raise

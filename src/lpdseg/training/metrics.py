@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from lpdseg.errors import OutputError
-from lpdseg.files import parse_json, read_text, write_text
+from lpdseg.files import parse_json, read_text, refused, write_text
 from lpdseg.schema import Described, Whole, fits
 
 Row = dict[str, Any]
@@ -72,7 +71,7 @@ class Metrics:
             with (self.run / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise OutputError(f"cannot write {self.run / 'metrics.jsonl'}: {error.strerror}; free space") from error
+            raise refused(self.run / "metrics.jsonl", error) from error
         named = {f"{kind}/{name}": value for name, value in values.items() if value is not None}
         for name, value in named.items():
             self._board.add_scalar(name, value, step)

@@ -21,7 +21,7 @@ from lpdseg.data.synthetic.patch import SyntheticPatch, check_arguments, generat
 from lpdseg.data.synthetic.patient import patient_name
 from lpdseg.data.synthetic.subtypes import BACKGROUND, CLASSES, SUBTYPES, subtype_palette
 from lpdseg.errors import DataError, SettingsError
-from lpdseg.files import read_json, replacing, write_json, write_text
+from lpdseg.files import NAME_IT, check_name, read_json, replacing, write_json, write_text
 from lpdseg.guard import MAIN_GUARD, end_if_run_again
 
 PATCHES: Mapping[str, int] = {"train": 1200, "valid": 240, "test": 360}
@@ -104,6 +104,7 @@ def generate(
         "patients": {split: people for split, (_, people) in counts.items()},
     }
     out = Path(out)
+    check_name(out, NAME_IT, folder=True)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; name a folder for the generated data set")
     jobs = [

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lpdseg.errors import OutputError, WeightsError
-from lpdseg.files import replacing_folder, write_json
+from lpdseg.files import NAME_IT, check_name, replacing_folder, write_json
 from lpdseg.model.cards import CARDS, Normalisation
 from lpdseg.model.conversion import resnet, vit
 from lpdseg.model.conversion.parts import KNOWN, Converted, has
@@ -52,6 +52,7 @@ def convert(
 
     **Raises:** `OutputError` where `out` exists; `WeightsError` for what cannot be read or converted.
     """
+    check_name(out, NAME_IT)
     if out.exists():
         raise OutputError(f"{out} exists; name a new folder")
     found = read_source(source)

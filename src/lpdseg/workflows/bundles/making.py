@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from lpdseg.alone import only_one
 from lpdseg.checkpoint import read_state, read_tensors
 from lpdseg.errors import CheckpointError, OutputError, SettingsError
-from lpdseg.files import recover_folder, replacing_folder, write_json, write_text
+from lpdseg.files import NAME_IT, check_name, recover_folder, replacing_folder, write_json, write_text
 from lpdseg.model.tensor_files import save_tensors
 from lpdseg.segmenting.backends import TOLERANCE
 from lpdseg.segmenting.edits import Edits, as_read
@@ -126,7 +126,8 @@ def _write(folder: Path, described: dict[str, Any]) -> None:
 
 
 def _refuse_others(out: Path) -> None:
-    """Refuses a folder of which something would be lost."""
+    """Refuses a folder of which something would be lost, or that cannot have its name."""
+    check_name(out, NAME_IT)
     recover_folder(out)
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; choose a new folder")
@@ -139,6 +140,6 @@ def _refuse_others(out: Path) -> None:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Has `out` to itself, without what killed processes left beside it."""
-    with only_one(out.with_name(f".{out.name}.lock"), f"another process is writing {out}; wait for it"):
+    with only_one(out.with_name(f".{out.name}.lock"), f"another process is writing {out}; wait for it", out):
         sweep(out.parent)
         yield

@@ -13,8 +13,9 @@ from typing import Any
 from lpdseg.alone import BusyError
 from lpdseg.checkpoint import check_apart
 from lpdseg.cores import allowed_cores
-from lpdseg.errors import LpdsegError, OutputError, SettingsError
+from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.extras import needed
+from lpdseg.files import refused
 from lpdseg.guard import end_if_run_again
 from lpdseg.quiet import quiet
 from lpdseg.segmenting.edits import as_read
@@ -205,6 +206,4 @@ def _check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise OutputError(
-            f"cannot write below {out} ({error.strerror}); change its rights or choose another folder"
-        ) from error
+        raise refused(f"below {out}", error) from error

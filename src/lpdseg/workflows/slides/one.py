@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lpdseg.alone import only_one
 from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.export.areas import ClassArea, class_areas
-from lpdseg.files import absolute, check_name, recover_folder
+from lpdseg.files import absolute, check_name, recover_folder, refused
 from lpdseg.plain import plain_text
 from lpdseg.segmenting.prototype_classes import prototype_classes
 from lpdseg.segmenting.segmenter import Segmenter
@@ -90,7 +90,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         f"another process is segmenting this slide ({held} is locked); wait for it, or give each job slides of its "
         "own with --shard"
     )
-    with only_one(held, busy), ExitStack() as stack:
+    with only_one(held, busy, work.out), ExitStack() as stack:
         slide = stack.enter_context(closing(open_slide(file.path)))
         mpp = resolve_mpp(file.path, slide.facts, work.wanted.options.mpp, file.mpp, work.slides)
         depends = work.wanted.depends(slide.facts.bounds, work.segmenter.how_sure)
@@ -207,10 +207,7 @@ def _segment(
         facts = [*_write(made, out, path.stem, depends)]
         outputs = {kind: describe_output(output_path(out, kind, path.stem), depends[kind]) for kind in depends}
     except OSError as error:
-        raise OutputError(
-            f"cannot write the results of {path} below {out}: {error.strerror or error}; free space, change rights "
-            "or choose another folder"
-        ) from error
+        raise refused(f"the results of {path} below {out}", error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {

@@ -39,7 +39,7 @@ def write_summary(path: Path, results: Sequence[SlideResult], names: Sequence[st
         "windows", "windows_per_second", "waiting_share", "seconds", "model", "edits",
         "offsets_data", "note", "about",
     ]  # fmt: skip
-    with only_one(path.with_name(f".{path.name}.lock"), None):  # others may add their rows
+    with only_one(path.with_name(f".{path.name}.lock"), None, path):  # others may add their rows
         write_table(path, "slide", columns, [_row(result) for result in results])
 
 

@@ -11,6 +11,7 @@ import torch
 
 from lpdseg.cli import machine, machine_run
 from lpdseg.cli.main import main
+from lpdseg.insight import distributions
 from lpdseg.insight.distributions import licence_of, version_of
 from lpdseg.insight.licences import Licensed, of_encoders, of_run
 from lpdseg.model.catalogue import LISTED
@@ -58,7 +59,7 @@ def test_doctor_names_what_is_missing_too_old_or_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        machine, "requires", lambda name: ["torch>=2.6", "gone>=1.2", "old>=2.10", "x; extra == 'more'"]
+        distributions, "requires", lambda name: ["torch>=2.6", "gone>=1.2", "old>=2.10", "x; extra == 'more'"]
     )
     versions = {"torch": "2.13.0+cpu", "old": "2.9.1"}
 

@@ -1,14 +1,18 @@
 """The package without metadata, as it is where only its sources are on the path."""
 
+import json
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 import lpdseg
 from lpdseg import version
+from lpdseg.insight import distributions
+from lpdseg.insight.licences import Licensed
 from processes import program
 
 SOURCES = Path(lpdseg.__file__).parents[1]
@@ -70,6 +74,28 @@ def test_commands_work(small_data: Path, small_settings: tuple[str, ...], tmp_pa
     record = (tmp_path / "run" / "run.json").read_text()
     assert f'"lpdseg": "{lpdseg.__version__} (source tree)"' in record
     assert "16 images" in shown
+
+
+def test_licences_are_those_of_the_project_s_file(tmp_path: Path) -> None:
+    told = json.loads(hidden(tmp_path, ["-m", "lpdseg", "licenses", "--json"]))["licences"]
+    named = {one["what"].partition(" ")[0]: one for one in told}
+    assert named["lpdseg"]["what"] == f"lpdseg {lpdseg.__version__} (source tree)"
+    assert (named["lpdseg"]["licence"], named["lpdseg"]["concern"]) == ("MIT AND BSD-3-Clause", None)
+    assert {"torch", "markupsafe", "tifffile", "openseadragon"} <= named.keys()  # and of what those need
+
+
+def test_where_no_file_of_the_project_tells_the_licence_it_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(distributions, "distribution", none)
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'another'\nlicense = 'GPL-3.0'\n")
+    monkeypatch.setattr(distributions, "__file__", str(tmp_path / "src" / "lpdseg" / "insight" / "x.py"))
+    own = Licensed("lpdseg", distributions.licence_of("lpdseg"), "code")
+    assert (own.licence, own.concern) == (distributions.NOT_DECLARED, "unknown")
+    assert distributions.declared() == ([], [])
 
 
 def test_what_says_nothing_of_its_version_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

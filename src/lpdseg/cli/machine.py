@@ -5,15 +5,15 @@ import platform
 import re
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lpdseg.cores import allowed_cores
+from lpdseg.insight.distributions import declared
 from lpdseg.version import told_version
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _hub() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    for extra in _declared()[1]:
+    for extra in declared()[1]:
         lacking = [name for name, _ in _requirements(extra) if name != "lpdseg" and not _installed(name)]
         if lacking:
             advice = f"get them with: pip install 'lpdseg[{extra}]'"
@@ -190,25 +190,9 @@ def _slides() -> Iterator[Finding]:
             yield Finding(f"slides: {name}", "ok", f"{getattr(loaded, told)} loads")
 
 
-def _declared() -> tuple[list[str], list[str]]:
-    """The requirements of the package, those of extras with a marker, and its extras.
-
-    From its metadata or, where it runs from its sources, from the project's file; none where neither is there.
-    """
-    try:
-        return requires("lpdseg") or [], metadata("lpdseg").get_all("Provides-Extra") or []
-    except PackageNotFoundError:
-        project = Path(__file__).parents[3] / "pyproject.toml"
-    if not project.is_file():
-        return [], []
-    told = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    extras: dict[str, list[str]] = told["optional-dependencies"]
-    return told["dependencies"] + [f"{x}; extra == '{name}'" for name in extras for x in extras[name]], [*extras]
-
-
 def _requirements(extra: str | None) -> Iterator[tuple[str, str | None]]:
     """Name and least version of each requirement of the package, or of one of its extras."""
-    for line in _declared()[0]:
+    for line in declared()[0]:
         of_extra = _EXTRA.search(line)
         found = _REQUIREMENT.match(line)
         if found is not None and (of_extra.group(1) if of_extra else None) == extra:

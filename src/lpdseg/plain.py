@@ -36,6 +36,11 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", plain_text(name))
 
 
+def file_key(name: str) -> str:
+    """As `name_key`, of what is one file where systems (Macs, Windows) do not tell cases apart."""
+    return unicodedata.normalize("NFC", name_key(name).casefold())
+
+
 def shortened(text: str, most: int) -> str:
     """`text` without its middle where it is longer: what it is about stands at its start, what to do at its end."""
     start = most * 3 // 5

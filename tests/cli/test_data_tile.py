@@ -185,6 +185,18 @@ def test_no_split_is_emptied_and_a_slide_that_leaves_one_is_told(slides: Path, t
     assert "s1.png: its 15 patches have left the split train for valid\n" in tile.notes  # type: ignore[attr-defined]
 
 
+def test_a_slide_whose_name_differs_in_case_alone_is_refused(slides: Path, tile: Run, tmp_path: Path) -> None:
+    tile(slides / "s1.png")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    (tmp_path / "p2").mkdir()
+    other = tmp_path / "p2" / "S1.png"
+    other.write_bytes((slides / "s1.png").read_bytes())
+    (regions,) = (path for path in tmp_path.rglob("s1.geojson"))
+    regions.with_name("S1.geojson").write_bytes(regions.read_bytes())
+    assert f"of {slides / 's1.png'}, whose name differs from that of {other} in case alone" in tile(other, code=1)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
 def test_another_slide_of_a_name_does_not_replace_the_first_ones_patches(
     slides: Path, tile: Run, tmp_path: Path
 ) -> None:

@@ -86,6 +86,17 @@ def test_two_images_of_one_name_are_refused(tmp_path: Path, other: str) -> None:
         find_images(inputs)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("a", "A"), ("sub/a", "Sub/a"), ("straße", "STRASSE"), ("sch\u00e4fer", "SCHA\u0308FER")]
+)
+def test_two_images_whose_names_differ_in_case_alone_are_refused(tmp_path: Path, one: str, other: str) -> None:
+    """On Macs and Windows their masks are one file, and on other systems they become one when they are copied."""
+    for folder, name in (("p1", one), ("p2", other)):
+        save(tmp_path / folder / f"{name}.png")
+    with pytest.raises(DataError, match=r"would both become .*\.png, where upper and lower case are one; rename"):
+        find_images([tmp_path / "p1", tmp_path / "p2"])
+
+
 def test_inputs_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         find_images([tmp_path / "none"])

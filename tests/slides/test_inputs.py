@@ -91,6 +91,14 @@ def test_two_slides_of_one_name(scans: Path) -> None:
         find_slides([scans])
 
 
+def test_names_that_differ_in_case_alone_are_one(tmp_path: Path) -> None:
+    for name in ("a/Case-1.svs", "b/case-1.tif"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SlideError, match=r"are both named case-1, but for upper and lower case, and so would be"):
+        find_slides([tmp_path])
+
+
 def test_names_that_differ_in_how_letters_are_composed_alone_are_one(tmp_path: Path) -> None:
     for folder, name in (("a", "Sch\u00e4fer.svs"), ("b", "Scha\u0308fer.svs")):
         (tmp_path / folder).mkdir()

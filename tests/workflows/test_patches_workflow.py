@@ -41,6 +41,15 @@ def test_the_mask_of_another_image_is_not_replaced_and_the_table_remembers(
     assert [(Path(row["image"]).name, row["model"]) for row in rows] == [("x.png", "a" * 12), ("y.png", "b" * 12)]
 
 
+def test_a_mask_whose_name_differs_in_case_alone_is_not_replaced(segmenter: Segmenter, tmp_path: Path) -> None:
+    out, first, second = tmp_path / "out", draw(tmp_path / "p1" / "x.png"), draw(tmp_path / "p2" / "X.png")
+    export_patches(segmenter, [first], out)
+    with pytest.raises(OutputError, match=r"masks/x\.png is the mask of .*p1/x\.png, and .*p2/X\.png"):
+        export_patches(segmenter, [second], out)
+    (out / "masks" / "x.png").unlink()
+    export_patches(segmenter, [second], out)
+
+
 def test_a_name_that_is_too_long_is_refused_first(segmenter: Segmenter, tmp_path: Path) -> None:
     images = [draw(tmp_path / "in" / name) for name in ("x.png", "y" * 245 + ".png")]
     with pytest.raises(OutputError, match="bytes too long; shorten the name"):

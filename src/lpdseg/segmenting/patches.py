@@ -16,6 +16,7 @@ from lpdseg.data.patches import IMAGE_SUFFIXES, check_patch, read_patch
 from lpdseg.errors import DataError
 from lpdseg.files import result_name, why_neither
 from lpdseg.folders import look_through, some, tell
+from lpdseg.plain import file_key
 from lpdseg.segmenting.memory import at_once, if_it_fits, is_too_large
 from lpdseg.segmenting.segmentation import Segmentation
 from lpdseg.segmenting.segmenter import Segmenter
@@ -41,18 +42,19 @@ def find_images(inputs: Sequence[Path], *, recurse: bool = True, leave_out: Sequ
     - `leave_out`: folders whose files do not count, such as one for results inside an input.
 
     **Raises:** `DataError` for an input that does not exist, a folder that cannot be read or has no images, and two
-    images whose results would have the same name.
+    images whose results would have the same name, or names that differ in case alone: one file on some systems.
     """
     found = [image for source in inputs for image in _images_of(source, recurse, leave_out)]
-    by_place: dict[PurePath, Path] = {}
+    by_key: dict[str, ImageFile] = {}
     for image in found:
-        other = by_place.setdefault(image.place, image.path)
-        if other != image.path:
+        other = by_key.setdefault(file_key(str(image.place)), image)
+        if other.path != image.path:
+            alike = "" if other.place == image.place else ", where upper and lower case are one"
             raise DataError(
-                f"{other} and {image.path} would both become {image.place}.png; rename one, or segment them into "
-                "different folders"
+                f"{other.path} and {image.path} would both become {image.place}.png{alike}; rename one, or segment "
+                "them into different folders"
             )
-    return [ImageFile(path, place) for place, path in by_place.items()]
+    return [*by_key.values()]
 
 
 def check_image_file(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lpdseg.files import is_there, why_neither
 from lpdseg.folders import is_result, look_through, some, tell
-from lpdseg.plain import name_key
+from lpdseg.plain import file_key, name_key
 from lpdseg.slides.formats import CONVERT, UNREAD_FORMATS, slide_suffixes
 from lpdseg.slides.slide import SlideError
 from lpdseg.slides.slide_table import read_slide_table
@@ -40,7 +40,8 @@ def find_slides(inputs: Sequence[str | Path], leave_out: Sequence[str | Path] = 
     - `leave_out`: folders that are not searched, such as one for results below that of the slides.
 
     **Raises:** `SlideError` for an input that does not exist or holds no slide, two slides of the same name without
-    suffix, whose results could not be told apart, and two tables that disagree; `DataError` for a CSV that is none.
+    suffix or its case, whose results could not be told apart, and two tables that disagree; `DataError` for a CSV
+    that is none.
     """
     by_path: dict[Path, SlideFile] = {}
     apart = {Path(folder).resolve() for folder in leave_out}
@@ -57,11 +58,12 @@ def find_slides(inputs: Sequence[str | Path], leave_out: Sequence[str | Path] = 
     slides = sorted(by_path.values(), key=lambda slide: slide.path)
     by_stem: dict[str, Path] = {}
     for slide in slides:
-        first = by_stem.setdefault(name_key(slide.path.stem), slide.path)
+        first = by_stem.setdefault(file_key(slide.path.stem), slide.path)
         if first != slide.path:
+            alike = "" if name_key(first.stem) == name_key(slide.path.stem) else ", but for upper and lower case"
             raise SlideError(
-                f"{first} and {slide.path} are both named {slide.path.stem}, and so would be their results; rename "
-                "one, or segment them into folders of their own"
+                f"{first} and {slide.path} are both named {slide.path.stem}{alike}, and so would be their results; "
+                "rename one, or segment them into folders of their own"
             )
     return slides
 

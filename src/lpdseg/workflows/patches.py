@@ -12,12 +12,12 @@ from lpdseg.checkpoint import check_apart
 from lpdseg.data.patches import read_image
 from lpdseg.errors import DataError, OutputError
 from lpdseg.export.masks import write_overlay, write_probabilities, write_uncertainty
-from lpdseg.files import absolute, check_name, write_json
+from lpdseg.files import absolute, as_on_disk, check_name, is_there, write_json
 from lpdseg.folders import RECORD, RESULT_FOLDERS
 from lpdseg.outputs import SEGMENTED, is_known
 from lpdseg.pictures.html import table_html
 from lpdseg.pictures.masks import area_shares, write_mask
-from lpdseg.plain import plain_text
+from lpdseg.plain import file_key
 from lpdseg.segmenting.patches import ImageFile, check_image_file, segment_files
 from lpdseg.segmenting.prototype_classes import check_prototypes, described_prototypes, write_prototypes
 from lpdseg.segmenting.segmentation import Segmentation
@@ -216,16 +216,22 @@ def _check_places(images: list[ImageFile], out: Path, folders: list[str]) -> Non
                 raise OutputError(
                     f"{path} is there already, and no masks of this command are in {out}; choose another folder"
                 )
-    before = {row.get("mask", ""): path for path, row in read_table(out / "summary.csv", "image").items()}
+    rows = read_table(out / "summary.csv", "image").items()
+    before = {file_key(row.get("mask", "")): (row.get("mask", ""), path) for path, row in rows}
     for image in images:
         mask = _named("masks", image.place, ".png")
         check_name(out / mask)
-        other = before.get(plain_text(str(mask)))
-        if other is not None and other != absolute(image.path) and (out / mask).exists():
+        there, other = before.get(file_key(str(mask)), ("", absolute(image.path)))
+        if other != absolute(image.path) and as_on_disk(out / there).exists() and not _is_same(image.path, other):
             raise OutputError(
-                f"{out / mask} is the mask of {other}, and {image.path} would replace it; choose another folder, "
+                f"{out / there} is the mask of {other}, and {image.path} would replace it; choose another folder, "
                 "or rename the image"
             )
+
+
+def _is_same(path: Path, other: str) -> bool:
+    """Whether it is the same file in another spelling."""
+    return file_key(absolute(path)) == file_key(other) and is_there(Path(other)) and path.samefile(other)
 
 
 def _named(folder: str, place: PurePath, suffix: str) -> Path:

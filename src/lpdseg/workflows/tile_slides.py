@@ -16,7 +16,7 @@ from lpdseg.data.regions import REGION_SUFFIXES, RegionFile, read_regions
 from lpdseg.errors import DataError
 from lpdseg.export.tiles import FOLDER, Cut, check_folder, write_tiles
 from lpdseg.files import absolute, check_name, result_name, why_neither, write_json
-from lpdseg.plain import name_key, plain_text
+from lpdseg.plain import file_key, name_key, plain_text
 from lpdseg.slides.at_mpp import AtMpp
 from lpdseg.slides.mpp import resolve_mpp, warn_if_far, warn_if_other
 from lpdseg.slides.readers import SlideFile, open_slide
@@ -194,8 +194,15 @@ def _check_sources(slides: Sequence[SlideFile], before: Manifest | None, out: Pa
     noted, notes = read_sources(out), dict[Path, str]()
     records = before.records if before else ()
     left = Counter(record.split for record in records)
+    called = {file_key(stem): stem for stem in noted}
     for path in (slide.path for slide in slides):
         folder = _folder_of(out, path.stem)
+        alike = called.get(file_key(path.stem))
+        if alike is not None and plain_text(path.stem) not in noted and _folder_of(out, alike).is_dir():
+            raise DataError(
+                f"{out} has patches of {noted[alike]['path']}, whose name differs from that of {path} in case "
+                "alone: rename the slide, or write to another folder"
+            )
         check_folder(folder, path.stem)
         check_name(folder / f"{path.stem}_1234567_1234567.png")
         there = Counter(record.split for record in records if record.path.parent == folder)

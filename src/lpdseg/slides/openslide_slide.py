@@ -16,6 +16,7 @@ from lpdseg.errors import SettingsError
 from lpdseg.slides.directories import MOST_OF_JPEG_2000, check_directories
 from lpdseg.slides.levels import trusted_levels
 from lpdseg.slides.mirax import check_mirax_folder
+from lpdseg.slides.openslide_trial import try_to_open
 from lpdseg.slides.rectangle import WHITE, damaged, on_white
 from lpdseg.slides.resolution import mpp_of_resolution
 from lpdseg.slides.slide import Bounds, Mpp, SlideError, SlideFacts
@@ -23,6 +24,9 @@ from lpdseg.slides.slide import Bounds, Mpp, SlideError, SlideFacts
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide")
 """One file per slide. Formats of many files with a suffix of their own (DICOM, VMS) are not here: a folder of them
 would count every slide several times."""
+
+_BY_OTHER_NAMES = ("dicom", "zeiss")
+"""Formats that are not read, see above, and that OpenSlide knows whatever a file is called."""
 
 _BLOCK = 256
 """Side of the blocks in which a level with a fractional downsample is read, in its own pixels."""
@@ -122,7 +126,8 @@ def open_with_openslide(path: Path) -> OpenSlideSlide | None:
         ) from error
     if path.suffix.lower() == ".mrxs":
         check_mirax_folder(path)
-    if openslide.OpenSlide.detect_format(path) in (None, "generic-tiff"):
+    try_to_open(path)
+    if openslide.OpenSlide.detect_format(path) in (None, "generic-tiff", *_BY_OTHER_NAMES):
         return None
     check_directories(path, MOST_OF_JPEG_2000)
     handle = _opened(path)

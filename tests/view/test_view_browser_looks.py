@@ -85,6 +85,25 @@ def test_a_tiny_area_leaves_the_table_its_columns(visit: "Visit") -> None:
         assert page.locator("#areas").evaluate("one => one.scrollWidth <= one.clientWidth")
 
 
+def test_images_of_one_size_have_areas_of_one_unit(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        pixels = [12544, 0, 0]
+        answer = {"reason": None, "read": False, "known": 12544, "whole": 12544, "pixels": pixels, "mm2": 1e-6}
+        page.route("**/api/areas", lambda route: route.fulfill(json=[answer]))
+        areas, unit = page.locator("#areas tbody td:nth-child(2)"), page.locator("#areas .unit").first
+        page.keyboard.press("n")
+        expect(areas).to_have_text(["12,500", "0"])
+        expect(unit).to_have_text("µm²")
+        pixels[:] = [6000, 6544, 0]
+        page.keyboard.press("n")
+        expect(areas).to_have_text(["6,000", "6,540"])
+        expect(unit).to_have_text("µm²")
+        answer["whole"] = 125440  # a tenth of a slide is computed
+        page.keyboard.press("n")
+        expect(areas).to_have_text(["0.006", "0.0065"])
+        expect(unit).to_have_text("mm²")
+
+
 def test_a_region_goes_with_the_area_that_it_is_of(visit: "Visit") -> None:
     with served(visit) as address, browsing(address) as page:
         region = page.locator("#areas tbody td:nth-child(4)").first

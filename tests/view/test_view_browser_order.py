@@ -1,5 +1,6 @@
 """Answers that come in another order than they were asked for, in a real browser: the newest question counts."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,6 +113,28 @@ def test_the_cursor_tells_of_where_it_is(visit: "Visit") -> None:
         there = cursor.inner_text()
         late.let_through()
         assert cursor.inner_text() == there
+
+
+def test_what_is_under_the_cursor_follows_image_and_edits_where_nobody_moves(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        box = page.locator("#views").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        cursor = page.locator("#cursor")
+        expect(cursor).to_have_text(re.compile("entropy"))
+        name = re.search(r", (\w+ \d+); ", cursor.inner_text())
+        assert name is not None
+        page.locator("#prototypes details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+        page.get_by_label(f"What {name[1]} counts for").select_option("hide")
+        expect(cursor).not_to_have_text(re.compile(f", {name[1]};"))
+        with page.expect_request("**/api/images/1/place?*"):
+            page.keyboard.press("n")
+        expect(cursor).to_have_text(re.compile("entropy"))
+        page.mouse.move(2, 2)
+        page.locator("#images button").nth(2).click()
+        expect(cursor).to_have_text("")
+        assert page.locator("#areas tbody td:nth-child(5)").all_inner_texts() == ["", ""]
 
 
 def test_the_cell_that_was_chosen_last_is_listed(page_of_ranking: "Page") -> None:

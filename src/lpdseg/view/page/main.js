@@ -2,7 +2,7 @@
 
 import { byId, counted, element, figure, get, inOrder, post, swatch, told } from "./api.js";
 import { Picture } from "./picture.js";
-import { areas, forget, look, rows } from "./tissue.js";
+import { again, areas, follow, forget, rows, underCursor } from "./tissue.js";
 
 const SHOWN = 200;
 export const state = {
@@ -17,7 +17,7 @@ let opening = 0;
 const opacity = () => state.opacities[Number(state.outline)];
 const setOpacity = (value) => { state.opacities[Number(state.outline)] = Math.min(Math.max(value, 0), 100); };
 
-function soon(name, wait, action) {
+export function soon(name, wait, action) {
   clearTimeout(later[name]);
   later[name] = setTimeout(action, wait);
 }
@@ -105,6 +105,7 @@ export async function open(index, place = null) {
     state.index = index;
     state.image = image;
     state.region = null;
+    forget();
     told("name", image.name);
     document.title = `${image.name} – lpdseg view`;
     told("notes", [...image.notes, ...image.runs.map((one) => one.reason).filter(Boolean)].join(" "));
@@ -121,6 +122,7 @@ export async function open(index, place = null) {
     state.stamps = [];
     ask();
     areas();
+    underCursor();
   } catch (error) {
     if (turn === opening) problem(error);
   }
@@ -197,6 +199,7 @@ export function choose(changes) {
   draw();
   if (was === reading()) return;
   forget();
+  underCursor();
   ask();
   areas();
 }
@@ -239,6 +242,7 @@ function progress() {
     state.stamps = stamps;
     draw();
     areas();
+    again();
   }
   if (state.fields.some((one) => one.waiting || (!allRead() && !slide && !one.reason && !one.known && !one.faults.length))) {
     soon("look", 300, () => ask("look"));
@@ -351,12 +355,8 @@ export async function begin() {
   byId("views").append(...state.pictures.map((picture) => picture.box));
   for (const picture of state.pictures) {
     picture.start();
-    picture.viewer.addHandler("animation-finish", () => { soon("ask", 150, ask); remember(); });
-    picture.box.addEventListener("pointermove", (event) => {
-      if (!picture.ground) return;
-      const point = picture.at(event);
-      soon("cursor", 60, () => look(point).catch(problem));
-    });
+    picture.viewer.addHandler("animation-finish", () => { soon("ask", 150, ask); remember(); underCursor(); });
+    follow(picture);
   }
   linked(state.pictures);
   document.dispatchEvent(new Event("listen"));

@@ -1,7 +1,7 @@
 // Areas of classes, and what is under the cursor: of the results where these are shown, else as it is computed.
 
 import { byId, element, figure, get, inOrder, post, swatch, told } from "./api.js";
-import { draw, hasRead, ORDINALS, percent, problem, reading, run, share, state } from "./main.js";
+import { draw, hasRead, ORDINALS, percent, problem, reading, run, share, soon, state } from "./main.js";
 
 export function rows() {
   const body = byId("areas").tBodies[0];
@@ -18,10 +18,11 @@ export function rows() {
   }));
 }
 
-// Areas in one unit, that of the largest: its name, and how many of it a pixel has.
-function unitOf({ pixels, mm2 }) {
+// Areas in one unit, that of the whole image, so that images of one size have the same: its name, and how many of it a pixel has.
+function unitOf({ pixels, mm2, known, whole }) {
   if (mm2 === null) return ["px", 1];
-  return Math.max(...pixels) * mm2 >= 0.01 ? ["mm²", mm2] : ["µm²", mm2 * 1e6];
+  const all = known ? (pixels.reduce((a, b) => a + b, 0) * whole) / known : 0;
+  return all * mm2 >= 0.1 ? ["mm²", mm2] : ["µm²", mm2 * 1e6];
 }
 
 const LEAST = 1e-4;
@@ -65,13 +66,34 @@ export async function areas() {
   }
 }
 
+let pointer = null, seen = null; // where the cursor is on a picture, and what it was last told of
+
+// Follows the cursor over a picture; what it was told of stays when it leaves.
+export function follow(picture) {
+  picture.box.addEventListener("pointermove", (event) => { pointer = { picture, event }; soon("cursor", 60, underCursor); });
+  picture.box.addEventListener("pointerleave", () => { pointer = null; });
+}
+
+// Tells of what is under the cursor now.
+export function underCursor() {
+  if (pointer?.picture.ground) look(pointer.picture.at(pointer.event)).catch(problem);
+}
+
+// Tells anew of the place that was told of last.
+export function again() {
+  if (seen) look(seen).catch(problem);
+}
+
 // What was under the cursor is of another layer, or image.
 export function forget() {
+  seen = null;
+  placesAsked()(); // nor does an answer count that is on its way
   for (const row of byId("areas").tBodies[0].rows) row.cells[4].textContent = "";
   told("cursor", "");
 }
 
-export async function look(point) {
+async function look(point) {
+  seen = point;
   const index = state.index, read = reading(), counts = placesAsked();
   const [found, ...others] = await get(`/api/images/${index}/place?x=${point.x}&y=${point.y}&read=${read}`);
   if (index !== state.index || read !== reading() || !counts()) return;

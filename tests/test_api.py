@@ -1,7 +1,9 @@
 """The verbs in Python: what they leave behind, and that they refuse what does not belong together."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,24 @@ from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import load_settings
 from lpdseg.tissue import TissueClasses, tissue_classes
 from noting import Notes
+
+
+def test_results_name_the_weights_that_made_them_or_there_are_none(
+    small_run: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training beside it may save others between the reading of the weights and of their digest."""
+    run, out = shutil.copytree(small_run, tmp_path / "run"), tmp_path / "out"
+    load, states = api.load, run / "checkpoints" / "best.json"
+
+    def load_late(*words: Any, **options: Any) -> Segmenter:
+        found = load(*words, **options)
+        states.write_text(json.dumps(json.loads(states.read_text()) | {"step": 99}))
+        return found
+
+    monkeypatch.setattr(api, "load", load_late)
+    with pytest.raises(CheckpointError, match="has saved other weights meanwhile; try again"):
+        api.segment_files(run, [small_data / "valid" / "img"], out, device="cpu")
+    assert not out.exists()
 
 
 def test_options_stand_above_overrides_and_overrides_above_the_preset(

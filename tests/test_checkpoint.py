@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from lpdseg.checkpoint import pack_optimiser, read_state, read_tensors, save_checkpoint, unpack_optimiser
+from lpdseg.checkpoint import one_state, pack_optimiser, read_state, read_tensors, save_checkpoint, unpack_optimiser
 from lpdseg.errors import CheckpointError, LpdsegError
+from lpdseg.model import tensor_files
 
 STATE: dict[str, Any] = {
     "step": 5, "steps": 9, "seconds": 1.0, "best": None, "thresholds": [0.5, 0.5], "offsets": [0.0, 0.0],
@@ -27,6 +28,36 @@ def save(run: Path, name: str, value: float | None, step: int = 5) -> None:
 
 def weight(run: Path, name: str) -> float:
     return float(read_tensors(run, read_state(run, name), "weights")["w"][0])
+
+
+def test_what_is_read_of_a_run_that_is_being_trained_is_of_one_state_or_refused(tmp_path: Path) -> None:
+    save(tmp_path, "last", 1.0)
+    with one_state(tmp_path, "last"):
+        state = read_state(tmp_path, "last")
+    told = "is being trained and has saved other weights meanwhile; try again"
+    with pytest.raises(CheckpointError, match=told), one_state(tmp_path, "last"):
+        save(tmp_path, "last", 2.0, step=6)
+    with pytest.raises(CheckpointError, match=told), one_state(tmp_path, "last"):
+        save(tmp_path, "last", 3.0, step=7)
+        read_tensors(tmp_path, state, "weights")  # which are gone
+    with pytest.raises(CheckpointError, match="missing"), one_state(tmp_path, "last"):
+        read_tensors(tmp_path, state, "weights")
+
+
+def test_weights_that_go_while_they_are_opened_are_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library then raises what every fault of PyTorch is."""
+    save(tmp_path, "last", 1.0)
+    real = tensor_files.load_file
+
+    def gone(path: Path) -> dict[str, torch.Tensor]:
+        path.unlink()
+        return real(path)
+
+    monkeypatch.setattr(tensor_files, "load_file", gone)
+    with pytest.raises(CheckpointError, match="a run that is being trained has saved others by now, so try again"):
+        weight(tmp_path, "last")
 
 
 def test_what_another_run_left_at_the_same_step_is_not_taken_for_ours(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lpdseg.checkpoint import one_state
 from lpdseg.choices import Backend, Background, EncoderName, Gate, Palette, Split
 from lpdseg.data.corrections import Corrections
 from lpdseg.data.opening import same_classes
@@ -374,7 +375,9 @@ def segment_files(
     changes = {name: value for name, value in asked.items() if value is not None}
     if gate == "oracle":
         raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
-    segmenter = load(run, checkpoint, device, backend, edits, **changes)
+    with one_state(Path(run), checkpoint):
+        segmenter = load(run, checkpoint, device, backend, edits, **changes)
+        weights = weights_digest(Path(run), checkpoint)
     return export_patches(
         segmenter,
         images,
@@ -389,7 +392,7 @@ def segment_files(
             "run": str(run),
             "checkpoint": checkpoint,
             "backend": backend,
-            "weights_sha256": weights_digest(Path(run), checkpoint),
+            "weights_sha256": weights,
             "versions": versions(),
         },
         progress=progress,

@@ -5,7 +5,8 @@ written whole, so that a process killed at any moment leaves a checkpoint that c
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,7 +19,7 @@ from lpdseg.choices import Tuning
 from lpdseg.data.classes_file import CLASSES_FILE
 from lpdseg.data.manifest import MANIFEST_FILE
 from lpdseg.data.records import content_digest
-from lpdseg.errors import CheckpointError, OutputError, SettingsError
+from lpdseg.errors import CheckpointError, LpdsegError, OutputError, SettingsError
 from lpdseg.files import NAME_IT, check_name, read_json, replacing_apart, write_json
 from lpdseg.model.tensor_files import load_tensors, save_tensors, shapes
 from lpdseg.model.weights_folder import LEAST_SD
@@ -207,6 +208,27 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; it was made by another version")
     return _checked(state, path)
+
+
+@contextmanager
+def one_state(run: Path, name: str) -> Iterator[None]:
+    """Whatever is read of a checkpoint inside the block is of one state of it.
+
+    **Raises:** `CheckpointError` where a training has saved another meanwhile.
+    """
+    before = read_state(run, name)
+    try:
+        yield
+    except LpdsegError as error:  # such as for a file that is gone by now
+        if read_state(run, name) == before:
+            raise
+        raise _trained_meanwhile(run) from error
+    if read_state(run, name) != before:
+        raise _trained_meanwhile(run)
+
+
+def _trained_meanwhile(run: Path) -> CheckpointError:
+    return CheckpointError(f"{run} is being trained and has saved other weights meanwhile; try again")
 
 
 def _of_bundle(run: Path, name: str) -> dict[str, Any]:

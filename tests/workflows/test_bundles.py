@@ -75,6 +75,18 @@ def test_a_run_that_saves_others_meanwhile_is_not_described_as_what_it_was(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
+def test_a_run_that_has_not_ended_is_bundled_as_far_as_it_is(prototype_run: Path, tmp_path: Path) -> None:
+    """Its record has no step yet."""
+    run = Path(shutil.copytree(prototype_run, tmp_path / "run"))
+    told = json.loads((run / "run.json").read_text("utf-8"))
+    write_json(
+        run / "run.json", {key: value for key, value in told.items() if key != "step"} | {"status": "running"}
+    )
+    described = json.loads((lpdseg.make_bundle(run, tmp_path / "out") / "bundle.json").read_text("utf-8"))
+    step = json.loads((run / "checkpoints" / "best.json").read_text("utf-8"))["step"]
+    assert (described["training"]["status"], described["training"]["step"]) == ("running", step)
+
+
 def test_masks_are_those_of_the_run(prototype_run: Path, bundle: Path, small_data: Path) -> None:
     assert sorted(path.name for path in bundle.iterdir()) == sorted({*FILES, SUMS} - {GRAPH})
     same(prototype_run, bundle, small_data)

@@ -1,6 +1,8 @@
 """Opening files of safetensors, whose header may be as long as it likes and name whatever it likes."""
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -23,15 +25,14 @@ def shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
     **Raises:** `OSError`; `SafetensorError` for a file that is none, or whose header is too long.
     """
-    _check_header(path)
-    with safe_open(path, "pt") as file:
+    with _looked_at(path), safe_open(path, "pt") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, by name. **Raises:** as `shapes`."""
-    _check_header(path)
-    return load_file(path)
+    with _looked_at(path):
+        return load_file(path)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -49,14 +50,24 @@ def check_kinds(path: Path) -> None:
 
     **Raises:** as `shapes`.
     """
-    _check_header(path)
-    with safe_open(path, "pt") as file:
+    with _looked_at(path), safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - no mapping
             kind = str(file.get_slice(name).get_dtype())
             if kind not in _FLOATS and (kind not in _OTHERS or name.endswith(_PARAMETERS)):
                 raise SafetensorError(
                     f"{name[:100]!r} is of the kind {kind}, and parameters are floating-point numbers"
                 )
+
+
+@contextmanager
+def _looked_at(path: Path) -> Iterator[None]:
+    _check_header(path)
+    try:
+        yield
+    except RuntimeError as error:
+        if path.exists():
+            raise
+        raise FileNotFoundError(errno.ENOENT, "it is gone by now", str(path)) from error
 
 
 def _check_header(path: Path) -> None:

@@ -92,6 +92,7 @@ def load_segmenter(
     backend: Backend = "torch",
     edits: str | Path | Edits | None = None,
     as_trained: bool = False,
+    weights: str | None = None,
     **changes: Any,
 ) -> Segmenter:
     """Reads a trained run.
@@ -104,6 +105,7 @@ def load_segmenter(
     - `backend`: what computes the network, see `with_backend`.
     - `edits`: what an expert says of its prototypes, see `lpdseg.segmenting.edits`; by default those that a bundle
       comes with, unless `as_trained`.
+    - `weights`: the digest that its weights must have, see `weights_digest`.
     - `changes`: prediction settings to use instead of the run's own, for instance `refine="none"`.
 
     **Raises:** `CheckpointError` where the folder holds no such checkpoint or it is damaged; for other backends
@@ -115,6 +117,9 @@ def load_segmenter(
     elif not run.is_dir():
         raise CheckpointError(f"{run} is no folder; name the folder that `lpdseg train --out` wrote")
     state = read_state(run, checkpoint)
+    found = content_digest(tensors_file(run, state, "weights")) if weights or backend != "torch" else ""
+    if weights is not None and weights != found:
+        raise CheckpointError(f"{run} has other weights by now than when this began; start again")
     settings = parse_settings(state["settings"], source=str(run))
     classes = TissueClasses.from_dict(state["classes"])
     model = described_network(run, state)()
@@ -131,9 +136,7 @@ def load_segmenter(
     if edits is None and not as_trained:
         edits = edits_within(run, checkpoint)
     segmenter = edited(segmenter, edits)
-    return (
-        with_backend(segmenter, backend, run, weights_digest(run, checkpoint)) if backend != "torch" else segmenter
-    )
+    return with_backend(segmenter, backend, run, found) if backend != "torch" else segmenter
 
 
 def described_network(run: Path, state: dict[str, Any], part: str = "model") -> Callable[[], Network]:

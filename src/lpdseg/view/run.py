@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from lpdseg.checkpoint import one_state
 from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.segmenting.edited import EditedSegmenter
 from lpdseg.segmenting.edits import Edits, as_read
@@ -79,13 +80,14 @@ class ShownRun:
         self, folder: Path, items: tuple[Item, ...], pictures: Pictures, options: SlideOptions, most: int = READINGS
     ) -> None:
         changes: dict[str, Any] = {**options.predicting}
-        plain = load_segmenter(folder, options.checkpoint, options.device, as_trained=True, **changes)
+        with one_state(folder, options.checkpoint):
+            plain = load_segmenter(folder, options.checkpoint, options.device, as_trained=True, **changes)
+            self.about = about(folder, options.checkpoint)
+            self._model = weights_digest(folder, options.checkpoint)
         self.folder, self.items, self.options = folder, items, options
         self.readings = Readings(plain.model, most)
         self.loaded, self.plain = plain, plain.computed_by(self.readings)
         self.segmenter: Segmenter = self.plain
-        self.about = about(folder, options.checkpoint)
-        self._model = weights_digest(folder, options.checkpoint)
         self.version = 0
         self.lock = RLock()
         """Held while anything is computed, so that edits never change in the middle of it."""

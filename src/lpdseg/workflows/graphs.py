@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lpdseg.checkpoint import one_state
 from lpdseg.data.opening import same_classes
 from lpdseg.data.records import Manifest
 from lpdseg.errors import SettingsError
@@ -43,8 +44,9 @@ def export_graph(
     `CheckpointError`; `OutputError`, also where `out` is there and is no such file.
     """
     check_outputs([(Path(out), GRAPH)], [run, _file(edits)])
-    segmenter = _load(run, checkpoint, edits, **changes)
-    recipe = {RECIPE: as_text(segmenter, Path(run), checkpoint)}
+    with one_state(Path(run), checkpoint):
+        segmenter = _load(run, checkpoint, edits, **changes)
+        recipe = {RECIPE: as_text(segmenter, Path(run), checkpoint)}
     facts = write_graph(segmenter.model, segmenter.wanted, Path(out), recipe)
     return facts, difference(segmenter.model, OnnxNetwork(Path(out)))
 
@@ -78,11 +80,12 @@ def export_int8(
     if out is not None:
         check_outputs([(Path(out), GRAPH)], [run, _file(edits), data if isinstance(data, str | Path) else None])
     folder = local(run)
-    segmenter = _load(folder, checkpoint, edits)
-    weights = weights_digest(folder, checkpoint)
+    with one_state(folder, checkpoint):
+        segmenter = _load(folder, checkpoint, edits)
+        weights, recipe = weights_digest(folder, checkpoint), {RECIPE: as_text(segmenter, folder, checkpoint)}
     place = int8_place(segmenter, folder, weights) if out is None else Path(out)
     manifest = same_classes(segmenter.classes, data, classes, mask_values)
-    return quantise(segmenter, manifest, folder, weights, place, {RECIPE: as_text(segmenter, folder, checkpoint)})
+    return quantise(segmenter, manifest, folder, weights, place, recipe)
 
 
 def _file(edits: str | Path | Edits | None) -> str | Path | None:

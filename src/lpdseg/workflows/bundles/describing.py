@@ -81,7 +81,8 @@ def describe(
         "valid": None if state["valid"] is None else figures(state["valid"]),
         "metrics": [figures(record) for record in records],
         "training_data": _data_card(told.get("data", {})),
-        "training": {key: told[key] for key in _TRAINING if key in told}
+        "training": {"step": state["step"]}  # which a run that has not ended does not say
+        | {key: told[key] for key in _TRAINING if key in told}
         | {"hardware": {key: told["hardware"][key] for key in _HARDWARE if key in told.get("hardware", {})}},
         "graph": None,
     }

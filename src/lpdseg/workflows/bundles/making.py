@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from lpdseg.alone import only_one
-from lpdseg.checkpoint import read_state, read_tensors
-from lpdseg.errors import CheckpointError, OutputError, SettingsError
+from lpdseg.checkpoint import one_state, read_state, read_tensors
+from lpdseg.errors import OutputError, SettingsError
 from lpdseg.files import NAME_IT, check_name, recover_folder, replacing_folder, write_json, write_text
 from lpdseg.model.tensor_files import save_tensors
 from lpdseg.segmenting.backends import TOLERANCE
@@ -66,21 +66,19 @@ def make_bundle(
         raise SettingsError(f"{run} is a bundle already; name the folder of a run that `train` wrote")
     _refuse_others(out)
     read = as_read(edits)
-    load_segmenter(run, checkpoint, "cpu", edits=read)  # what cannot be used must not be given away
-    state = read_state(run, checkpoint)
-    described = describe(
-        run,
-        checkpoint,
-        title=title or out.resolve().name,
-        about=about,
-        licence=licence,
-        edits=read,
-        records=records,
-    )
+    with one_state(run, checkpoint):  # else what is described would be another network
+        load_segmenter(run, checkpoint, "cpu", edits=read)  # what cannot be used must not be given away
+        described = describe(
+            run,
+            checkpoint,
+            title=title or out.resolve().name,
+            about=about,
+            licence=licence,
+            edits=read,
+            records=records,
+        )
+        tensors = read_tensors(run, read_state(run, checkpoint), "weights")
     with _alone(out), replacing_folder(out) as folder:
-        tensors = read_tensors(run, state, "weights")
-        if read_state(run, checkpoint) != state:  # what is described would be another network
-            raise CheckpointError(f"{run} is being trained and has saved other weights meanwhile; try again")
         try:
             kept = {name: value for name, value in tensors.items() if name.startswith(_PARTS)}
             save_tensors(kept, folder / WEIGHTS)

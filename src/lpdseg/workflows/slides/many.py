@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdseg.alone import BusyError
-from lpdseg.checkpoint import check_apart
+from lpdseg.checkpoint import check_apart, one_state
 from lpdseg.cores import allowed_cores
 from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.extras import needed
@@ -92,8 +92,10 @@ def segment_slides(
     edits = as_read(options.edits)  # once, so that all processes have the same
     predicting: dict[str, Any] = {**options.predicting}
     load = partial(load_segmenter, run.absolute(), checkpoint, backend=backend, edits=edits, **predicting)
-    with quiet():
+    with quiet(), one_state(run, checkpoint):
         segmenter = load(device="cpu" if options.engine == "ray" else options.device)
+        weights = weights_digest(run, checkpoint)
+        told = about(run, checkpoint, segmenter)
     if options.prototypes:
         prototype_classes(segmenter)  # which raises where there are none
     check_apart(out)
@@ -106,22 +108,23 @@ def segment_slides(
         def started() -> Engine:
             with starting:
                 if not engines:
-                    ray = options.engine == "ray"
-                    made = _cluster(load, options) if ray else local_engine(segmenter, options.workers)
+                    if options.engine == "ray":
+                        made: Engine = _cluster(partial(load, weights=weights), options)
+                    else:
+                        made = local_engine(segmenter, options.workers)
                     engines.append(stack.enter_context(made))
             return engines[0]
 
         wanted = Wanted(options, kinds, *seen, options.batch or segmenter.settings.batch)
         described = {
             "run": str(run),
-            "about": about(run, options.checkpoint, segmenter),
+            "about": told,
             "checkpoint": checkpoint,
             "computed": {
                 "engine": options.engine, "backend": backend, "device": options.device, "batch": wanted.batch
             },
             "versions": versions() | _library_versions(),
         }  # fmt: skip
-        weights = weights_digest(run, checkpoint)
         computed = computed_by(segmenter, run, weights, options)
         work = Work(out, wanted, segmenter, weights, computed, started, described, len(found))
         results, ours = list[SlideResult](), list[SlideResult]()

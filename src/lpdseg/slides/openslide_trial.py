@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lpdseg.slides.slide import SlideError
 
-_MOST_SECONDS, _MOST_BYTES = 4, 5 << 28
-"""Of the processor, and of addresses, of which Python and OpenSlide take a quarter of a GiB themselves."""
+_MOST_SECONDS, _MOST_BYTES = 4, 1 << 30
+"""Of the processor, and of addresses beyond those that Python and OpenSlide take themselves."""
 
 _NO_MEMORY = 3
 
@@ -21,11 +21,13 @@ _TRIAL = f"""
 import contextlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
 import openslide
-with contextlib.suppress(ImportError, OSError, ValueError):  # where the system has no such limits
+with contextlib.suppress(ImportError, OSError, ValueError):  # where the system has no such limit
     import resource
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, ({_MOST_SECONDS}, {_MOST_SECONDS} + 1))
-    resource.setrlimit(resource.RLIMIT_AS, ({_MOST_BYTES}, {_MOST_BYTES}))
+    with open("/proc/self/statm") as told:
+        most = int(told.read().split()[0]) * resource.getpagesize() + {_MOST_BYTES}
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 try:
     if openslide.OpenSlide.detect_format(sys.argv[2]) not in (None, "generic-tiff"):
         openslide.OpenSlide(sys.argv[2]).close()

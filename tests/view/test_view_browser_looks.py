@@ -1,5 +1,6 @@
 """How the page looks where there is little room: on a phone, in the help, in the boxes of its panels."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,19 @@ def test_a_region_goes_with_the_area_that_it_is_of(visit: "Visit") -> None:
             expect(page.locator("#drawn li")).to_have_count(0)
             expect(page.locator("svg [stroke-dasharray]")).to_have_count(0)
             expect(region).to_have_text("")
+
+
+def test_keys_lead_to_the_truth_and_the_errors_where_there_are_any(visit: "Visit") -> None:
+    with served(visit) as address, browsing(address) as page:
+        layer = page.get_by_label("Layer", exact=True)
+        page.keyboard.press("t")
+        expect(layer).to_have_value("mask")  # a training patch has no truth
+        page.get_by_label("Find an image").fill("valid")
+        page.locator("#images button").first.click()
+        expect(page.locator("#name")).to_have_text(re.compile("^valid"))
+        for key, name in (("t", "truth"), ("e", "errors"), ("m", "mask")):
+            page.keyboard.press(key)
+            expect(layer).to_have_value(name)
 
 
 def test_two_runs_lie_above_one_another_where_that_gives_them_room(

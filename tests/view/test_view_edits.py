@@ -109,6 +109,20 @@ def test_edits_of_the_run_act_from_the_start(
     assert told["edits"]["changed"] is False
 
 
+def test_a_file_of_edits_that_is_not_there_yet_is_made_when_they_are_saved(
+    visit_to: Callable[..., Any], asking: Callable[..., TestClient], own_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    (own_run / "edits.yaml").write_text("pink 1: {hide: true}\n", encoding="utf-8")
+    file = tmp_path / "mine.yaml"
+    client = asking(visit_to(own_run, small_data, edits=file))
+    assert client.get("/api/session").json()["edits"]["entries"] == {}
+    assert not file.exists()
+    entries = {"pink 2": {"name": "rosy"}}
+    assert client.post("/api/edits", json={"entries": entries, "save": True}).status_code == 200
+    assert {key: one.as_dict() for key, one in read_edits(file).entries.items()} == entries
+    assert read_edits(own_run / "edits.yaml").entries.keys() == {"pink 1"}  # as it was
+
+
 def test_a_second_run_is_shown_with_its_own_edits_which_stay(
     visit_to: Callable[..., Any], asking: Callable[..., TestClient], prototype_run: Path, own_run: Path,
     small_data: Path,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from lpdseg.choices import OpenGate, Palette
-from lpdseg.cli.common import DataClasses, Device, Edits, MaskValues, OfRun
+from lpdseg.cli.common import DataClasses, Device, MaskValues, OfRun
 from lpdseg.terminal import say
 
 
@@ -27,7 +27,10 @@ def view(
             "then patches can be ranked by where all differ. Repeatable.",
         ),
     ] = None,
-    edits: Edits = None,
+    edits: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Edits of prototypes, read and saved there. Default: edits.yaml in RUN."),
+    ] = None,
     corrections: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="What is drawn is saved there. Default: corrections.geojson in RUN."),
@@ -71,6 +74,8 @@ def view(
         others = other_runs(compare or (), named.channel_names, run)
         visit = Visit([run, *others], opened, options, corrections)
     say(*opened.notes, err=True)
+    if edits is not None and not visit.editing.file.is_there:
+        say(f"{edits} is not there yet: it is made when edits are saved; until then there are none.", err=True)
     if not is_loopback(host):
         say(
             f"Everybody who can reach {host} and has the address below can see these images; it is not encrypted.",

@@ -45,8 +45,8 @@ class Visit:
     **Arguments:**
 
     - `folders`: of the runs. The classes of all must be those of the first. Of more than two, one is shown.
-    - `options`: their `edits` are of the first run; by default those in its folder, where there are any. Each
-      other has those in its own folder.
+    - `options`: their `edits` are of the first run; by default those in its folder, where there are any. A file
+      that is not there yet has none, and is made when edits are saved. Each other has those in its own folder.
     - `corrections`: the file of what is drawn; by default one in the first run's folder.
 
     **Raises:** `CheckpointError` where classes differ; `DataError` for edits or corrections that cannot be read;
@@ -58,7 +58,10 @@ class Visit:
     ) -> None:
         path = options.edits if isinstance(options.edits, str | Path) else folders[0] / EDITS
         file = KeptFile(Path(path))
-        said = own_edits(folders[0], options.checkpoint) if options.edits is None else as_read(options.edits)
+        if options.edits is None:
+            said = own_edits(folders[0], options.checkpoint)
+        else:
+            said = as_read(options.edits) if file.is_there or isinstance(options.edits, Edits) else None
         # Edits are of one run's prototypes: every other has its own, whether it is shown or only asked.
         others = [own_edits(one, options.checkpoint) for one in folders[1:]]
         self.opened, self.items = opened, opened.items

@@ -286,6 +286,8 @@ const KEYS = [
   ["0", "the whole image", () => state.pictures[0].viewer.viewport.goHome()],
   ["l", "layer on or off", () => choose({ layer: state.layer ? "" : state.before ?? "mask" })],
   ["m", "the mask", () => choose({ layer: "mask" })],
+  ["t", "the truth", () => turnTo("truth")],
+  ["e", "errors", () => turnTo("errors")],
   ["o", "outlines or filled", () => choose({ outline: !state.outline })],
   ["]", "more opaque", () => opaque(opacity() + 10)],
   ["[", "less opaque", () => opaque(opacity() - 10)],
@@ -295,6 +297,11 @@ const KEYS = [
   ["Escape", "show all prototypes again, end drawing", () => { document.dispatchEvent(new Event("escaped")); if (state.lit !== null) choose({ lit: null }); }],
   ["?", "this list", () => byId("keys").showModal()],
 ];
+
+// Shows a layer where the image has it.
+function turnTo(name) {
+  if (everyLayer().some((layer) => layer.name === name)) choose({ layer: name });
+}
 
 export function addKey(key, title, action) {
   KEYS.splice(-1, 0, [key, title, action]);

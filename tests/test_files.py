@@ -64,6 +64,18 @@ def test_the_temporary_name_keeps_the_suffix_and_the_old_file_until_the_end(tmp_
     assert path.read_text() == "new"
 
 
+def test_two_that_write_one_file_at_once_leave_it_whole(tmp_path: Path) -> None:
+    """As pages, figures, graphs and tables are written: each has a temporary name of its own, and the last wins."""
+    path = tmp_path / "x.html"
+    with replacing(path) as first:
+        first.write_text("fir")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        first.write_text("first")
+    assert path.read_text() == "first" and names_in(tmp_path) == ["x.html"]
+
+
 def test_a_name_that_no_system_can_have_stays_as_it_is(tmp_path: Path) -> None:
     for name in ("é\0/x", "é/x\0", "x\0"):
         assert as_on_disk(tmp_path / name) == tmp_path / name

@@ -81,3 +81,15 @@ def alone_in(folder: Path, doing: str, below: Iterable[str] = ()) -> Iterator[No
             for path, _, _ in os.walk(folder / name):
                 sweep(Path(path), alone=True)
         yield
+
+
+@contextmanager
+def alone_making(folder: Path) -> Iterator[None]:
+    """Is alone in making a folder that is replaced as a whole, without what killed processes left beside it.
+
+    **Raises:** `OutputError` where another process is making it, or its lock cannot be made.
+    """
+    busy = f"another process is writing {folder}; wait for it"
+    with only_one(folder.with_name(f".{folder.name}.lock"), busy, folder):
+        sweep(folder.parent)
+        yield

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lpdseg.alone import alone_making
 from lpdseg.errors import LpdsegError, OutputError
 from lpdseg.model.conversion.convert import convert
 from lpdseg.model.conversion.reading import read_source
@@ -195,6 +196,18 @@ def test_configurations(config: Any, sentence: str, refused: Refused, tmp_path: 
     save_file({"embedder.weight": torch.ones(2)} if of_transformers else RESNET, folder / "model.safetensors")
     (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
     assert sentence in refused(folder)
+
+
+def test_two_at_once_into_one_folder(tmp_path: Path) -> None:
+    """The second would replace what the first has just written."""
+    save_file(RESNET, tmp_path / "a.safetensors")
+    with (
+        alone_making(tmp_path / "out"),
+        pytest.raises(OutputError, match=r"another process is writing .*out; wait"),
+    ):
+        convert(str(tmp_path / "a.safetensors"), tmp_path / "out")
+    convert(str(tmp_path / "a.safetensors"), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "out"]
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lpdseg.alone import alone_making
 from lpdseg.errors import OutputError, WeightsError
 from lpdseg.files import NAME_IT, check_name, replacing_folder, write_json
 from lpdseg.model.cards import CARDS, Normalisation
@@ -50,21 +51,23 @@ def convert(
     - `mpp`: microns per pixel of the images that it learned from, for the record.
     - `of`: the hub id that the weights are of, for the record.
 
-    **Raises:** `OutputError` where `out` exists; `WeightsError` for what cannot be read or converted.
+    **Raises:** `OutputError` where `out` exists, or another process writes it; `WeightsError` for what cannot be
+    read or converted.
     """
     check_name(out, NAME_IT)
-    if out.exists():
-        raise OutputError(f"{out} exists; name a new folder")
-    found = read_source(source)
-    of = of or hub_id_of(str(found.folder))
-    hub = found.hub or ({"id": of} if of != str(found.folder) else {})
-    record: dict[str, Any] = {"source": source, "hub": hub, "mpp": mpp, "sha256": found.sha256()}
-    with replacing_folder(out) as folder:
-        if _is_whole(found, source):
-            record |= _as_it_is(found, folder, source)
-        else:
-            record |= _as_transformers(found, folder, source, heads, hub.get("id", ""))
-        write_json(folder / RECORD, record | {"by": f"lpdseg {__version__}"})
+    with alone_making(out):
+        if out.exists():
+            raise OutputError(f"{out} exists; name a new folder")
+        found = read_source(source)
+        of = of or hub_id_of(str(found.folder))
+        hub = found.hub or ({"id": of} if of != str(found.folder) else {})
+        record: dict[str, Any] = {"source": source, "hub": hub, "mpp": mpp, "sha256": found.sha256()}
+        with replacing_folder(out) as folder:
+            if _is_whole(found, source):
+                record |= _as_it_is(found, folder, source)
+            else:
+                record |= _as_transformers(found, folder, source, heads, hub.get("id", ""))
+            write_json(folder / RECORD, record | {"by": f"lpdseg {__version__}"})
     return Conversion(out, _told(record), record)
 
 

@@ -2,14 +2,13 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from lpdseg.alone import only_one
+from lpdseg.alone import alone_making
 from lpdseg.checkpoint import one_state, read_state, read_tensors
 from lpdseg.errors import OutputError, SettingsError
 from lpdseg.files import NAME_IT, check_name, recover_folder, replacing_folder, write_json, write_text
@@ -19,7 +18,6 @@ from lpdseg.segmenting.edits import Edits, as_read
 from lpdseg.segmenting.loading import load_segmenter
 from lpdseg.sharing import hub
 from lpdseg.sharing.folder import CARD, DESCRIPTION, FILES, GRAPH, SUMS, WEIGHTS, check, is_bundle, seal
-from lpdseg.temporary import sweep
 from lpdseg.workflows.bundles.card import card
 from lpdseg.workflows.bundles.describing import describe
 from lpdseg.workflows.graphs import export_graph
@@ -78,7 +76,7 @@ def make_bundle(
             records=records,
         )
         tensors = read_tensors(run, read_state(run, checkpoint), "weights")
-    with _alone(out), replacing_folder(out) as folder:
+    with alone_making(out), replacing_folder(out) as folder:
         try:
             kept = {name: value for name, value in tensors.items() if name.startswith(_PARTS)}
             save_tensors(kept, folder / WEIGHTS)
@@ -110,7 +108,7 @@ def pull_bundle(name: str, out: str | Path) -> Path:
     _refuse_others(out)
     found = hub.local(name if name.startswith(hub.PREFIX) else f"{hub.PREFIX}{name}")
     files = check(found)
-    with _alone(out), replacing_folder(out) as folder:
+    with alone_making(out), replacing_folder(out) as folder:
         for one in files:
             shutil.copyfile(found / one, folder / one)
         check(folder)
@@ -133,11 +131,3 @@ def _refuse_others(out: Path) -> None:
     other = next((name for name in held if name not in (*FILES, SUMS)), held[0] if held else None)
     if other is not None and (other not in (*FILES, SUMS) or not is_bundle(out)):
         raise OutputError(f"{out} holds {other}, which would be lost; choose a new folder")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Has `out` to itself, without what killed processes left beside it."""
-    with only_one(out.with_name(f".{out.name}.lock"), f"another process is writing {out}; wait for it", out):
-        sweep(out.parent)
-        yield

@@ -174,6 +174,12 @@ def test_the_files_of_a_bundle_are_held_against_their_sums(
     assert found.holds, found.faults
     assert {f"{name}, SHA-256" for name in ("bundle.json", "model.safetensors", "README.md")} <= rows.keys()
     assert {"mIoU", "IoU pink", "fingerprint of the data"} <= rows.keys()
+    assert not [line for line in found.unknown if "SHA256SUMS" in line]
+    (bundle / "code.py").write_text("")
+    (bundle / "more").mkdir()
+    assert [line for line in verify(bundle, small_data, "cpu").unknown if "SHA256SUMS" in line] == [
+        "code.py and 1 more in the bundle's folder, which SHA256SUMS does not name: no command reads it"
+    ]
     (bundle / "README.md").write_text("another card")
     (bundle / "model.safetensors").unlink()
     told = faults(verify(bundle, small_data, "cpu"))

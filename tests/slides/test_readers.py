@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from drawn_slides import reduced, scene, write_pyramid, write_svs
 from PIL import Image
 
+from drawn_scn import write_scn
 from lpdseg.errors import LpdsegError, SettingsError
 from lpdseg.slides.image_slide import ImageSlide
 from lpdseg.slides.openslide_slide import OpenSlideSlide
@@ -139,3 +141,11 @@ def test_suffixes_come_once() -> None:
     found = slide_suffixes()
     assert len(set(found)) == len(found) and {".svs", ".ndpi", ".tif", ".png"} <= set(found)
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in found)
+
+
+def test_a_slide_of_less_than_a_pixel(tmp_path: Path) -> None:
+    path = write_scn(tmp_path / "a.scn", LEVELS[0], (64, 64), (2_000, 2_000))
+    told = re.sub(rb"size([XY])='(\d+)\d'", lambda one: b"size%s='-%s'" % (one[1], one[2]), path.read_bytes())
+    path.write_bytes(told)
+    with pytest.raises(SlideError, match=r"a\.scn claims -\d+ x -\d+ pixels, as no slide has"):
+        open_slide(path)

@@ -19,7 +19,7 @@ from lpdseg.methods.table import METHODS
 from lpdseg.segmenting.loading import load_segmenter, weights_digest
 from lpdseg.segmenting.segmenter import Calibration
 from lpdseg.settings import parse_settings
-from lpdseg.sharing.folder import is_bundle, read_sums
+from lpdseg.sharing.folder import SUMS, is_bundle, read_sums
 from lpdseg.sharing.hub import local
 from lpdseg.tissue import TissueClasses
 from lpdseg.training.cell import Told, by_stage
@@ -133,6 +133,7 @@ def verify(run: Path, data: Path | None = None, device: str = "auto", progress: 
     found.unknown += list(_never(described))
     if is_bundle(local(run)):
         found.add(*_sums(local(run)))
+        found.unknown += list(_unnamed(local(run)))
     with found.noting():
         found.add(*_weights(run, found))
     found.add(*_written_twice(run, described, state))
@@ -164,6 +165,14 @@ def _sums(bundle: Path) -> Iterator[Row]:
     for name, told in read_sums(bundle).items():
         path = bundle / name
         yield Row(f"{name}, SHA-256", told[:_DIGITS], content_digest(path)[:_DIGITS] if path.is_file() else None)
+
+
+def _unnamed(bundle: Path) -> Iterator[str]:
+    """What lies in a bundle's folder and is not of it."""
+    others = sorted({path.name for path in bundle.iterdir()} - {*read_sums(bundle), SUMS})
+    if others:
+        more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+        yield f"{others[0]}{more} in the bundle's folder, which {SUMS} does not name: no command reads it"
 
 
 def _weights(run: Path, found: Verified) -> Iterator[Row]:

@@ -40,7 +40,7 @@ def open_slide(path: Path) -> Slide:
         slide = reader.open(path)
         if slide is not None:
             width, height = slide.facts.size
-            if width * height > MOST_PIXELS:
+            if width * height > MOST_PIXELS or min(width, height) < 1:
                 slide.close()
                 raise SlideError(f"{path} claims {width} x {height} pixels, as no slide has; export it again")
             return slide

@@ -364,3 +364,17 @@ def test_a_jpeg_tile_without_its_end_is_not_filled_with_grey(kept: float, tmp_pa
     path.write_bytes(bytes(data))
     with pytest.raises(SlideError, match="cannot be read at level 0"):
         opened(path).read(0, 64, 64, 10, 10)
+
+
+def test_levels_do_not_each_keep_what_they_have_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight levels in one tile each of 192 MiB, a GiB was kept."""
+    levels = [scene(400, 300), *(reduced(scene(400, 300), factor) for factor in (2, 4, 8))]
+    slide = open_tiff(write_pyramid(tmp_path / "a.tif", levels))
+    assert slide is not None
+    monkeypatch.setattr("lpdseg.slides.tiff_slide._KEPT_ELSEWHERE", 64 * 64 * 3 * 12)
+    for number in (0, 1, 2, 3, 1, 0):
+        height, width = levels[number].shape[:2]
+        assert (slide.read(number, 0, 0, width, height) == levels[number]).all()
+        kept = [segments.kept_bytes for segments in slide._segments]
+        assert sum(kept) - kept[number] <= 64 * 64 * 3 * 12 and kept[number] > 0
+    slide.close()

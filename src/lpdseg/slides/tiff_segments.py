@@ -47,8 +47,9 @@ class Segments:
         self._kept: OrderedDict[int, UInt8[np.ndarray, "rows columns samples"] | None] = OrderedDict()
         self.decoded = 0
         """Bytes so far, as if of JPEG: what takes some eight times as long counts as eight."""
-        self._cost = self._rows * self._columns * (3 // self._planes) * (1 if page.compression in QUICK else 8)
-        self._most = max(_KEPT_BYTES // (self._rows * self._columns * (3 // self._planes)), self._planes)
+        self._bytes = self._rows * self._columns * (3 // self._planes)
+        self._cost = self._bytes * (1 if page.compression in QUICK else 8)
+        self._most = max(_KEPT_BYTES // self._bytes, self._planes)
         self._mapped = page.asarray(out="memmap") if is_plain(page) else None
 
     def read(self, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -74,6 +75,15 @@ class Segments:
                         else segment[first_y - top : last_y - top, first_x - left : last_x - left]
                     )
         return pixels
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of the decoded segments that are kept, at most."""
+        return len(self._kept) * self._bytes
+
+    def forget(self) -> None:
+        """Keeps none of them."""
+        self._kept.clear()
 
     def holds(self, x: int, y: int, width: int, height: int) -> Bool[np.ndarray, "down across"]:
         """Which of the tiles or strips that a rectangle touches are in the file."""

@@ -30,6 +30,9 @@ _LOOKED = 20_000
 _DECODED = 1 << 29
 """Bytes that may be decoded for such looks, see `Segments.decoded`."""
 
+_KEPT_ELSEWHERE = 1 << 28
+"""Bytes that levels keep beside the one that is read: each keeps a tile at least, which may have 192 MiB."""
+
 _BLOCK = 128
 """Side of the blocks in which a missing tile is made from a finer level, which may be many times as large."""
 
@@ -59,6 +62,10 @@ class TiffSlide:
     def read(self, level: int, x: int, y: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """See `Slide.read`."""
         size = self._levels[level].width, self._levels[level].height
+        others = [segments for number, segments in enumerate(self._segments) if number != level]
+        if sum(segments.kept_bytes for segments in others) > _KEPT_ELSEWHERE:
+            for segments in others:
+                segments.forget()
         try:
             with _hushed():
                 return on_white(size, x, y, width, height, self._segments[level].read)

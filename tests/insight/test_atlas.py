@@ -153,6 +153,9 @@ def test_page_stands_alone(make: Make, tmp_path: Path) -> None:
     words = " ".join(" ".join(page.words).split())
     assert "<i>TUM</i> 1" in words
     assert "run & co" in words
+    assert not re.search(r"highest of all\.\S", words)
+    heads, cells = (re.findall(f'<{tag}[^>]*class="bar"', text) for tag in ("th", "td"))
+    assert bool(heads) == bool(cells)  # a narrow screen hides both
     for row in measures(atlas.coverage):
         assert row.value in words
         assert row.meaning in words

@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import lpdseg
 from accessible import violations
+from lpdseg.cli.main import app
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -28,6 +30,10 @@ SHOWN = """() => ({
     const tops = [...one.children].map(tile => tile.offsetTop);
     return tops.length > 1 && tops.at(-1) > tops.at(-2);
   }).length,
+  astray: [...document.querySelectorAll("tbody tr")].filter(row => {  // cells that are not below their heads
+    const heads = [...row.closest("table").tHead.rows[0].cells].map(one => one.offsetWidth > 0);
+    return heads.some((is, place) => is !== (row.cells[place].offsetWidth > 0));
+  }).length,
   paper: getComputedStyle(document.body).backgroundColor,
 })"""
 
@@ -38,10 +44,13 @@ def pages(small_run: Path, prototype_run: Path, small_data: Path, tmp_path_facto
     named = Path(shutil.copytree(small_run, folder / NAME))
     lpdseg.report([named, prototype_run], small_data, folder / "several.html", classes="pink,blue", device="cpu")
     lpdseg.report(prototype_run, small_data, folder / "one.html", classes="pink,blue", device="cpu")
+    atlas = ["prototypes", str(prototype_run), "--data", str(small_data), "--out", str(folder / "atlas.html")]
+    told = CliRunner().invoke(app, [*atlas, "--classes", "pink,blue", "--device", "cpu"])
+    assert told.exit_code == 0, told.output
     return folder
 
 
-@pytest.mark.parametrize("name", ["one.html", "several.html"])
+@pytest.mark.parametrize("name", ["one.html", "several.html", "atlas.html"])
 def test_a_page_asks_for_nothing_and_fits(pages: Path, name: str) -> None:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -4,7 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lpdseg.cli.main import main
 from lpdseg.tissue import COLOUR_BLIND
@@ -28,6 +30,37 @@ def test_a_grid_of_two_runs_shows_masks_and_prototypes(
     assert "#{:02x}{:02x}{:02x}".format(*COLOUR_BLIND[0]) in out.read_text(encoding="utf-8")
     told = capsys.readouterr().out
     assert "2 of 4 valid patches" in told and "at even ranks of the pixel accuracy of prototypes" in told
+
+
+def test_a_grid_goes_from_the_best_of_all_patches_to_the_worst_as_the_report_does(
+    small_run: Path, small_data: Path
+) -> None:
+    from lpdseg import api
+    from lpdseg.data.opening import open_data
+    from lpdseg.evaluation.worst import worst_together
+    from lpdseg.insight.paper.gather import gather_grid
+    from lpdseg.insight.report_parts import look_at_each
+
+    model, data = api.load(small_run, device="cpu"), open_data(small_data, chosen="pink,blue")
+    told: list[tuple[int, int]] = []
+    found = gather_grid([("small", model)], data, "valid", count=2, progress=lambda *now: told.append(now))
+    known = len(data.with_masks("valid"))
+    assert told[-1] == (known, known)
+    ranked = worst_together([look_at_each(model, data, "valid")])
+    rights = [f"{100 * (1 - one.error):.0f} %" for (one,) in (ranked[-1], ranked[0])]
+    assert [row.tiles[2].under for row in found.rows] == rights
+
+
+def test_a_grid_of_masks_that_must_be_misread_is_refused(
+    small_run: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "g.png"
+    shutil.copytree(small_data, data)
+    for path in (data / "valid" / "mask").iterdir():
+        Image.fromarray(np.where(np.arange(32)[:, None] < 16, 0, 255).astype(np.uint8).repeat(32, 1)).save(path)
+    asked = ["figure", "grid", str(small_run), "--data", str(data), "--out", str(out), "--device", "cpu"]
+    assert main(asked) != 0
+    assert "255" in capsys.readouterr().err and not out.exists()
 
 
 def test_patches_can_be_named(small_run: Path, small_data: Path, tmp_path: Path) -> None:

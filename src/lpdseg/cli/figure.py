@@ -59,7 +59,7 @@ def grid(
     palette: Colours = None,
     width_mm: Width = 180.0,
     dpi: Dpi = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample that rows are chosen from.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the patches that are drawn where none has a mask.")] = 0,
     classes: DataClasses = None,
     mask_value: MaskValues = None,
     checkpoint: OfRun = "best",
@@ -67,16 +67,24 @@ def grid(
     edits: Edits = None,
 ) -> None:
     """Rows of patches; columns of image, truth, and the mask of each run."""
+    from lpdseg.cli.progress import stages
     from lpdseg.insight.paper.gather import gather_grid
     from lpdseg.insight.paper.grid import grid_figure
     from lpdseg.insight.paper.sheet import check_figure
 
     check_figure(out)
-    with told_what_is_left(lambda: "nothing was written"):
+    with told_what_is_left(lambda: "nothing was written"), stages() as progress:
         loaded = _load(runs, checkpoint, device, palette, edits)
         manifest, split = _data(runs, loaded, data, split, classes, mask_value)
         found = gather_grid(
-            loaded, manifest, split, count=patches, seed=seed, files=patch or (), prototypes=prototypes
+            loaded,
+            manifest,
+            split,
+            count=patches,
+            seed=seed,
+            files=patch or (),
+            prototypes=prototypes,
+            progress=lambda done, total: progress("ranking patches", done, total),
         )
     _write(out, lambda: grid_figure(found.groups, found.rows, found.legend, width_mm), dpi, found.told)
 

@@ -1,15 +1,16 @@
 """What the grid of patches shows: which patches, and what each run makes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
 
+from lpdseg.data.mask_values import MaskPixels, misread
 from lpdseg.data.patches import read_mask, read_patch
 from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.errors import DataError
-from lpdseg.evaluation.split import read_labelled
+from lpdseg.evaluation.split import LabelledBatch, Progress, labelled_batches
 from lpdseg.evaluation.worst import patch_figures
 from lpdseg.insight.paper.grid import Group, Row, Tile, marks
 from lpdseg.insight.ranks import rank, spread
@@ -18,9 +19,6 @@ from lpdseg.pictures.masks import LEFT_OUT, colour_mask
 from lpdseg.segmenting.prototype_classes import check_prototypes, prototype_classes
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.tissue import IGNORE, Colour, TissueClasses
-
-_MOST = 120
-"""Patches that are segmented to find those at even ranks."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +40,26 @@ def gather_grid(
     seed: int = 0,
     files: Sequence[str] = (),
     prototypes: bool = False,
+    progress: Progress | None = None,
 ) -> Gathered:
     """Patches and what runs of the same classes make of them.
 
     **Arguments:**
 
-    - `count`: patches, at even ranks from the first run's best to its worst (see `lpdseg.insight.ranks`), of 120
-      at most that are drawn; drawn themselves where none has a mask.
+    - `count`: patches, at even ranks from the first run's best to its worst of all that have a mask (see
+      `lpdseg.insight.ranks`); drawn with `seed` where none has one.
     - `files`: these patches instead, by name, or by path below the data's folder.
     - `prototypes`: also which prototype won each pixel, of runs whose masks are made of them.
+    - `progress`: told how many patches are ranked.
 
-    **Raises:** `DataError` for a file that the split does not have once, and where one cannot be read;
-    `SettingsError` where prototypes are asked for and no run has any that make the mask.
+    **Raises:** `DataError` for a file that the split does not have once, where one cannot be read, and where values
+    of masks must mean something else; `SettingsError` where prototypes are asked for and no run has any that make
+    the mask.
     """
     showing = [prototypes and segmenter.winning is not None for _, segmenter in runs]
     if prototypes and not any(showing):
         check_prototypes(runs[0][1])
-    named, chosen = _choose(runs, data, split, count, seed, files)
+    named, chosen = _choose(runs, data, split, count, seed, files, progress)
     truth = any(record.mask is not None for _, record in chosen)
     classes = runs[0][1].classes
     rows = tuple(_row(label, record, runs, showing, data.classes, truth) for label, record in chosen)
@@ -82,7 +83,13 @@ def gather_grid(
 
 
 def _choose(
-    runs: Sequence[tuple[str, Segmenter]], data: Manifest, split: str, count: int, seed: int, files: Sequence[str]
+    runs: Sequence[tuple[str, Segmenter]],
+    data: Manifest,
+    split: str,
+    count: int,
+    seed: int,
+    files: Sequence[str],
+    progress: Progress | None,
 ) -> tuple[str, list[tuple[str, PatchRecord]]]:
     """Words on which patches these are, and each with its label."""
     records = data.split(split)
@@ -95,15 +102,24 @@ def _choose(
         ]
     first, segmenter = runs[0]
     usable = segmenter.learnt.leave_out(data, split)[0].with_masks(split)
-    drawn = draw(usable, _MOST, seed)
-    batches = read_labelled(drawn, data.classes, segmenter.settings.batch, split)
-    ranked = rank(patch_figures(segmenter, drawn, batches), count, split)
+    held: list[MaskPixels] = []
+    batches = _noted(labelled_batches(usable, data.classes, segmenter.settings.batch), held)
+    figures = patch_figures(segmenter, usable, batches, progress=progress)
+    if held and (fault := misread(data.classes, MaskPixels.sum(held), split)) is not None:
+        raise DataError(fault)
+    ranked = rank(figures, count, split)
     choices = spread(ranked.patches, count)
     mixed, of = (" with two or more classes" if ranked.mixed else ""), (f" of {first}" if len(runs) > 1 else "")
-    some = "" if len(drawn) == len(usable) else f", {len(drawn)} drawn with seed {seed},"
-    pool = f"{len(choices)} of {len(ranked.patches)} {split} patches{mixed}{some}"
+    pool = f"{len(choices)} of {len(ranked.patches)} {split} patches{mixed}"
     told = f"{pool} at even ranks of the pixel accuracy{of}"
     return told, [(reason, one.record) for reason, one in choices]
+
+
+def _noted(batches: Iterable[LabelledBatch], held: list[MaskPixels]) -> Iterator[LabelledBatch]:
+    """As they come, with what their masks hold added to `held`."""
+    for batch in batches:
+        held.extend(batch.pixels)
+        yield batch
 
 
 def _named(name: str, records: Sequence[PatchRecord], data: Manifest) -> PatchRecord:

@@ -110,3 +110,4 @@ def test_after_corrections_the_split_that_nothing_was_chosen_on_is_advised(
         shown = capsys.readouterr().out
         assert f"lpdseg evaluate {run} --data {data} --split {name}" in shown
         assert f"lpdseg report {run} --data {data} --out {run}.html" in shown
+        assert f"lpdseg view {prototype_run} {data} --compare {run}" in shown

@@ -144,6 +144,7 @@ def _summarise(result: "TrainResult", data: Path) -> None:
     if changes is not None:
         page = result.run.with_name(f"{result.run.name}.html")
         say(f"  {_command('report', result.run, '--data', data, '--out', page)}")
+        say(f"  {_command('view', changes['from'], data, '--compare', result.run)}")
     say(f"  {_command('segment', result.run, 'NEW_PATCHES', '--out', 'RESULTS', '--overlay')}")
 
 

@@ -78,6 +78,19 @@ def test_edits_are_taken_back(opened: Opened) -> None:
     assert (shown(client) == before).all() and not (run / "edits.yaml").exists()
 
 
+def test_edits_that_are_as_they_were_saved_need_no_saving(opened: Opened) -> None:
+    _, client, run = opened
+
+    def changed(entries: Any, *, save: bool = False) -> bool:
+        answer = client.post("/api/edits", json={"entries": entries, "save": save}).json()
+        return bool(answer["changed"])
+
+    rosy = {"pink 1": {"name": "rosy"}}
+    assert changed(rosy) and not changed({})
+    assert not changed(rosy, save=True) and changed({}) and not changed(rosy)
+    assert (run / "edits.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("entries", "reason"),
     [

@@ -27,7 +27,12 @@ class Editing:
         self.entries = {} if edits is None else {key: one.as_dict() for key, one in edits.entries.items()}
         if self.entries:
             file.understood_as(write_yaml(self.entries))
-        self.changed = False
+        self._saved = self.entries
+
+    @property
+    def changed(self) -> bool:
+        """Whether others act than those that are saved."""
+        return self.entries != self._saved
 
     def change(self, entries: Entries) -> None:
         """From now on these edits act, and no others.
@@ -37,7 +42,7 @@ class Editing:
         """
         said = {key: dict(one) for key, one in entries.items() if one}
         self._run.edit(parse_edits(write_yaml(said).encode(), str(self.file.path)) if said else None)
-        self.entries, self.changed = said, True
+        self.entries = said
 
     def save(self) -> None:
         """Writes the edits, or removes the file where there are none.
@@ -45,4 +50,4 @@ class Editing:
         **Raises:** `OutputError` where it cannot be written, or somebody else has changed it meanwhile.
         """
         self.file.write(write_yaml(self.entries) if self.entries else None)
-        self.changed = False
+        self._saved = self.entries

@@ -45,7 +45,8 @@ function take(found) {
   entries = found.entries;
   if (found.run) state.session.runs[0] = found.run;
   const count = Object.keys(entries).length;
-  told("edits-told", found.changed ? `Not saved yet: ${counted(count, "edit acts", "edits act")} here alone.` : count ? `${counted(count, "edit")}, saved in ${found.file}.` : "No edits.");
+  const acting = count ? `${counted(count, "edit acts", "edits act")} here alone.` : `the edits in ${found.file} do not act here.`;
+  told("edits-told", found.changed ? `Not saved yet: ${acting}` : count ? `${counted(count, "edit")}, saved in ${found.file}.` : "No edits.");
   byId("save-edits").disabled = !found.changed;
   byId("reset-edits").disabled = !count;
   show();

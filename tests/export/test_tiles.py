@@ -79,6 +79,15 @@ def test_labels_and_places_are_those_of_a_drawn_mask(
             np.testing.assert_array_equal(np.asarray(image), FakeView().read(x, y, side, side))
 
 
+def test_of_a_large_slide_only_what_regions_reach_is_looked_at(tmp_path: Path) -> None:
+    view = FakeView()
+    view.size = (64_000_000, 64_000_000)  # patches of all of it would never end
+    small = region("tumour", 32_000_000, 64_000_000, 32_000_020, 64_000_020)
+    cutting = Cut(10, 10, 0.5, 0.5)
+    found = write_tiles(view, [small], tmp_path, cutting, classes=CLASSES, name="s1", patient="p1", split="train")
+    assert [record.path.name for record in found] == ["s1_32000000_64000000.png"]
+
+
 def test_records_tell_patient_split_and_resolution(tmp_path: Path) -> None:
     (record, *_) = cut(tmp_path, [region("tumour", 0, 0, 80, 60)], Cut(10, 10))
     assert (record.patient, record.split, record.mpp, record.mask) == ("p1", "train", 0.5, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 from PIL import Image
 
 from lpdseg.data.records import PatchRecord
@@ -137,8 +138,9 @@ def _labelled(
             f"{round(height * sy)} pixels); give the regions that were drawn on it"
         )
     shapely.prepare(everything)
-    x = np.arange(0, width - cut.side + 1, cut.stride)
-    for y in range(0, height - cut.side + 1, cut.stride):
+    left, top, right, bottom = shapely.bounds(everything)
+    x = _starts(width, cut, left / sx, right / sx)
+    for y in _starts(height, cut, top / sy, bottom / sy).tolist():
         boxes = shapely.box(x * sx, y * sy, (x + cut.side) * sx, (y + cut.side) * sy)
         near = shapely.intersects(everything, boxes)
         areas = cut.side**2 * sx * sy
@@ -148,6 +150,12 @@ def _labelled(
             labels = tuple((shares >= cut.minimum_share - _EXACT).astype(int).tolist())
             if any(labels):
                 yield left, y, labels
+
+
+def _starts(length: int, cut: Cut, first: float, last: float) -> Int[np.ndarray, " n"]:
+    """Where patches begin along a side of the view, of those that reach from `first` to `last`."""
+    starts = np.arange(0, length - cut.side + 1, cut.stride)
+    return starts[(starts + cut.side >= first) & (starts <= last)]
 
 
 _EXACT = 1e-9

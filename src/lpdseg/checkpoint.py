@@ -202,6 +202,8 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
     try:
         state = read_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if not run.is_dir():
+            raise CheckpointError(f"{run} is no folder; name the folder that `lpdseg train --out` wrote") from error
         raise CheckpointError(f"{run} holds no {name!r} checkpoint ({path} is missing); train it first") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint's state: {error}; {_REMEDY}") from error

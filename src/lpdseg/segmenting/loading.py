@@ -114,8 +114,6 @@ def load_segmenter(
     device, run = backend_device(backend, device), local(run)
     if is_bundle(run):
         check(run)
-    elif not run.is_dir():
-        raise CheckpointError(f"{run} is no folder; name the folder that `lpdseg train --out` wrote")
     state = read_state(run, checkpoint)
     found = content_digest(tensors_file(run, state, "weights")) if weights or backend != "torch" else ""
     if weights is not None and weights != found:

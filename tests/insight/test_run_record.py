@@ -21,5 +21,5 @@ def test_a_file_in_place_of_a_run_is_no_run_and_not_a_damaged_one(tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match=r"run\.json is missing; name the folder of a run"):
         read_run(tmp_path / "file")
-    with pytest.raises(CheckpointError, match="holds no 'best' checkpoint"):
+    with pytest.raises(CheckpointError, match="is no folder; name the folder"):
         read_state(tmp_path / "file", "best")

@@ -278,6 +278,35 @@ def test_everything_has_a_name_can_be_reached_by_keys_and_read(page: "Page") -> 
     assert {"filter", "layer", "opacity", "outline", "openseadragon-canvas", "class-0"} <= reached
 
 
+def test_only_what_there_is_to_do_can_be_pressed(page: "Page") -> None:
+    answer = {"reason": None, "stamp": "now", "known": 1, "fields": 4, "waiting": 0, "faults": []}
+
+    def answered(route: Any) -> None:
+        what = route.request.post_data_json["what"]
+        answer["waiting"] = {"all": 3, "stop": 0}.get(what, answer["waiting"])
+        route.fulfill(json=[answer])
+
+    page.route("**/api/fields", answered)
+    page.get_by_label("Find an image").fill("slide")
+    page.locator("#images button").click()
+    whole, stop = page.get_by_role("button", name="Segment all of this slide"), page.locator("#stop")
+    expect(page.locator("#progress")).to_have_text(re.compile("^1 of 4 fields"))
+    expect(whole).to_be_enabled()
+    expect(stop).to_be_disabled()
+    whole.click()
+    expect(whole).to_be_disabled()
+    expect(stop).to_be_focused()
+    stop.click()
+    expect(stop).to_be_disabled()
+    expect(whole).to_be_focused()
+    whole.click()
+    expect(stop).to_be_focused()
+    answer.update(known=4, waiting=0)
+    expect(stop).to_be_disabled()
+    expect(whole).to_be_disabled()
+    expect(page.get_by_label("Layer", exact=True)).to_be_focused()
+
+
 def test_images_are_ranked_and_opened_from_the_worst_on(page: "Page", address: tuple[str, Any]) -> None:
     assert page.get_by_label("Order").locator("option:disabled").count() == 2  # nothing is ranked yet
     page.get_by_role("button", name="Rank the images").click()

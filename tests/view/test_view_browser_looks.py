@@ -17,6 +17,8 @@ pytest.importorskip("shapely", reason="the extra slides is not installed")
 expect = sync_api.expect
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
     from lpdseg.view.visit import Visit
 
 pytestmark = pytest.mark.e2e
@@ -162,3 +164,31 @@ def test_two_runs_lie_above_one_another_where_that_gives_them_room(
             arg=whole,
         )
         assert violations(page) == []
+
+
+def test_an_image_that_was_seen_whole_is_seen_whole_in_another_window(visit: "Visit") -> None:
+    shown = """async () => {
+        const { state } = await import("/page/main.js");
+        const [picture] = state.pictures, { canvas, image } = picture, { step } = picture.where();
+        return Math.min((canvas.clientWidth * step) / image.width, (canvas.clientHeight * step) / image.height);
+    }"""  # the share of its width or height that has room
+
+    def waits_for(page: "Page", low: float, high: float) -> None:
+        for _ in range(100):
+            share = page.evaluate(shown)
+            if low < share < high:
+                return
+            page.wait_for_timeout(100)
+        raise AssertionError(share)
+
+    with served(visit) as address, browsing(address) as page:
+        for width, height in ((390, 844), (1440, 700), (800, 1000)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(500)
+            waits_for(page, 0.99, 1.01)
+        for _ in range(3):
+            page.keyboard.press("+")
+        waits_for(page, 0, 0.7)
+        page.set_viewport_size({"width": 1440, "height": 700})
+        page.wait_for_timeout(500)
+        waits_for(page, 0, 0.7)  # somebody's own place stays

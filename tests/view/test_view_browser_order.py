@@ -150,6 +150,23 @@ def test_the_cell_that_was_chosen_last_is_listed(page_of_ranking: "Page") -> Non
     page.get_by_role("button", name="Show all again").click()
 
 
+def test_the_order_is_the_cells_while_one_narrows_the_list(page_of_ranking: "Page") -> None:
+    page = page_of_ranking
+    order, taken = page.get_by_label("Order"), page.locator("#confusion td button").nth(1)
+    expect(order).to_have_value("error")
+    taken.click()
+    expect(order.locator("option:checked")).to_have_text("Pixels of the chosen cell, most first")
+    page.get_by_role("button", name="Show all again").click()
+    expect(order).to_have_value("error")
+    expect(order.locator("option", has_text="cell")).to_have_count(0)
+    taken.click()
+    expect(order).to_have_value("cell")
+    order.select_option("")
+    expect(order).to_have_value("")
+    expect(taken).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#narrowed")).to_have_text("")
+
+
 @pytest.fixture
 def page_of_ranking(visit: "Visit") -> Any:
     """A page whose two classes are confused, as far as its tables know."""

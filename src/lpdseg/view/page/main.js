@@ -227,8 +227,19 @@ export async function ask(what = "box") {
   progress();
 }
 
+// Only what there is to do can be pressed; the focus goes to what can, where it was on the other.
+function toDo() {
+  const [whole, stop] = [byId("all"), byId("stop")], focused = document.activeElement;
+  const open = state.fields.filter((one) => !one.reason);
+  whole.disabled = open.every((one) => one.known + one.waiting >= one.fields);
+  stop.disabled = !open.some((one) => one.waiting);
+  if (![whole, stop].includes(focused) || !focused.disabled) return;
+  ([stop, whole].find((one) => !one.disabled) ?? byId("layer")).focus();
+}
+
 function progress() {
   const { slide } = state.session.images[state.index];
+  toDo();
   const parts = state.fields.filter((one) => !one.reason).map((one) => {
     const now = one.waiting ? `; ${counted(one.waiting, "field is", "fields are")} being computed` : "";
     const faults = one.faults.length ? ` Not computed: ${one.faults.join(" ")}` : "";

@@ -38,6 +38,7 @@ export class Picture {
     this.layer = null;
     this.waiting = this.next = this.asked = null;
     this.opacity = 0.5;
+    this.whole = this.refit = false; // the whole image is shown, as when it was opened; and should be again
   }
 
   start() {
@@ -57,8 +58,8 @@ export class Picture {
     });
     this.viewer.canvas.setAttribute("role", "application");
     this.viewer.canvas.setAttribute("aria-label", "The image; move it with the arrow keys, zoom with + and −");
-    this.viewer.addHandler("update-viewport", () => this.placed());
-    this.viewer.addHandler("resize", () => this.placed());
+    this.viewer.addHandler("update-viewport", () => this.drawn());
+    this.viewer.addHandler("resize", () => { this.placed(); this.refit = this.whole; });
   }
 
   // Shows another image; resolves when its first tiles may be drawn.
@@ -72,6 +73,7 @@ export class Picture {
         const { clientWidth, clientHeight } = this.canvas;
         this.viewer.viewport.resize(new OpenSeadragon.Point(clientWidth, clientHeight), false);
         this.viewer.viewport.goHome(true);
+        this.whole = this.refit = false;
         resolve();
       });
       this.viewer.addOnceHandler("open-failed", (event) => reject(new Error(event.message)));
@@ -137,6 +139,21 @@ export class Picture {
   // The picture itself, below any layer: it knows where its pixels are.
   get ground() {
     return this.viewer.world.getItemAt(0);
+  }
+
+  // A window of another size keeps what fits in it whole: the library keeps the diagonal, and cuts.
+  drawn() {
+    if (this.refit) this.viewer.viewport.goHome(true);
+    this.refit = false;
+    this.whole = this.atHome();
+    this.placed();
+  }
+
+  atHome() {
+    const viewport = this.viewer.viewport, home = viewport.getHomeBounds();
+    const off = home.getCenter().minus(viewport.getCenter(true));
+    const apart = Math.max(Math.abs(off.x), Math.abs(off.y)) / home.width;
+    return Math.abs(viewport.getZoom(true) / viewport.getHomeZoom() - 1) < 0.001 && apart < 0.001;
   }
 
   // Pixels of the image per pixel of the screen, and the middle of the view.

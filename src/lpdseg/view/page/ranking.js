@@ -11,7 +11,7 @@ const ORDERS = [
 const others = () => state.session.runs.length - 1 + state.session.asked;
 const ofFirst = () => (others() ? " of the first run" : "");
 const listAsked = inOrder();
-let results = null, asked = false, running = false, words = "";
+let results = null, asked = false, running = false, words = "", by = "";
 
 const digits = (value) => figure(value, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const at = (box) => (box ? `at x ${figure(Math.round(box[0]))}, y ${figure(Math.round(box[1]))}: ` : "");
@@ -42,30 +42,29 @@ async function ask(what, shown = true, images = null) {
 
 async function show() {
   results = await get("/api/ranking");
-  offer();
   const tables = [results.confusion && confusion(), results.patients.length && patients()];
   byId("worst").hidden = !tables.some(Boolean);
   ["confusion", "patients"].forEach((id, place) => byId(id).replaceChildren(...[tables[place]].filter(Boolean)));
   const orders = Object.keys(results.orders);
-  if (asked && !orders.includes(byId("order").value)) byId("order").value = orders[0] ?? "";
+  if (asked && !orders.includes(by)) by = orders[0] ?? "";
   asked = false;
   sort();
 }
 
-function offer() {
-  const chosen = byId("order").value;
+// The orders that there are; while a cell narrows the list, its own is the one.
+function offer(cell = false) {
   const known = ORDERS.filter(([name]) => name !== "disagreement" || others());
   byId("order").replaceChildren(
     element("option", { value: "", textContent: "As they were opened" }),
     ...known.map(([value, title]) => element("option", { value, textContent: title, disabled: !results?.orders[value] })),
+    ...(cell ? [element("option", { value: "cell", textContent: "Pixels of the chosen cell, most first" })] : []),
   );
-  byId("order").value = chosen;
+  byId("order").value = cell ? "cell" : by;
 }
 
 // The list in the chosen order; no cell narrows it any more.
 function sort() {
   listAsked()(); // no cell that is still asked for comes after it
-  const by = byId("order").value;
   const [, , say, without] = ORDERS.find(([name]) => name === by) ?? [];
   state.without = say && results.orders[by].length < results.ranked.length ? without : "";
   narrow(say ? results.orders[by].map((position) => results.ranked[position]).map((one) => ({ index: one.image, box: one.box, told: at(one.box) + say(one) })) : null);
@@ -75,6 +74,7 @@ function narrow(order, why = "", button = null) {
   for (const other of document.querySelectorAll("#confusion button")) other.setAttribute("aria-pressed", String(other === button));
   state.order = order;
   state.found = 0;
+  offer(Boolean(button));
   told("narrowed", why);
   byId("widen").hidden = !why;
   list();
@@ -132,7 +132,7 @@ function patients() {
 
 export async function ranking() {
   offer();
-  byId("order").onchange = sort;
+  byId("order").onchange = () => { by = byId("order").value; sort(); };
   byId("widen").onclick = () => { sort(); byId("order").focus(); };
   byId("rank").onclick = () => {
     const chosen = matching();

@@ -72,6 +72,30 @@ def test_a_crash_of_any_kind_is_in_the_record(
     assert record["reason"] == "ZeroDivisionError: of a kind that nobody thought of"
 
 
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_last_update_after_which_nothing_is_a_number_is_told_and_not_saved(
+    validated: bool, patches: Path, small_data: Path, tmp_path: Path, small_settings: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The losses of that step were numbers: they are of the parameters before it."""
+    learn = torch.optim.AdamW.step
+
+    def overflow(self: torch.optim.AdamW, *arguments: object) -> None:
+        learn(self, *arguments)
+        for group in self.param_groups:
+            for values in group["params"]:
+                values.data.fill_(torch.inf if not validated else 3e38)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
+    overrides = (*small_settings, "train.epochs=0.1", "train.validations=1")
+    data, classes = (small_data, "pink,blue") if validated else (patches, None)
+    with pytest.raises((TrainingError, CheckpointError), match=r"no numbers|not numbers any more"):
+        api.train(data, tmp_path / "run", classes=classes, overrides=overrides, device="cpu")
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["status"] == "failed" and "numbers" in record["reason"]
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
 def test_a_disk_that_is_full_at_the_first_validation_lets_the_run_start_again(
     small_data: Path, small_settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

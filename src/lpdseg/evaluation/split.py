@@ -27,6 +27,7 @@ from lpdseg.evaluation.image_level import choose_thresholds, score_images
 from lpdseg.evaluation.protocol import About, Protocol, Record, record
 from lpdseg.evaluation.reliability import Reported, described, fit_temperature, reported_step
 from lpdseg.segmenting.memory import at_once
+from lpdseg.segmenting.prediction import check_computed
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.tissue import IGNORE, TissueClasses
 
@@ -126,17 +127,22 @@ class ObservedSplit:
 def observe_split(
     segmenter: Segmenter, batches: Sequence[LabelledBatch], progress: Progress | None = None
 ) -> ObservedSplit:
-    """Runs the network once over the split."""
+    """Runs the network once over the split.
+
+    **Raises:** `CheckpointError` as `check_computed`.
+    """
     evidence = []
     for done, batch in enumerate(batches):
         evidence.append(segmenter.observe(there(batch.images, segmenter.device)))
         if progress is not None:
             progress(done + 1, len(batches))
     classes = len(segmenter.classes)
+    probabilities = torch.cat([part.probabilities for part in evidence]).float().cpu().numpy()
+    check_computed(probabilities)
     return ObservedSplit(
         batches=tuple(batches),
         evidence=tuple(evidence),
-        probabilities=torch.cat([part.probabilities for part in evidence]).float().cpu().numpy(),
+        probabilities=probabilities,
         truth=torch.cat([batch.labels(classes) for batch in batches]).numpy(),
     )
 

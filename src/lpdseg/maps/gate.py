@@ -22,6 +22,7 @@ def open_gate(
 
     - `predicted`: image-level probability at or above the class's threshold. Where none passes, the class
       nearest to its threshold does, unless `may_be_empty` says that an image can be without tissue.
+      A probability that is no number passes.
     - `oracle`: the classes of the ground truth; for comparison with published tables only.
     - `none`: all.
 
@@ -33,7 +34,7 @@ def open_gate(
         if labels is None:
             raise SettingsError("the oracle gate needs ground-truth labels; use the gate 'predicted' or 'none'")
         return labels.bool()
-    passed = probabilities >= thresholds
+    passed = ~(probabilities < thresholds)  # what is no number passes, so that it is met in the mask
     if may_be_empty:
         return passed
     nearest = torch.zeros_like(passed)

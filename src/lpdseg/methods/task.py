@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lpdseg.data.dataset import TrainingPatches
-from lpdseg.errors import CheckpointError, SettingsError
+from lpdseg.errors import CheckpointError, SettingsError, TrainingError
 from lpdseg.losses.chunks import Chunk
 from lpdseg.losses.objective import Objective, Seen
 from lpdseg.methods.earlier import Earlier
@@ -116,9 +116,19 @@ class Task(nn.Module, ABC):
         """Called once the optimiser has made step `step` (from 1)."""
 
     def trained_state(self) -> dict[str, Tensor]:
-        """Parameters and buffers to save: all but those of a frozen image encoder."""
+        """Parameters and buffers to save: all but those of a frozen image encoder.
+
+        **Raises:** `TrainingError` where one is no number, as the last update may leave it after losses that were.
+        """
         state: dict[str, Any] = self.state_dict()
-        return {name: value for name, value in state.items() if not name.startswith("image_encoder.")}
+        found = {name: value for name, value in state.items() if not name.startswith("image_encoder.")}
+        odd = next((name for name, value in found.items() if not value.isfinite().all()), None)
+        if odd is not None:
+            raise TrainingError(
+                f"the parameters {odd} are not numbers any more; training stopped and the last checkpoint is kept: "
+                "lower train.lr, or use --set train.precision=32-true"
+            )
+        return found
 
 
 def same_shape(held: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str) -> bool:

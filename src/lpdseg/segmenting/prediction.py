@@ -5,8 +5,11 @@ B images, C classes, n = C or C + 1 channels (background last), H x W pixels.
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float, UInt8, UInt16
+import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 from torch import Tensor
+
+from lpdseg.errors import CheckpointError
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,3 +31,16 @@ class Prediction:
     scores: Float[Tensor, "B C H W"]
     gate: Bool[Tensor, "B C"]
     prototypes: UInt16[Tensor, "B H W"] | None = None
+
+
+def check_computed(*values: Float32[np.ndarray, "..."]) -> None:
+    """Refuses what a network computes of some images alone that is no number: its mask would be whichever class
+    comes first.
+
+    **Raises:** `CheckpointError`.
+    """
+    if not all(np.isfinite(one.sum()) for one in values):  # a sum, which is no number where one of them is none
+        raise CheckpointError(
+            "the network computes values that are no numbers of these images, so no mask of them means anything; "
+            "use another checkpoint, or train again with a lower train.lr"
+        )

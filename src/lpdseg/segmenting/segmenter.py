@@ -28,7 +28,7 @@ from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.pictures.html import classes_html
 from lpdseg.sections import PredictSettings
 from lpdseg.segmenting.effective import effective
-from lpdseg.segmenting.prediction import Prediction
+from lpdseg.segmenting.prediction import Prediction, check_computed
 from lpdseg.segmenting.segmentation import Segmentation, rgb_array
 from lpdseg.segmenting.uncertainty import Uncertainty
 from lpdseg.segmenting.views import make_views, mean_of_views
@@ -354,6 +354,7 @@ class Segmenter:
             values.float().cpu().numpy()
             for values in (prediction.probabilities, prediction.scores, evidence.probabilities)
         )
+        check_computed(probabilities, image_level)
         said = probabilities
         if uncertainty and prediction.unrefined is not prediction.probabilities:
             said = prediction.unrefined.float().cpu().numpy()

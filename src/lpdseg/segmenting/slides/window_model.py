@@ -16,6 +16,7 @@ from torch import Tensor
 from lpdseg.errors import DataError
 from lpdseg.maps.winners import winner_of_class
 from lpdseg.segmenting.memory import if_it_fits
+from lpdseg.segmenting.prediction import check_computed
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.slides.passes import StripSum
 from lpdseg.segmenting.slides.plan import Segment
@@ -71,7 +72,8 @@ class WindowModel:
         - `prototypes`: ask for winners. Of those there are 253 at most.
         - `unrefined`: ask for the probabilities before refinement as well.
 
-        **Raises:** `DataError` where one window alone does not fit in memory.
+        **Raises:** `DataError` where one window alone does not fit in memory; what it gives, `CheckpointError` as
+        `check_computed`.
         """
         side, weight = len(pixels), self._there(weights)
         strip, there = StripSum(segment.offsets, weight), self._transfers.upload(pixels)
@@ -93,6 +95,7 @@ class WindowModel:
 
         def result() -> Blended:
             values, *winners = fetch()
+            check_computed(values)
             return Blended(values, *winners)
 
         return result

@@ -259,6 +259,19 @@ def test_a_patch_of_the_size_of_a_slide_is_refused_by_every_command_that_predict
     assert "too-large" in {problem.kind for problem in check_data(load_data(data, AB), workers=2).errors}
 
 
+def test_a_training_image_of_the_size_of_a_slide_is_told(
+    data: Path, train: Callable[..., list[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = sorted((data / "train").iterdir())[0]
+    Image.new("RGB", (4097, 4096), (200, 120, 160)).save(large)
+    [problem] = [
+        one for one in check_data(load_data(data, AB), workers=2).warnings if one.kind == "large-training-image"
+    ]
+    assert problem.files == (f"train/{large.name}: 4097 x 4096",)
+    assert main([str(part) for part in train(data) if part != "--quiet"]) == 0
+    assert "(the largest 4097 x 4096): each is one patch with one label" in capsys.readouterr().err
+
+
 def test_an_output_whose_name_is_too_long_is_told_before_any_work(
     fails: Fails, prototype_run: Path, small_data: Path, train: Callable[..., list[object]], tmp_path: Path
 ) -> None:

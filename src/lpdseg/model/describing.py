@@ -29,6 +29,12 @@ _LEAST = 1e-6
 STAIN = "stain"
 START = "start"
 OWN = "own"
+
+WORDS = frozenset({AUTO, START, OWN, STAIN, PIP})
+"""Describers that are not named by a folder or hub id."""
+
+BY_PIP = "efficientnet_lite0"
+"""Whose weights `PIP` are."""
 """The run's encoder as it is after the warm-up."""
 
 
@@ -36,9 +42,11 @@ class Describer(ABC):
     """Images and where to look → what is there.
 
     - `name`: for the record of a run.
+    - `source`: which weights, as `lpdseg.model.pretrained.weights_source`, where they are not the run's own.
     """
 
     name: str
+    source: dict[str, str] | None = None
 
     @abstractmethod
     def maps(self, images: Float[Tensor, "B 3 H W"]) -> Sequence[Float[Tensor, "B _C h w"]]:
@@ -70,6 +78,7 @@ class FrozenDescriber(Describer):
 
     def __init__(self, encoder: Encoder, name: str) -> None:
         self.encoder, self.name = deepcopy(encoder).requires_grad_(False).eval(), name
+        self.source = None if name in (START, OWN) else dict(encoder.source)
 
     def maps(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _C h w"]]:
         """The coarsest scales of the backbone."""
@@ -105,16 +114,15 @@ def build_describer(spec: str, encoder: Encoder) -> Describer:
 
     **Raises:** `WeightsError` for weights that are not installed or cannot be read, `SettingsError`.
     """
-    by_pip = "efficientnet_lite0"
     if spec == AUTO:
         pretrained = encoder.source["weights"] not in {"random", "checkpoint"}
-        spec = START if pretrained else PIP if has_pip_weights(by_pip) else STAIN
+        spec = START if pretrained else PIP if has_pip_weights(BY_PIP) else STAIN
     if spec == START:
         return FrozenDescriber(encoder, START)
     if spec == STAIN:
         return StainDescriber()
     if spec == PIP:
-        return FrozenDescriber(build_encoder(by_pip, PIP, True, 3, None, "none"), spec)
+        return FrozenDescriber(build_encoder(BY_PIP, PIP, True, 3, None, "none"), spec)
     try:
         return FrozenDescriber(build_encoder("auto", spec, True, None, None, "none"), spec)
     except SettingsError as error:

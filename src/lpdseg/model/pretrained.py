@@ -36,6 +36,9 @@ from lpdseg.quiet import library
 
 _PROCESSOR = "preprocessor_config.json"
 
+UNNAMED = "a-local-folder"
+"""What a bundle says of weights that came from a folder of the machine that trained."""
+
 
 def read_values(weights: str, label: str, hub_id: str) -> dict[str, Any]:
     """What the configuration of the weights of a folder or hub id says, with the type of network; `label` is what
@@ -44,6 +47,11 @@ def read_values(weights: str, label: str, hub_id: str) -> dict[str, Any]:
     **Raises:** `WeightsError` where nothing is found, or what describes no network.
     """
     values = check_weights_folder(weights, hub_id)
+    if values is None and weights == UNNAMED:
+        raise WeightsError(
+            f"the weights for {label} came from a folder of the machine that trained, and a bundle does not hold "
+            "them; name a folder that has them, with --weights or in the setting that wants them"
+        )
     if values is None:
         try:
             # Not through AutoConfig, which may offer to run code that comes with the weights.

@@ -3,7 +3,7 @@
 What is private stays behind: places on this machine, names of patients, of files and of the data set's folder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from lpdseg.checkpoint import read_state
 from lpdseg.insight.licences import Licensed, of_code, of_run
 from lpdseg.insight.run_record import read_run
 from lpdseg.model.catalogue import known
-from lpdseg.model.pip_weights import PIP
+from lpdseg.model.describing import WORDS
+from lpdseg.model.pip_weights import AUTO, PIP
+from lpdseg.model.pretrained import UNNAMED
 from lpdseg.segmenting.edits import Edits, as_record
 from lpdseg.segmenting.loading import weights_digest
 from lpdseg.sharing.folder import SCHEMA
@@ -37,9 +39,6 @@ _FIGURES = (
 )  # fmt: skip
 """Of a record of figures; notes and the figures of each patient have names in them."""
 
-_PLACE = "a-local-folder"
-"""Instead of a place on the machine that trained."""
-
 
 def describe(
     run: Path,
@@ -57,9 +56,7 @@ def describe(
     """
     state, told = read_state(run, checkpoint), read_run(run)
     learnt = state.get("corrected")
-    sources = {
-        one["weights"]: one for one in map(told.get, ("weights", "image_encoder")) if one and "weights" in one
-    }
+    sources = {one["weights"]: one for one in _recorded_weights(told)}
     return {
         "schema": SCHEMA,
         "lpdseg": __version__,
@@ -116,12 +113,24 @@ def _as_dict(entry: Licensed, sources: Mapping[str, Any]) -> dict[str, str]:
 def _public(settings: dict[str, Any], sources: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in which weights are named by their hub id, or not at all."""
     model, contrast = dict(settings["model"]), dict(settings["loss"]["contrast"])
+    morphology = dict(settings["loss"].get("morphology", {}))
     if model["weights"] is not None:
         model["weights"] = _name_of(model["weights"], sources.get(model["weights"]))
     kind, colon, source = contrast["encoder"].partition(":")
     if colon:
         contrast["encoder"] = f"{kind}:{_name_of(source, sources.get(source))}"
-    return {**settings, "model": model, "loss": {**settings["loss"], "contrast": contrast}}
+    if (describer := morphology.get("encoder", AUTO)) not in WORDS:
+        morphology["encoder"] = _name_of(describer, sources.get(describer))
+    taught = {"morphology": morphology} if morphology else {}
+    return {**settings, "model": model, "loss": {**settings["loss"], "contrast": contrast, **taught}}
+
+
+def _recorded_weights(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a run's record says of the weights that it has used."""
+    morphologies = told.get("morphologies") or {}
+    for one in (told.get("weights"), told.get("image_encoder"), morphologies.get("weights")):
+        if one and "weights" in one:
+            yield one
 
 
 def _name_of(weights: str, record: Mapping[str, Any] | None) -> str:
@@ -129,7 +138,7 @@ def _name_of(weights: str, record: Mapping[str, Any] | None) -> str:
     record, listed = record or {}, known(weights)
     if weights == PIP or "revision" in record:
         return weights
-    return str(record.get("of", _PLACE)) if listed is None else listed.entry.hub_id
+    return str(record.get("of", UNNAMED)) if listed is None else listed.entry.hub_id
 
 
 def _without_places(encoder: dict[str, Any]) -> dict[str, Any]:

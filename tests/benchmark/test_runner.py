@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lpdseg.benchmark.pool import run_in_processes
 from lpdseg.benchmark.runner import Finished, run_benchmark
 from lpdseg.benchmark.speed import prediction_ms
 from lpdseg.data.importers import load_data
+from lpdseg.data.manifest import write_manifest
 from lpdseg.errors import DataError, OutputError, SettingsError, TrainingError
 from lpdseg.tissue import tissue_classes
 from processes import program
@@ -91,6 +93,34 @@ def test_a_second_call_trains_nothing(made: Path, monkeypatch: pytest.MonkeyPatc
     finished, told = run(made)
     assert (finished.failed, told[0].split(";")[0]) == (0, "0 runs to make, 4 there already")
     assert (made.parent / "out" / "table.md").read_bytes() == before
+
+
+def test_other_subtypes_are_measured_anew_and_nothing_is_trained_for_them(
+    small_data: Path, small_settings: tuple[str, ...], tmp_path: Path
+) -> None:
+    classes = tissue_classes("pink,blue")
+    (tmp_path / "data").mkdir()
+    manifest = load_data(small_data, classes)
+    csv = tmp_path / "data" / "manifest.csv"
+    write_manifest(manifest, csv)
+    shared = (*small_settings, "train.epochs=0.3")
+    path = write(tmp_path, csv, shared, seeds=[0], variants={"LPD": {}}, coverage=True)
+
+    def told() -> tuple[str, list[str]]:
+        first = run(path)[1][0].split(";")[0]
+        results = json.loads((tmp_path / "out" / "results.json").read_text())
+        measures = results["runs"][0]["coverage"]["measures"]
+        return first, sorted({one["name"] for one in measures["subtypes"]})
+
+    assert told() == ("1 runs to make, 0 there already", [])
+    weights = sorted((tmp_path / "out" / "runs").glob("*/run/checkpoints/weights-*.safetensors"))
+    before = [one.stat() for one in weights]
+    for names in (("odd", "even"), ("new", "old")):
+        records = tuple(replace(one, subtype=names[n % 2]) for n, one in enumerate(manifest.records))
+        write_manifest(replace(manifest, records=records), csv)
+        assert told() == ("1 runs to make, 0 there already", sorted(names))
+        assert told() == ("0 runs to make, 1 there already", sorted(names))
+    assert weights and [one.stat() for one in weights] == before
 
 
 def test_a_failing_run_is_a_row_and_the_others_go_on(

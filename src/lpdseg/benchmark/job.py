@@ -26,6 +26,7 @@ from lpdseg.data.importers import load_data
 from lpdseg.data.records import Manifest
 from lpdseg.errors import CheckpointError, LpdsegError
 from lpdseg.files import read_json, write_json
+from lpdseg.insight.subtypes import told_subtypes
 from lpdseg.locks import locked
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.settings import parse_settings
@@ -138,6 +139,7 @@ def _result(job: Job, folder: Path, log: Log) -> dict[str, Any]:
         "hardware": began["hardware"],
         "versions": began["versions"],
         "code": " then ".join(code),
+        "subtypes": told_subtypes(manifest, job.split),
         "coverage": _coverage(api.load_for_prototypes(run, device=job.device), manifest, job.split, log)
         if job.coverage
         else None,

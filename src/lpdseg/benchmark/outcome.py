@@ -65,6 +65,7 @@ class _Result(Described):
     versions: dict[str, str]
     code: str
     coverage: _Coverage | None
+    subtypes: str | None = None
     records: Annotated[list[_Record], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -117,9 +118,15 @@ def read_outcome(run: Run, folder: Path) -> Outcome:
     return Outcome(run, failure=None if failure is None else str(failure.get("reason")))
 
 
-def is_done(outcome: Outcome, coverage: bool) -> bool:
-    """Whether there is nothing left to do, given whether coverage is asked for."""
-    return outcome.result is not None and (not coverage or outcome.result.get("coverage") is not None)
+def is_done(outcome: Outcome, coverage: bool, subtypes: str | None) -> bool:
+    """Whether there is nothing left to do, given whether coverage is asked for, and of which sub-types.
+
+    These are no part of a run's key, for no training reads them: see `told_subtypes`.
+    """
+    found = (outcome.result or {}).get("coverage")
+    return outcome.result is not None and (
+        not coverage or (found is not None and outcome.result.get("subtypes") == subtypes)
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from lpdseg.benchmark.summary import Section, summarise, summarise_prototypes
 from lpdseg.benchmark.write import check_folder, write_csv, write_page, write_results
 from lpdseg.checkpoint import check_apart
 from lpdseg.durations import duration
+from lpdseg.insight.subtypes import told_subtypes
 from lpdseg.methods.table import METHODS
 
 Say = Callable[[str], None]
@@ -49,8 +50,9 @@ def run_benchmark(
 
     Below `out` it leaves `runs/KEY/` for each run (see `lpdseg.benchmark.job`), generated data in `data/`, and
     `table.md`, `table.html`, `table.csv` and `results.json`, which are written anew after every run. Runs whose
-    settings and data are those of a finished one are not run again, trainings that were interrupted are gone on
-    with, and failed runs are tried again. All settings and data are checked before the first run starts.
+    settings and data are those of a finished one are not run again, but measured anew where `coverage` is on and
+    the manifest says other sub-types. Trainings that were interrupted are gone on with, and failed runs are tried
+    again. All settings and data are checked before the first run starts.
 
     **Arguments:**
 
@@ -109,10 +111,11 @@ class _Bench:
 
     def run(self, wanted: Sequence[Run], jobs: int, device: str) -> Finished:
         """Runs what is wanted and not there yet."""
+        subtypes = {name: told_subtypes(data.manifest, self.config.split) for name, data in self.loaded.items()}
         todo = {
             self.folder(run): self._job(run, device, 1 if jobs > 1 else None)
             for run in wanted
-            if not is_done(read_outcome(run, self.folder(run)), self.config.coverage)
+            if not is_done(read_outcome(run, self.folder(run)), self.config.coverage, subtypes[run.data])
         }
         self.left = len(todo)
         there = len({run.key for run in wanted}) - len(todo)

@@ -2,13 +2,14 @@
 manifest says.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from lpdseg.data.patches import read_mask
-from lpdseg.data.records import PatchRecord
+from lpdseg.data.records import Manifest, PatchRecord, path_below
 from lpdseg.data.synthetic import CLASSES, SUBTYPES, subtype_path
 from lpdseg.tissue import IGNORE, TissueClasses
 
@@ -32,6 +33,16 @@ def subtype_names(records: Sequence[PatchRecord]) -> tuple[str, ...]:
     """The sub-types that a manifest says of its patches; where it says none, those of generated patches."""
     told = {record.subtype for record in records if record.subtype is not None}
     return tuple(sorted(told)) or tuple(subtype.name for subtype in SUBTYPES)
+
+
+def told_subtypes(manifest: Manifest, split: str) -> str | None:
+    """SHA-256 of what a manifest says of the sub-types of a split, as hex digits; None where it says nothing."""
+    told = sorted(
+        f"{path_below(record.path, manifest.root)}\0{record.subtype}\n"
+        for record in manifest.split(split)
+        if record.subtype is not None
+    )
+    return hashlib.sha256("".join(told).encode()).hexdigest() if told else None
 
 
 def pixel_subtypes(

@@ -135,11 +135,16 @@ def test_summary_names_the_dead_and_the_least_covered() -> None:
         "region_information": 1.125,
         "normalised_region_information": 0.75,
         "region_by_chance": 0.05,
+        "classes": {
+            "TUM": {"normalised_region_information": 0.52},
+            "GLA": {"normalised_region_information": 0.98},
+            "NEC": {"normalised_region_information": None},
+        },
     }
     assert summary(coverage) == (
         "1 of 6 prototypes is dead: TUM 2. Sub-type coverage 50.0 % [40.0, 62.5] (95 % interval over patients), "
         "least spindle with 25.0 %. The winner of a region tells 1.12 bits of its sub-type, 75 % of what there is "
-        "to tell; by chance 0.05."
+        "to tell (TUM 52 %, GLA 98 %); by chance 0.05."
     )
     assert (
         summary(coverage | {"dead": [], "worst_subtype": None, "region_information": None})

@@ -157,9 +157,11 @@ def summary(coverage: dict[str, Any]) -> str:
             f"least {worst['name']} with {per_cent(worst['claimed'])}."
         )
     if coverage["region_information"] is not None:
+        told = {name: one["normalised_region_information"] for name, one in coverage["classes"].items()}
+        each = ", ".join(f"{name} {per_cent(share, 0)}" for name, share in told.items() if share is not None)
         parts.append(
             f"The winner of a region tells {coverage['region_information']:.2f} bits of its sub-type, "
-            f"{per_cent(coverage['normalised_region_information'], 0)} of what there is to tell; "
-            f"by chance {coverage['region_by_chance']:.2f}."
+            f"{per_cent(coverage['normalised_region_information'], 0)} of what there is to tell"
+            f"{f' ({each})' if each else ''}; by chance {coverage['region_by_chance']:.2f}."
         )
     return " ".join(parts)

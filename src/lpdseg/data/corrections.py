@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lpdseg.data.crossings import Crossings
 from lpdseg.data.qupath import area_of, class_of, lines_of, reason_to_pass, taken_class
 from lpdseg.data.region_file import REGION_SUFFIXES, read_features, read_value
 from lpdseg.errors import DataError
@@ -144,7 +145,7 @@ def _collect(features: Iterable[tuple[str, dict[str, Any], str]], source: str, n
     spelt = {name_key(name): name for name in names}
     drawn: list[Drawn] = []
     labels: dict[str, dict[str, int]] = {}
-    passed = Counter[str]()
+    passed, crossings = Counter[str](), Crossings()
     for count, (where, feature, image) in enumerate(features, 1):
         if count > _MOST_FEATURES:
             raise DataError(f"{source} has more than {_MOST_FEATURES:,} features; split it")
@@ -160,19 +161,21 @@ def _collect(features: Iterable[tuple[str, dict[str, Any], str]], source: str, n
             passed[reason if reason is not None else "areas of ignored classes"] += 1
             continue
         name = spelt[taken_class(parts, list(spelt), where)]
-        shapes, reason = _shapes(feature.get("geometry"), properties, where)
+        shapes, reason = _shapes(feature.get("geometry"), properties, where, crossings)
         drawn += [Drawn(image, name, *shape) for shape in shapes]
         passed[reason] += 1
     notes = tuple(f"{source}: passed over {kind} ({number})" for kind, number in passed.items() if kind)
     return Corrections(source, tuple(drawn), labels, notes)
 
 
-def _shapes(told: Any, properties: Mapping[str, Any], where: str) -> tuple[list[tuple[Any, float | None]], str]:
+def _shapes(
+    told: Any, properties: Mapping[str, Any], where: str, crossings: Crossings
+) -> tuple[list[tuple[Any, float | None]], str]:
     """Area and lines of a geometry, each with its width, and what was passed over where it has neither."""
     import shapely
 
-    area, reason = area_of(told, where)
-    lines = lines_of(told, where)
+    area, reason = area_of(told, where, crossings)
+    lines = lines_of(told, where, crossings)
     found: list[tuple[Any, float | None]] = [] if area is None else [(shapely.normalize(area), None)]
     if lines is not None:
         found.append((lines, _width(properties.get("width", STROKE), where)))

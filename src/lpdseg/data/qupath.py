@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from lpdseg.data.crossings import Crossings
 from lpdseg.errors import DataError
 from lpdseg.plain import name_key
 from lpdseg.tissue import Colour
@@ -19,10 +20,6 @@ _DEEPEST = 20
 """Levels of collections in collections."""
 _FARTHEST = 1e7
 """Pixels from the corner: no slide is as wide."""
-
-_MOST_OVERLAPS, _MOST_REPAIRED, _OWN = 1 << 20, 100_000, 4
-"""Pairs of sides of an outline, by the boxes around them, that may overlap: of any, and of one that crosses itself.
-Each side has some with itself and its neighbours."""
 
 _OTHER_OBJECTS = {
     *("PathTileObject", "tile", "PathCellObject", "cell", "PathDetectionObject", "detection"),
@@ -129,33 +126,45 @@ def _on_other_plane(told: Any) -> bool:
     return isinstance(plane, dict) and any(plane.get(axis) not in (None, 0) for axis in ("z", "t"))
 
 
-def area_of(told: Any, where: str) -> tuple[Any, str]:
-    """A valid polygon or None, and the kind of what was passed over, empty where nothing was."""
+def area_of(told: Any, where: str, crossings: Crossings) -> tuple[Any, str]:
+    """A valid polygon or None, and the kind of what was passed over, empty where nothing was.
+
+    **Raises:** `DataError` for one that cannot be read, or crosses more than is left to its file.
+    """
     import shapely
 
     polygons, lines = _polygons(told, where)
     if not polygons:
         return None, NO_AREA
-    shapes = [shape for shape in (_polygon(rings, where) for rings in polygons) if shape is not None]
-    if not shapes:
-        return None, DEGENERATE
-    return (shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)), NO_AREA if lines else ""
+    outlines = [found for rings in polygons if (found := _rings(rings, where))]
+    every = [ring for rings in outlines for ring in rings]
+    with _told(where):
+        if len(every) > 1 or (every and not shapely.Polygon(every[0]).is_valid):
+            crossings.count(every)
+        shapes = [shape for rings in outlines if (shape := _polygon(rings)) is not None]
+        if not shapes:
+            return None, DEGENERATE
+        return (shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)), NO_AREA if lines else ""
 
 
-def lines_of(told: Any, where: str) -> Any:
+def lines_of(told: Any, where: str, crossings: Crossings) -> Any:
     """The lines of a geometry as a shapely LineString or MultiLineString; None where it has none.
 
-    **Raises:** `DataError` for one that cannot be read.
+    **Raises:** as `area_of`.
     """
     import shapely
 
-    found = []
-    for one in _simple(told, where):
-        if one.get("type") in ("LineString", "MultiLineString"):
-            with _told(where):
+    with _told(where):
+        found = []
+        for one in _simple(told, where):
+            if one.get("type") in ("LineString", "MultiLineString"):
                 lines = one["coordinates"] if one["type"] == "MultiLineString" else [one["coordinates"]]
-                found += [shapely.LineString(_untangled(_points(line))) for line in lines]
-    return None if not found else found[0] if len(found) == 1 else shapely.MultiLineString(found)
+                found += [_points(line) for line in lines]
+        if not found:
+            return None
+        crossings.count(found)
+        shapes = [shapely.LineString(line) for line in found]
+        return shapes[0] if len(shapes) == 1 else shapely.MultiLineString(shapes)
 
 
 def _polygons(told: Any, where: str) -> tuple[list[Any], bool]:
@@ -212,48 +221,29 @@ def _points(told: Any) -> Float[np.ndarray, "n 2"]:
     return points
 
 
-def _polygon(rings: Any, where: str) -> Any:
-    """A valid polygon of some area, or None; a ring of fewer than three points encloses nothing."""
+def _rings(told: Any, where: str) -> list[Float[np.ndarray, "_n 2"]]:
+    """The outline of a polygon and those of its holes, closed; none where it encloses nothing, as fewer than three
+    points do.
+    """
+    with _told(where):
+        points = [_points(ring) for ring in told if len(ring)]
+        if not points or not len(told[0]) or len(points[0]) < 3:
+            return []
+        return [np.concatenate([ring, ring[:1]]) for ring in points if len(ring) >= 3]
+
+
+def _polygon(rings: Sequence[Float[np.ndarray, "_n 2"]]) -> Any:
+    """A valid polygon of some area, or None."""
     import shapely
 
-    with _told(where):
-        points = [_points(ring) for ring in rings if len(ring)]
-        if not points or not len(rings[0]) or len(points[0]) < 3:
-            return None
-        shape, *holes = (_repaired(_untangled(ring)) for ring in points if len(ring) >= 3)
+    shape, *holes = (_repaired(shapely.Polygon(ring)) for ring in rings)
     return less(shape, shapely.union_all(holes) if holes else None)
 
 
-def _repaired(points: Float[np.ndarray, "n 2"]) -> Any:
-    """The polygon of a ring, without what crosses itself."""
+def _repaired(shape: Any) -> Any:
     import shapely
 
-    shape = shapely.Polygon(points)
-    if shape.is_valid:
-        return shape
-    _untangled(points, _MOST_REPAIRED)
-    return shapely.make_valid(shape, method="structure", keep_collapsed=False)
-
-
-def _untangled(points: Float[np.ndarray, "n 2"], most: int = _MOST_OVERLAPS) -> Float[np.ndarray, "n 2"]:
-    """The points of a line or ring, once it is known that few of its sides can cross: each crossing costs time and
-    memory, and a thousand points can have half a million.
-
-    **Raises:** `ValueError`.
-    """
-    import shapely
-
-    sides = max(len(points) - 1, 0)
-    if sides**2 <= most:
-        return points
-    low, high = np.minimum(points[:-1], points[1:]), np.maximum(points[:-1], points[1:])
-    boxes = shapely.box(*low.T, *high.T)
-    tree, step, found = shapely.STRtree(boxes), max(1, _MOST_OVERLAPS // sides), 0
-    for first in range(0, sides, step):
-        found += tree.query(boxes[first : first + step]).shape[1]
-        if found > most + _OWN * sides:
-            raise ValueError("it crosses itself, or runs beside itself, too many times")
-    return points
+    return shape if shape.is_valid else shapely.make_valid(shape, method="structure", keep_collapsed=False)
 
 
 def less(geometry: Any, other: Any = None) -> Any:

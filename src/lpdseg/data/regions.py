@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lpdseg.data.crossings import Crossings
 from lpdseg.data.qupath import area_of, class_of, is_ignored, less, reason_to_pass, taken_class
 from lpdseg.data.region_file import REGION_SUFFIXES, read_features
+from lpdseg.errors import DataError
 from lpdseg.extras import needed
 from lpdseg.plain import name_key
 from lpdseg.tissue import Colour
@@ -95,6 +97,7 @@ def read_regions(path: Path, names: Sequence[str] | None = None) -> RegionFile:
     names = None if names is None else list(spelt)
     regions: list[Region] = []
     ignored: list[Any] = []
+    crossings = Crossings()
     passed, cut, derived = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
     for where, feature in read_features(path):
         parts, colour = class_of(feature.get("properties") or {}, where)
@@ -103,7 +106,7 @@ def read_regions(path: Path, names: Sequence[str] | None = None) -> RegionFile:
             passed[passed_over] += bool(passed_over)
         else:
             shown = ": ".join(parts)
-            geometry, without = area_of(feature.get("geometry"), f"{where} ({shown})")
+            geometry, without = area_of(feature.get("geometry"), f"{where} ({shown})", crossings)
             name = "" if is_ignored(parts, names) else taken_class(parts, names, where)
             if without:
                 passed[without] += 1
@@ -116,6 +119,7 @@ def read_regions(path: Path, names: Sequence[str] | None = None) -> RegionFile:
             if len(parts) > 1 and (names is None or name != shown):
                 derived[shown, name] += 1
             regions.append(Region(spelt.get(name, name), geometry, colour))
+    _count_together([*(region.geometry for region in regions), *ignored], crossings, path)
     if ignored:
         without_ignored = shapely.union_all(ignored)
         regions = [replace(one, geometry=less(one.geometry, without_ignored)) for one in regions]
@@ -123,3 +127,19 @@ def read_regions(path: Path, names: Sequence[str] | None = None) -> RegionFile:
         passed[_GONE] += len(regions) - len(kept)
         regions = kept
     return RegionFile(path, tuple(regions), dict(+passed), dict(cut), dict(derived))
+
+
+def _count_together(areas: Sequence[Any], crossings: Crossings, path: Path) -> None:
+    """Areas are joined and cut out of one another, so what crosses counts as where it is one area's."""
+    import shapely
+
+    rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(areas)] if len(areas) > 1 else []
+    if not rings:
+        return
+    try:
+        crossings.count(rings, most=crossings.left)
+    except ValueError as error:
+        raise DataError(
+            f"the outlines of {path} cross one another too many times to be joined; draw them again, or split the "
+            "file"
+        ) from error

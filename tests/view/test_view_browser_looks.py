@@ -197,3 +197,73 @@ def test_an_image_that_was_seen_whole_is_seen_whole_in_another_window(
         page.set_viewport_size({"width": 1440, "height": 700})
         page.wait_for_timeout(500)
         waits_for(page, 0, 0.9)  # somebody's own place stays
+
+
+def test_two_runs_move_as_one_and_as_far_as_one(
+    visit_to: Callable[..., "Visit"], prototype_run: Path, small_data: Path
+) -> None:
+    where = """async () => {
+        const { state } = await import("/page/main.js");
+        return state.pictures.map((picture) => picture.where());
+    }"""
+
+    def settles(page: "Page", x: float, y: float, step: float) -> None:
+        wanted = pytest.approx({"x": x, "y": y, "step": step}, rel=0.01)
+        for _ in range(100):
+            places = page.evaluate(where)
+            if places == [wanted, wanted]:
+                return
+            page.wait_for_timeout(100)
+        raise AssertionError((places, wanted))
+
+    with served(visit_to([prototype_run] * 2, small_data)) as address, browsing(address) as page:
+        page.keyboard.press("0")
+        page.wait_for_timeout(500)
+        first = page.evaluate(where)[0]
+        x, y, step = first["x"], first["y"], first["step"]
+        page.keyboard.press("+")
+        settles(page, x, y, step / 1.5)
+        page.keyboard.press("-")
+        page.keyboard.press("-")
+        settles(page, x, y, step * 1.5)
+        page.keyboard.press("+")
+        settles(page, x, y, step)
+        box = page.locator(".picture").nth(1).bounding_box()
+        assert box is not None
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] - 40, middle[1] + 24, steps=4)
+        page.wait_for_timeout(500)  # held still, so that nothing goes on by itself
+        page.mouse.up()
+        settles(page, x + 40 * step, y - 24 * step, step)  # the second one leads
+        page.keyboard.press("+")
+        settles(page, x + 40 * step, y - 24 * step, step / 1.5)  # and the first one again
+        for _ in range(9):
+            page.keyboard.press("+")
+        settles(page, x + 40 * step, y - 24 * step, 1 / 64)  # keys come no nearer than the wheel
+
+
+def test_keys_on_the_picture_neither_turn_nor_mirror_it_and_act_once(visit: "Visit") -> None:
+    seen = """async () => {
+        const { state } = await import("/page/main.js");
+        const picture = state.pictures[0], { viewport } = picture.viewer;
+        return [...Object.values(picture.where()), viewport.getFlip(), viewport.getRotation()];
+    }"""
+    with served(visit) as address, browsing(address) as page:
+        page.locator(".openseadragon-canvas").first.focus()
+        page.keyboard.press("0")
+        page.wait_for_timeout(600)
+        before = page.evaluate(seen)
+        for key in "frRwasdjk":
+            page.keyboard.press(key)
+        page.wait_for_timeout(600)
+        assert page.evaluate(seen) == before
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_timeout(600)
+        x, y, step, *_ = page.evaluate(seen)
+        assert x < before[0]
+        assert (y, step) == pytest.approx(before[1:3])
+        page.keyboard.press("-")
+        page.wait_for_timeout(600)
+        assert page.evaluate(seen)[2] == pytest.approx(1.5 * step, rel=0.01)

@@ -250,7 +250,7 @@ function listen(picture) {
   picture.svg.addEventListener("pointercancel", () => { line = null; show(); });
   picture.svg.addEventListener("wheel", (event) => {
     event.preventDefault();
-    picture.viewer.viewport.zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2);
+    picture.viewer.viewport.zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2).applyConstraints();
   }, { passive: false });
 }
 

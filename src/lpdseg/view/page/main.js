@@ -319,7 +319,7 @@ export function addKey(key, title, action) {
 }
 
 function zoom(by) {
-  state.pictures[0].viewer.viewport.zoomBy(by);
+  state.pictures[0].viewer.viewport.zoomBy(by).applyConstraints(); // no nearer than the wheel goes
 }
 
 function pressed(event) {

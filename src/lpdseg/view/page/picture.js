@@ -49,7 +49,7 @@ export class Picture {
       crossOriginPolicy: false,
       animationTime: 0.3,
       blendTime: 0,
-      maxZoomPixelRatio: 16,
+      maxZoomPixelRatio: 64,
       minZoomImageRatio: 0.5,
       visibilityRatio: 0.2,
       imageLoaderLimit: 4,
@@ -58,6 +58,8 @@ export class Picture {
     });
     this.viewer.canvas.setAttribute("role", "application");
     this.viewer.canvas.setAttribute("aria-label", "The image; move it with the arrow keys, zoom with + and −");
+    // Of the library's keys the arrows alone: others turn and mirror the image, which shapes above it do not follow.
+    this.viewer.addHandler("canvas-key", (event) => { event.preventDefaultAction ||= !event.originalEvent.code.startsWith("Arrow"); });
     this.viewer.addHandler("update-viewport", () => { this.placed(); this.whole = this.atHome(); });
     this.viewer.addHandler("resize", () => this.placed());
   }
@@ -193,15 +195,27 @@ export class Picture {
   }
 }
 
+const same = (one, other) => ["x", "y", "step"].every((key) => Math.abs(one[key] - other[key]) < 1e-3 * other.step);
+
 // Pictures move as one. What a window shows whole it shows whole in another size: the library keeps the diagonal.
 export function link(pictures) {
   let following = false, fits = false, later = 0;
+  const told = new Map(); // where each was last sent; it tells of that a frame later, and must not lead then
+  const lead = (picture) => {
+    if (following || pictures.length < 2 || pictures.some((one) => !one.ground)) return;
+    following = true;
+    for (const other of pictures) {
+      if (other === picture) continue;
+      other.goTo(picture.where());
+      told.set(other, other.where());
+    }
+    told.delete(picture);
+    following = false;
+  };
   for (const picture of pictures) {
+    for (const begun of ["zoom", "pan"]) picture.viewer.addHandler(begun, () => lead(picture)); // ends others' motion
     picture.viewer.addHandler("viewport-change", () => {
-      if (following || pictures.length < 2 || pictures.some((one) => !one.ground)) return;
-      following = true;
-      for (const other of pictures) if (other !== picture) other.goTo(picture.where());
-      following = false;
+      if (!told.has(picture) || !same(told.get(picture), picture.where())) lead(picture);
     });
     picture.viewer.addHandler("resize", () => {
       fits ||= picture.whole;

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -255,3 +256,13 @@ def test_a_window_is_read_by_the_network_once(opened: tuple[Any, TestClient]) ->
     assert visit.wait(120)
     assert len(visit.runs[0].known(0)) == 20
     assert sum(count) == len(places) * len(visit.runs[0].segmenter.settings.views)
+
+
+def test_nothing_is_shown_of_a_network_that_computes_no_numbers(opened: tuple[Any, TestClient]) -> None:
+    visit, client = opened
+    with torch.no_grad():
+        visit.runs[0].loaded.model.bank.weight[0] = torch.nan
+    client.post("/api/fields", json={"image": 0, "box": [70, 70, 20, 20]})
+    assert visit.wait(60)
+    assert "values that are no numbers of these images" in visit.runs[0].seen(0).faults[6]
+    assert not mask_tile(client, "/layers/0/0/mask/9/0/0")[..., 3].any()

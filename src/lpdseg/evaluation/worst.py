@@ -87,13 +87,16 @@ def patch_figures(
     - `evidence`: what the network has said of the batches already.
     - `others`: what else segments them, such as another run, or members of a benchmark; all classes are the same.
     - `progress`: told how many patches are done.
+
+    **Raises:** `CheckpointError` as `check_computed`.
     """
     found, order, known = list[PatchFigures](), iter(records), None if evidence is None else iter(evidence)
     channels, device = segmenter.classes.channels, segmenter.device
     for batch in batches:
         images, truth = there(batch.images, device), there(batch.truth, device)
         labels = batch.labels(len(segmenter.classes)).to(device)
-        said = segmenter.decide(segmenter.observe(images) if known is None else next(known), images, labels)
+        evidence_of = segmenter.observe(images) if known is None else next(known)
+        said = segmenter.decide(evidence_of, images, labels).computed()
         gap = gap_of_two_best(tempered(said.unrefined, segmenter.calibration.temperature)).float()
         matrices = confusion_matrices(count_pairs(truth, said.mask, channels))
         shares = torch.stack([is_unsure(gap, segmenter.settings.unsure).float().mean((1, 2)), 1 - gap.mean((1, 2))])
@@ -111,7 +114,7 @@ def patch_figures(
 def _mask(segmenter: Segmenter, batch: LabelledBatch) -> UInt8[Tensor, "B H W"]:
     images = there(batch.images, segmenter.device)
     labels = batch.labels(len(segmenter.classes)).to(segmenter.device)
-    return segmenter.decide(segmenter.observe(images), images, labels).mask
+    return segmenter.decide(segmenter.observe(images), images, labels).computed().mask
 
 
 def worst_first(figures: Sequence[PatchFigures], by: WorstBy) -> list[PatchFigures]:

@@ -16,6 +16,7 @@ from lpdseg.errors import SettingsError
 from lpdseg.maps.pad import as_pixels, pad_to_stride
 from lpdseg.maps.winners import numbered
 from lpdseg.model.lpd import LPD
+from lpdseg.segmenting.prediction import check_computed
 from lpdseg.segmenting.segmenter import Segmenter
 from lpdseg.segmenting.views import make_views, mean_of_views
 
@@ -29,11 +30,15 @@ class ClassMaps:
 
 
 def class_maps(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> ClassMaps:
-    """The maps that are fused into the scores, as fusion sees them: mean over views, upsampled bilinearly."""
+    """The maps that are fused into the scores, as fusion sees them: mean over views, upsampled bilinearly.
+
+    **Raises:** `CheckpointError` as `check_computed`.
+    """
     evidence = segmenter.observe(_batch(image))
     maps, sizes = {}, {}
     for level, values in sorted(evidence.activations.items()):
         maps[level] = _upsample(values, evidence.padded, evidence.size)[0].cpu().numpy()
+        check_computed(maps[level])
         sizes[level] = (values.shape[-2], values.shape[-1])
     return ClassMaps(maps, sizes)
 
@@ -73,9 +78,13 @@ def prototype_titles(segmenter: Segmenter) -> tuple[str, ...]:
 
 
 def predicted_mask(segmenter: Segmenter, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W"]:
-    """What the segmenter says of an image, in internal numbering."""
+    """What the segmenter says of an image, in internal numbering.
+
+    **Raises:** `CheckpointError` as `check_computed`.
+    """
     batch = _batch(image)
-    mask: UInt8[np.ndarray, "H W"] = segmenter.decide(segmenter.observe(batch), batch).mask[0].cpu().numpy()
+    found = segmenter.decide(segmenter.observe(batch), batch).computed()
+    mask: UInt8[np.ndarray, "H W"] = found.mask[0].cpu().numpy()
     return mask
 
 
@@ -101,17 +110,22 @@ class PrototypeMaps:
 
 @torch.inference_mode()
 def prototype_maps(segmenter: Segmenter, images: UInt8[Tensor, "B 3 H W"]) -> PrototypeMaps:
-    """One pass of the network, in float32 whatever prediction uses: these maps are measured and compared."""
+    """One pass of the network, in float32 whatever prediction uses: these maps are measured and compared.
+
+    **Raises:** `CheckpointError` as `check_computed`.
+    """
     model = prototypes_of(segmenter)
     pixels = pad_to_stride(as_pixels(images.to(segmenter.device)), model.stride)
     padded = (pixels.shape[-2], pixels.shape[-1])
     if not is_dense(segmenter):
         level = model.scales - 1
         cosine = model.compare(model.encoder(pixels), {level})[level].cosine
+        check_computed(cosine.sum().cpu().numpy())
         return PrototypeMaps(cosine, cosine, padded)
     views = segmenter.settings.views
     dense = model.dense(model.encoder(make_views(pixels, views)))
     assert dense.cosine is not None
+    check_computed(dense.cosine.sum().cpu().numpy())
     return PrototypeMaps(mean_of_views(dense.logits.softmax(1), views), mean_of_views(dense.cosine, views), padded)
 
 

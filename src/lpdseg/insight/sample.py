@@ -54,13 +54,14 @@ def segmented(
 
     - `classes`: of the masks.
 
-    **Raises:** as `read_labelled`.
+    **Raises:** as `read_labelled`; `CheckpointError` as `check_computed`.
     """
     patches: list[Patch] = []
     order = iter(records)  # batches keep the order of the records
     for batch in read_labelled(records, classes, segmenter.settings.batch, split):
         labels = batch.labels(len(segmenter.classes))
-        masks = segmenter.decide(segmenter.observe(batch.images), batch.images, labels).mask.cpu().numpy()
+        found = segmenter.decide(segmenter.observe(batch.images), batch.images, labels).computed()
+        masks = found.mask.cpu().numpy()
         images = batch.images.permute(0, 2, 3, 1).numpy()
         for image, truth, mask in zip(images, batch.masks, masks, strict=True):
             record, counted = next(order), truth != IGNORE

@@ -6,6 +6,7 @@ B images, C classes, n = C or C + 1 channels (background last), H x W pixels.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 from torch import Tensor
 
@@ -31,6 +32,14 @@ class Prediction:
     scores: Float[Tensor, "B C H W"]
     gate: Bool[Tensor, "B C"]
     prototypes: UInt16[Tensor, "B H W"] | None = None
+
+    def computed(self) -> "Prediction":
+        """The same, once it is known that it holds numbers; waits for the device.
+
+        **Raises:** `CheckpointError` as `check_computed`.
+        """
+        check_computed(self.probabilities.sum(dtype=torch.float32).cpu().numpy())
+        return self
 
 
 def check_computed(*values: Float32[np.ndarray, "..."]) -> None:

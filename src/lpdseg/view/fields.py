@@ -20,6 +20,7 @@ from lpdseg.maps.fuse import fuse_scales
 from lpdseg.maps.uncertainty import tempered
 from lpdseg.maps.winners import NO_PROTOTYPE
 from lpdseg.segmenting.loading import trained_on
+from lpdseg.segmenting.prediction import check_computed
 from lpdseg.segmenting.segmenter import Evidence, Segmenter
 from lpdseg.segmenting.slides.stream import tissue_part
 from lpdseg.segmenting.slides.window_model import NO_WINNER, WindowModel
@@ -167,7 +168,8 @@ class Computer:
     def field(self, segmenter: Segmenter, number: int) -> Field:
         """A field.
 
-        **Raises:** `SlideError` where the slide is damaged there; `DataError` for what does not fit in memory.
+        **Raises:** `SlideError` where the slide is damaged there; `DataError` for what does not fit in memory;
+        `CheckpointError` where the network computes no numbers.
         """
         return self._of_patch(segmenter) if self.frame.grid is None else self._of_slide(segmenter, number)
 
@@ -191,6 +193,7 @@ class Computer:
                 evidence = segmenter.observe(batch, parts=True)
             values = fuse_scales({0: of(evidence)[:, None]}, {0: 1.0}, evidence.padded)[:, 0]
             found = values[:, : evidence.size[0], : evidence.size[1]].float().cpu().numpy()
+            check_computed(found)
             for place, one in zip(places, found, strict=True):
                 weights = self._weights(one.shape)
                 inside, part = _overlap((x, y, width, height), place, one.shape)
@@ -221,6 +224,7 @@ class Computer:
             with self._readings.about([self._name(place) for place in places]):
                 probabilities, winners = model.compute(images, by_prototypes, refined)
             found = probabilities.cpu().numpy()
+            check_computed(found)
             for b, place in enumerate(places):
                 weights = self._weights(found.shape[2:])
                 inside, part = _overlap((x, y, width, height), place, found.shape[2:])

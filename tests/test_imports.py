@@ -15,6 +15,7 @@ FLOORS = (
     {
         "ahead",
         "alone",
+        "bounded",
         "choices",
         "cores",
         "durations",

@@ -69,7 +69,7 @@ def test_integers_that_cost_too_much_are_refused(
 
 
 def test_a_graph_further_away_than_when_it_was_made_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lpdseg.segmenting.backends.difference", lambda *_: 1e3)
+    monkeypatch.setattr("lpdseg.segmenting.backends.furthest", lambda *_: 1e3)
     with pytest.raises(SettingsError, match="computes another network than PyTorch"):
         api.load(run, backend="openvino-int8")
 

@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,12 @@ def test_a_damaged_graph_is_told(run: Path, backend: Backend) -> None:
 def test_a_runtime_that_computes_something_else_is_refused(
     run: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpdseg.segmenting.backends.difference", lambda *_: float("nan"))
+    def nothing(*asked: Any) -> list[np.ndarray]:
+        found = [np.zeros(shape, np.float32) for shape in asked[-1].values()]
+        found[-1][...] = np.nan  # the last one alone
+        return found
+
+    monkeypatch.setattr("lpdseg.segmenting.backends.first_run", nothing)
     with pytest.raises(SettingsError, match=f"the backend {backend} computes another network than PyTorch"):
         api.load(run, backend=backend)
 

@@ -20,7 +20,7 @@ from lpdseg.evaluation.split import observe_split, read_labelled, score_split
 from lpdseg.maps.pad import as_pixels, pad_to_stride
 from lpdseg.model.quantise import add_metadata, write_int8_graph
 from lpdseg.model.runtime import INT8_KEY, OnnxNetwork, difference
-from lpdseg.segmenting.backends import float_graph
+from lpdseg.segmenting.backends import float_graph, with_backend
 from lpdseg.segmenting.segmenter import Segmenter
 
 _PATCHES = 128
@@ -68,7 +68,7 @@ def quantise(
     drawn = np.random.default_rng(0).permutation(len(records))[:_PATCHES]
     chosen = [records[index] for index in sorted(drawn.tolist())]
     path = float_graph(segmenter, run, weights)
-    exact = segmenter.computed_by(OnnxNetwork(path))
+    exact = with_backend(segmenter, "onnx", run, weights)
     with tempfile.TemporaryDirectory() as folder:  # integers that are refused leave nothing in the run
         trial = Path(folder) / "int8.onnx"
         write_int8_graph(path, _batches(chosen, segmenter), trial)

@@ -6,7 +6,7 @@ B images (any number), H x W pixels (any multiple of the encoder's stride), C cl
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from lpdseg.choices import ImageMerge, Merge
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.extras import needed
 from lpdseg.files import replacing
-from lpdseg.model.network import Network, Wanted
+from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.schema import Described, Kind, conform
 
 KEY = "lpdseg"
@@ -99,6 +99,19 @@ def read_metadata(kind: type[Kind], text: str, source: object) -> Kind:
     return conform(kind, values, f"the metadata of {source}", CheckpointError, "export the run again")
 
 
+def outputs_of(reading: Reading) -> dict[str, Tensor]:
+    """A reading by the names of a graph's outputs, in their order; see `GraphFacts`."""
+    found = {f"map_{level}": reading.maps[level] for level in sorted(reading.maps)}
+    found |= {f"logits_{level}": reading.logits[level] for level in sorted(reading.logits)}
+    return found if reading.dense is None else found | {"dense": reading.dense}
+
+
+def facts_of(network: Network, wanted: Wanted, outputs: Sequence[str]) -> GraphFacts:
+    """What the graph of a network gives."""
+    parts, retired = (network.parts, tuple(sorted(network.retired))) if wanted.dense else (None, ())
+    return GraphFacts(wanted, tuple(outputs), network.scales, network.stride, parts, retired)
+
+
 class _Graph(nn.Module):
     """A network with its question built in, and its answer as a plain tuple."""
 
@@ -107,10 +120,7 @@ class _Graph(nn.Module):
         self.network, self.wanted = network, wanted
 
     def named(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
-        reading = self.network.read(images, *astuple(self.wanted))
-        found = {f"map_{level}": reading.maps[level] for level in sorted(reading.maps)}
-        found |= {f"logits_{level}": reading.logits[level] for level in sorted(reading.logits)}
-        return found if reading.dense is None else found | {"dense": reading.dense}
+        return outputs_of(self.network.read(images, *astuple(self.wanted)))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
         return tuple(self.named(images).values())
@@ -151,8 +161,7 @@ def write_graph(
             "any size; use the backend torch for this run"
         ) from error
     assert program is not None
-    parts, retired = (network.parts, tuple(sorted(network.retired))) if wanted.dense else (None, ())
-    facts = GraphFacts(wanted, outputs, network.scales, network.stride, parts, retired)
+    facts = facts_of(network, wanted, outputs)
     with replacing(path) as temporary:
         program.save(temporary, external_data=False)
         clean_graph(temporary, {KEY: facts.as_json(), **(metadata or {})})

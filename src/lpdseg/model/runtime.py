@@ -4,7 +4,7 @@ B images, H x W pixels, C classes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from lpdseg.choices import ImageMerge, Merge
 from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.extras import needed
 from lpdseg.maps.pad import STRIDE
-from lpdseg.model.graph import KEY, GraphFacts, read_metadata
+from lpdseg.model.graph import KEY, GraphFacts, outputs_of, read_metadata
 from lpdseg.model.network import Network, Reading, Wanted
 from lpdseg.schema import Described
 
@@ -30,6 +30,7 @@ INT8_KEY = "lpdseg_int8"
 class RuntimeNetwork(Network, ABC):
     """Answers the one question that the graph has built in."""
 
+    path: Path
     facts: GraphFacts
     known_difference: float = 0.0
     """How far a graph in integers was from PyTorch when it was made; 0 in float."""
@@ -124,12 +125,15 @@ class OnnxNetwork(RuntimeNetwork):
         except Exception as error:  # its errors share no class
             raise CheckpointError(f"{path} cannot be read as an ONNX graph; remove it and run again") from error
         told = self._session.get_modelmeta().custom_metadata_map
-        self.facts = _facts(told.get(KEY), path)
-        self.known_difference = _known_difference(told.get(INT8_KEY), path)
+        self.path, self.facts = path, facts_in(told, path)
+        self.known_difference = known_difference_in(told, path)
 
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
         """See `RuntimeNetwork.run`."""
-        found: list[np.ndarray] = self._session.run(None, {"images": images})
+        try:
+            found: list[np.ndarray] = self._session.run(None, {"images": images})
+        except Exception as error:  # its errors share no class
+            raise _told(error, self.path) from error
         return found
 
 
@@ -157,44 +161,71 @@ class OpenvinoNetwork(RuntimeNetwork):
             graph: Any = core.read_model(path)
         except RuntimeError as error:
             raise CheckpointError(f"{path} cannot be read as an ONNX graph; remove it and run again") from error
-        found, made = (
-            graph.get_rt_info(["framework", key]).astype(str) if graph.has_rt_info(["framework", key]) else None
+        told = {
+            key: graph.get_rt_info(["framework", key]).astype(str)
             for key in (KEY, INT8_KEY)
-        )
-        self.facts = _facts(found, path)
-        self.known_difference = _known_difference(made, path)
+            if graph.has_rt_info(["framework", key])
+        }
+        self.path, self.facts = path, facts_in(told, path)
+        self.known_difference = known_difference_in(told, path)
         self._compiled: Any = core.compile_model(graph, "CPU", options)
 
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
         """See `RuntimeNetwork.run`."""
-        found = self._compiled(images)
+        try:
+            found = self._compiled(images)
+        except RuntimeError as error:
+            raise _told(error, self.path) from error
         return [found[index] for index in range(len(self.facts.outputs))]
 
 
 @torch.inference_mode()
 def difference(network: Network, runtime: RuntimeNetwork) -> float:
     """The largest difference between two networks' outputs for noise, over all outputs."""
-    side = network.stride * -(-2 * STRIDE // network.stride)
-    images = torch.rand(3, 3, side, 2 * side, generator=torch.Generator().manual_seed(0))
-    question = astuple(runtime.facts.wanted)
-    ours, theirs = (_values(one.read(images, *question)) for one in (network, runtime))
-    return max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
+    images, question = noise(network.stride), astuple(runtime.facts.wanted)
+    ours, theirs = (outputs_of(one.read(images, *question)) for one in (network, runtime))
+    return furthest(ours, theirs)
 
 
-def _values(reading: Reading) -> list[Tensor]:
-    dense = [] if reading.dense is None else [reading.dense]
-    return [*reading.maps.values(), *reading.logits.values(), *dense]
+def noise(stride: int) -> Float[Tensor, "3 3 h w"]:
+    """Images in [0, 1] to compare runtimes on, of sides that an encoder of this stride takes."""
+    side = stride * -(-2 * STRIDE // stride)
+    return torch.rand(3, 3, side, 2 * side, generator=torch.Generator().manual_seed(0))
+
+
+def furthest(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
+    """The largest difference between outputs of one name; NaN where one of them is none."""
+    return float(torch.stack([(ours[name] - theirs[name]).abs().max() for name in ours]).max())
+
+
+def _told(error: Exception, path: Path) -> Exception:
+    """What a runtime's fault is; `if_it_fits` tries less at once where it is memory."""
+    if "alloc" in str(error):
+        return MemoryError(f"there is not enough memory to compute {path}")
+    return CheckpointError(
+        f"{path} cannot be computed for images of this size ({error!s:.200}); remove it and run again"
+    )
 
 
 class _Int8(Described):
-    difference: Annotated[float, Field(ge=0, le=1e6)]
+    difference: Annotated[float, Field(ge=0, le=100)]  # of logits and maps, of the order of 1 to 10
 
 
-def _known_difference(text: str | None, path: Path) -> float:
+def known_difference_in(metadata: Mapping[str, str], path: Path) -> float:
+    """How far integers were from PyTorch when they were made, by a graph's metadata; 0 in float.
+
+    **Raises:** `CheckpointError` for metadata that are none.
+    """
+    text = metadata.get(INT8_KEY)
     return 0.0 if text is None else read_metadata(_Int8, text, path).difference
 
 
-def _facts(text: str | None, path: Path) -> GraphFacts:
+def facts_in(metadata: Mapping[str, str], path: Path) -> GraphFacts:
+    """What a graph's metadata say that it gives.
+
+    **Raises:** `CheckpointError` where they say nothing of it, or what cannot be.
+    """
+    text = metadata.get(KEY)
     if text is None:
         raise CheckpointError(f"{path} is no graph that this package wrote; export the run again")
     return GraphFacts.from_json(text, path)

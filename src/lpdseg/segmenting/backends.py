@@ -1,14 +1,28 @@
 """The same segmenter with its network computed by another runtime than PyTorch."""
 
 import hashlib
+from dataclasses import astuple
 from pathlib import Path
 from typing import get_args
 
+import torch
+
 from lpdseg.choices import Backend
-from lpdseg.errors import SettingsError
+from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.model.device import pick_device
-from lpdseg.model.graph import write_graph
-from lpdseg.model.runtime import OnnxNetwork, OpenvinoNetwork, RuntimeNetwork, difference
+from lpdseg.model.graph import facts_of, outputs_of, write_graph
+from lpdseg.model.graph_check import check_graph
+from lpdseg.model.graph_trial import first_run
+from lpdseg.model.runtime import (
+    OnnxNetwork,
+    OpenvinoNetwork,
+    RuntimeNetwork,
+    difference,
+    facts_in,
+    furthest,
+    known_difference_in,
+    noise,
+)
 from lpdseg.segmenting.segmenter import Segmenter
 
 _FOLDER = "exports"
@@ -56,9 +70,11 @@ def with_backend(segmenter: Segmenter, backend: Backend, run: Path, weights: str
             )
     else:
         path = float_graph(segmenter, run, weights)
+    apart, known = agreement(segmenter, name, path)
     exact: RuntimeNetwork = OnnxNetwork(path) if name == "onnx" else OpenvinoNetwork(path, half=False)
-    allowed = TOLERANCE + 2 * exact.known_difference
-    apart = difference(segmenter.model, exact)
+    if apart is None:
+        apart = difference(segmenter.model, exact)
+    allowed = TOLERANCE + (2 * known if integers else 0)
     if not apart < allowed:  # no number is no agreement either
         raise SettingsError(
             f"the backend {backend} computes another network than PyTorch for this encoder: outputs differ by up "
@@ -66,6 +82,28 @@ def with_backend(segmenter: Segmenter, backend: Backend, run: Path, weights: str
         )
     half = backend == "openvino" and segmenter.autocast
     return segmenter.computed_by(OpenvinoNetwork(path, half=True) if half else exact)
+
+
+@torch.inference_mode()
+def agreement(segmenter: Segmenter, name: str, path: Path) -> tuple[float | None, float]:
+    """How far a graph is from PyTorch for noise, and how far it was when it was made.
+
+    A run's folder may be anybody's: nothing of its graph is computed here before another process has. None where
+    no other process can be started.
+
+    **Raises:** `CheckpointError` for another graph than that of the run's network.
+    """
+    told = check_graph(path)
+    images = noise(segmenter.model.stride)
+    ours = outputs_of(segmenter.model.read(images, *astuple(segmenter.wanted)))
+    known = known_difference_in(told, path)
+    if facts_in(told, path) != facts_of(segmenter.model, segmenter.wanted, tuple(ours)):
+        raise CheckpointError(f"{path} is the graph of another network than this run's; remove it and run again")
+    shapes = {key: tuple(values.shape) for key, values in ours.items()}
+    found = first_run(name, path, images.numpy(), shapes)
+    if found is None:
+        return None, known
+    return furthest(ours, dict(zip(ours, map(torch.from_numpy, found), strict=True))), known
 
 
 def float_graph(segmenter: Segmenter, run: Path, weights: str) -> Path:

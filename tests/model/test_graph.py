@@ -13,7 +13,7 @@ from lpdseg.model.graph import KEY, GraphFacts, write_graph
 from lpdseg.model.head import PrototypeHead
 from lpdseg.model.lpd import LPD
 from lpdseg.model.network import Wanted
-from lpdseg.model.runtime import INT8_KEY, OnnxNetwork, OpenvinoNetwork, difference
+from lpdseg.model.runtime import INT8_KEY, OnnxNetwork, OpenvinoNetwork, difference, known_difference_in
 
 
 def encoder(config: transformers.PreTrainedConfig) -> Encoder:
@@ -121,15 +121,17 @@ def test_what_another_says_of_its_graph_is_refused_when_it_is_opened(tmp_path: P
     path = tmp_path / "model.onnx"
     write_graph(DenseNetwork(pvt(), 3, 8).eval(), Wanted((), "mean", "mean", dense=True), path)
     facts = json.loads(GraphFacts(Wanted((), "mean", "mean", dense=True), ("dense",), 4, 32).as_json())
-    for key, text in (
-        (KEY, json.dumps(facts | {"scales": -1})),
-        (INT8_KEY, '{"difference": NaN}'),
-        (INT8_KEY, "[]"),
-    ):
-        graph = onnx.load(str(path))
-        kept = {entry.key: entry.value for entry in graph.metadata_props}
-        onnx.helper.set_model_props(graph, kept | {key: text})
-        onnx.save(graph, tmp_path / "other.onnx")
-        for build in (OnnxNetwork, lambda path: OpenvinoNetwork(path, half=False)):
-            with pytest.raises(CheckpointError, match=r"the metadata of .*other\.onnx.*; export the run again"):
-                build(tmp_path / "other.onnx")
+    graph = onnx.load(str(path))
+    onnx.helper.set_model_props(graph, {KEY: json.dumps(facts | {"scales": -1})})
+    onnx.save(graph, tmp_path / "other.onnx")
+    for build in (OnnxNetwork, lambda path: OpenvinoNetwork(path, half=False)):
+        with pytest.raises(CheckpointError, match=r"the metadata of .*other\.onnx.*; export the run again"):
+            build(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("text", ['{"difference": NaN}', '{"difference": 1e6}', '{"difference": -1}', "[]", "{"])
+def test_what_another_says_of_its_integers_is_refused(text: str) -> None:
+    with pytest.raises(CheckpointError, match=r"the metadata of other\.onnx.*; export the run again"):
+        known_difference_in({INT8_KEY: text}, Path("other.onnx"))
+    assert known_difference_in({INT8_KEY: '{"difference": 1.5, "miou": null}'}, Path("other.onnx")) == 1.5
+    assert known_difference_in({}, Path("other.onnx")) == 0

@@ -32,8 +32,6 @@ class RuntimeNetwork(Network, ABC):
 
     path: Path
     facts: GraphFacts
-    known_difference: float = 0.0
-    """How far a graph in integers was from PyTorch when it was made; 0 in float."""
 
     @abstractmethod
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
@@ -124,9 +122,8 @@ class OnnxNetwork(RuntimeNetwork):
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no class
             raise CheckpointError(f"{path} cannot be read as an ONNX graph; remove it and run again") from error
-        told = self._session.get_modelmeta().custom_metadata_map
-        self.path, self.facts = path, facts_in(told, path)
-        self.known_difference = known_difference_in(told, path)
+        self.path = path
+        self.facts = facts_in(self._session.get_modelmeta().custom_metadata_map, path)
 
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:
         """See `RuntimeNetwork.run`."""
@@ -161,13 +158,9 @@ class OpenvinoNetwork(RuntimeNetwork):
             graph: Any = core.read_model(path)
         except RuntimeError as error:
             raise CheckpointError(f"{path} cannot be read as an ONNX graph; remove it and run again") from error
-        told = {
-            key: graph.get_rt_info(["framework", key]).astype(str)
-            for key in (KEY, INT8_KEY)
-            if graph.has_rt_info(["framework", key])
-        }
+        place = ["framework", KEY]
+        told = {KEY: graph.get_rt_info(place).astype(str)} if graph.has_rt_info(place) else {}
         self.path, self.facts = path, facts_in(told, path)
-        self.known_difference = known_difference_in(told, path)
         self._compiled: Any = core.compile_model(graph, "CPU", options)
 
     def run(self, images: Float[np.ndarray, "B 3 H W"]) -> list[np.ndarray]:

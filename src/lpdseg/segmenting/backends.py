@@ -57,8 +57,8 @@ def with_backend(segmenter: Segmenter, backend: Backend, run: Path, weights: str
     - `weights`: tells the checkpoint's weights from others, see `weights_digest`.
 
     **Raises:** `SettingsError` where the backend's extra is missing, it cannot compute the encoder, or nobody has
-    made the graph in integers; `CheckpointError` for an exported file that is damaged; `OutputError` where the
-    run's folder cannot be written.
+    made the graph in integers; `CheckpointError` for an exported file that is damaged or of another network;
+    `OutputError` where the run's folder cannot be written.
     """
     name, _, integers = backend.partition("-")
     if integers:

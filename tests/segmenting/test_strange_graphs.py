@@ -18,10 +18,12 @@ from lpdseg.errors import CheckpointError, SettingsError
 from lpdseg.model.graph import KEY, write_graph
 from lpdseg.model.runtime import INT8_KEY, OnnxNetwork
 from lpdseg.segmenting.backends import agreement
+from lpdseg.segmenting.memory import if_it_fits
 from lpdseg.segmenting.segmenter import Segmenter
 
 FLOAT = TensorProto.FLOAT
 Change = Callable[[Any], Any]
+IMAGES = np.zeros((1, 3, 32, 32), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -169,15 +171,24 @@ def test_a_graph_that_calls_itself_integers_may_be_no_further_off(small_run: Pat
             api.load(run, backend=backend)
 
 
-@pytest.mark.parametrize(
-    ("fault", "kind"),
-    [("Invalid dimension", CheckpointError), ("Failed to allocate memory for requested buffer", MemoryError)],
-)
-def test_a_graph_that_fails_later_is_told(whole: Path, fault: str, kind: type[Exception]) -> None:
+def failing(path: Path, fault: str) -> OnnxNetwork:
     def fail(*_: object) -> None:
         raise Exception(fault)  # as the library's own, which share no class
 
-    network: Any = OnnxNetwork(whole)
+    network: Any = OnnxNetwork(path)
     network._session = SimpleNamespace(run=fail)
-    with pytest.raises(kind, match=r"whole\.onnx"):
-        network.run(np.zeros((1, 3, 32, 32), np.float32))
+    return network
+
+
+def test_a_graph_that_fails_later_is_told(whole: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"whole\.onnx cannot be computed for images .* \(Invalid dimension\)"
+    ):
+        failing(whole, "Invalid dimension").run(IMAGES)
+
+
+def test_where_memory_lacks_fewer_are_tried_or_it_is_told(whole: Path) -> None:
+    network = failing(whole, "Failed to allocate memory for requested buffer")
+    assert if_it_fits(network.run, IMAGES) is None
+    with pytest.raises(CheckpointError, match=r"not enough memory to compute .*whole\.onnx"):
+        network.run(IMAGES)

@@ -191,10 +191,14 @@ def furthest(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
     return float(torch.stack([(ours[name] - theirs[name]).abs().max() for name in ours]).max())
 
 
-def _told(error: Exception, path: Path) -> Exception:
-    """What a runtime's fault is; `if_it_fits` tries less at once where it is memory."""
+class _NoMemoryError(CheckpointError, MemoryError):
+    """A sentence, and what makes `if_it_fits` try less at once."""
+
+
+def _told(error: Exception, path: Path) -> CheckpointError:
+    """What a runtime's fault is."""
     if "alloc" in str(error):
-        return MemoryError(f"there is not enough memory to compute {path}")
+        return _NoMemoryError(f"there is not enough memory to compute {path} for these images; give fewer at once")
     return CheckpointError(
         f"{path} cannot be computed for images of this size ({error!s:.200}); remove it and run again"
     )
